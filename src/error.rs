@@ -1,0 +1,122 @@
+//! The one error type at the rim: what went wrong, whose doing it is, what to do. Its kind gives the exit code.
+//! Inner modules keep small precise enums of their own and are turned into this where place and remedy are known.
+
+use std::fmt;
+
+/// Whose doing an error is, which decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The command as typed cannot be meant: exit 2.
+    Usage,
+    /// The cluster, a file or the data stopped the work: exit 1.
+    Failed,
+    /// The user stopped the work: exit 130.
+    Interrupted,
+}
+
+/// An error as the user meets it.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    hints: Vec<String>,
+}
+
+/// Result with the rim's error.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// The command as typed cannot be meant.
+    pub fn usage(message: impl Into<String>) -> Error {
+        Error {
+            kind: Kind::Usage,
+            message: message.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// The cluster, a file or the data stopped the work.
+    pub fn failed(message: impl Into<String>) -> Error {
+        Error {
+            kind: Kind::Failed,
+            message: message.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// The user stopped the work.
+    pub fn interrupted(message: impl Into<String>) -> Error {
+        Error {
+            kind: Kind::Interrupted,
+            message: message.into(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Error {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Puts what was being done before the message: `context("read manifest.json")` gives "read manifest.json: …".
+    #[must_use]
+    pub fn context(mut self, doing: impl fmt::Display) -> Error {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+
+    /// Whose doing it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The process's exit code for this error.
+    pub fn exit_code(&self) -> u8 {
+        match self.kind {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::Interrupted => 130,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.message)?;
+        for hint in &self.hints {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Turns an inner error into the rim's, saying what was being done.
+pub trait Context<T> {
+    /// "`doing`: the error and its causes", as a failure.
+    ///
+    /// # Errors
+    /// The failure, if there was one.
+    fn doing<D: fmt::Display>(self, doing: impl FnOnce() -> D) -> Result<T>;
+}
+
+impl<T, E: std::error::Error> Context<T> for std::result::Result<T, E> {
+    fn doing<D: fmt::Display>(self, doing: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|error| {
+            let mut message = format!("{}: {error}", doing());
+            let mut cause = error.source();
+            while let Some(inner) = cause {
+                let text = inner.to_string();
+                // Many errors already print their cause; said twice it only hides the rest.
+                if !message.contains(&text) {
+                    message = format!("{message}: {text}");
+                }
+                cause = inner.source();
+            }
+            Error::failed(message)
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! File formats: for each one a sink (pages to a file) and a source (a file to pages), side by side in one file.
+//! Where files lie, how they are named, synced and found again is left to `store`; what a cell means to `types`.
+//!
+//! Both formats hold one natural column per CQL column and the exceptions column last: a map from column name to the
+//! raw wire bytes of each cell that the natural column would not give back exactly, null in almost every row.
+
+pub mod csv;
+pub mod parquet;
+
+use crate::rows::{BadPage, Page};
+use crate::types::cql::CqlType;
+use crate::types::{BadValue, Codec};
+use std::fs::File;
+use std::io::Write;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// A file format of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Apache Parquet, zstd-compressed.
+    Parquet,
+    /// RFC 4180 text with a header line.
+    Csv,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: &'static [Format] = &[Format::Parquet, Format::Csv];
+
+    /// The name in options, manifests and file extensions.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Parquet => "parquet",
+            Format::Csv => "csv",
+        }
+    }
+
+    /// The format of that name.
+    pub fn named(name: &str) -> Option<Format> {
+        Format::ALL.iter().copied().find(|f| f.name() == name)
+    }
+
+    /// A sink that writes pages of `layout` into `file`.
+    ///
+    /// # Errors
+    /// `FormatError` if the file cannot be begun.
+    pub fn sink<W: Write + Send + 'static>(self, layout: &Layout, file: W) -> Result<Box<dyn Sink<W>>, FormatError> {
+        Ok(match self {
+            Format::Parquet => Box::new(parquet::ParquetSink::new(layout, file)?),
+            Format::Csv => Box::new(csv::CsvSink::new(layout, file)?),
+        })
+    }
+
+    /// A source that reads a file which a sink of the same format and layout has written.
+    ///
+    /// # Errors
+    /// `FormatError` if the file does not hold the columns of `layout`.
+    pub fn source(self, layout: &Layout, file: File) -> Result<Box<dyn Source>, FormatError> {
+        Ok(match self {
+            Format::Parquet => Box::new(parquet::ParquetSource::open(layout, file)?),
+            Format::Csv => Box::new(csv::CsvSource::of_dump(layout, file)?),
+        })
+    }
+}
+
+/// A column as files hold it.
+#[derive(Clone)]
+pub struct Column {
+    /// True name, unquoted.
+    pub name: String,
+    /// CQL type; its printed form travels in the Parquet field metadata, since list and set share an Arrow type.
+    pub cql_type: CqlType,
+    /// Both directions of its values.
+    pub codec: Arc<dyn Codec>,
+}
+
+/// What the columns of a file are, in the order of the cells of its pages.
+#[derive(Clone)]
+pub struct Layout {
+    /// The natural columns.
+    pub columns: Vec<Column>,
+    /// Name of the exceptions column: `__wire` unless a real column is called that.
+    pub exceptions: String,
+}
+
+impl Layout {
+    /// The layout of `columns`, with a name for the exceptions column that no column has.
+    pub fn new(columns: Vec<Column>) -> Layout {
+        let mut exceptions = "__wire".to_owned();
+        while columns.iter().any(|c| c.name == exceptions) {
+            exceptions.push('_');
+        }
+        Layout { columns, exceptions }
+    }
+}
+
+/// The file side of a dump: takes pages, gives the file back when whole.
+pub trait Sink<W>: Send {
+    /// Appends the rows of a page.
+    ///
+    /// # Errors
+    /// `FormatError` if the file cannot be written.
+    fn write(&mut self, page: &Page) -> Result<(), FormatError>;
+
+    /// Bytes the file will have, as far as it is known: written ones and an estimate of what is still in memory.
+    fn size(&self) -> u64;
+
+    /// Ends the file and gives it back, unsynced.
+    ///
+    /// # Errors
+    /// `FormatError` if the file cannot be written.
+    fn finish(self: Box<Self>) -> Result<W, FormatError>;
+}
+
+/// The file side of a load: gives pages, `None` at the end.
+pub trait Source: Send {
+    /// The next page, of at most about 1 MiB unless a single row is larger; never an empty one.
+    ///
+    /// # Errors
+    /// `FormatError` names the place in the file and what is wrong there.
+    fn next_page(&mut self) -> Result<Option<Page>, FormatError>;
+}
+
+/// What is wrong with a file, as far as its format goes. The file's name is added by the caller.
+#[derive(Debug, Error)]
+pub enum FormatError {
+    /// Reading or writing failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The Parquet library refused.
+    #[error("{0}")]
+    Parquet(#[from] ::parquet::errors::ParquetError),
+    /// Arrow refused.
+    #[error("{0}")]
+    Arrow(#[from] arrow_schema::ArrowError),
+    /// A page with impossible sizes.
+    #[error(transparent)]
+    Page(#[from] BadPage),
+    /// The file's columns are not those expected.
+    #[error("{0}")]
+    Columns(String),
+    /// A value that its column cannot hold.
+    #[error("{place}, column {column:?}: {error}")]
+    Value {
+        /// `line 17` or `row 17`, counted from 1; the header is line 1.
+        place: String,
+        /// Column name.
+        column: String,
+        /// What is wrong with it.
+        error: BadValue,
+    },
+    /// A record that is not well formed.
+    #[error("line {line}: {what}")]
+    Record {
+        /// Line where the record begins, from 1; the header is line 1.
+        line: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+}

@@ -1,0 +1,5 @@
+//! cqlift: logical dump and load for Apache Cassandra and ScyllaDB.
+
+pub mod error;
+pub mod rows;
+pub mod types;

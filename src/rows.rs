@@ -1,0 +1,328 @@
+//! The data that flows through the tool: cells and pages, in the wire's own bytes.
+//!
+//! A page is the meeting point of both directions: a scan hands on pages as the server sent them, a source builds pages
+//! of the same form, and the sinks and the loader see no difference. What the bytes mean is left to `types`.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+/// One value in the native protocol's bytes; `None` is null, `Some(&[])` is the empty value, which is not null.
+pub type Cell<'a> = Option<&'a [u8]>;
+
+/// A page whose length prefixes do not fit its bytes, or that outgrows the addresses a page can hold.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum BadPage {
+    /// The bytes end before the last cell does, or go on after it.
+    #[error("{rows} rows of {width} columns do not fit the {bytes} bytes of the page")]
+    Shape {
+        /// Rows announced.
+        rows: usize,
+        /// Cells per row.
+        width: usize,
+        /// Bytes present.
+        bytes: usize,
+    },
+    /// A page addresses its cells by 32-bit offsets.
+    #[error("a page of more than 4 GiB")]
+    TooLarge,
+}
+
+/// Where a cell lies in its page's bytes; `len` is `NULL` for null.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u32,
+    len: u32,
+}
+
+const NULL: u32 = u32::MAX;
+
+/// Rows of `width` cells each, in wire bytes.
+#[derive(Clone, Debug)]
+pub struct Page {
+    bytes: Bytes,
+    spans: Vec<Span>,
+    width: usize,
+}
+
+impl Page {
+    /// Reads a result page: per row and column an `i32` length and that many bytes, any negative length being null
+    /// (servers write -1 only).
+    ///
+    /// # Errors
+    /// `BadPage` if the length prefixes do not end exactly where the bytes do.
+    pub fn from_wire(bytes: Bytes, rows: usize, width: usize) -> Result<Page, BadPage> {
+        let shape = || BadPage::Shape {
+            rows,
+            width,
+            bytes: bytes.len(),
+        };
+        if bytes.len() >= NULL as usize {
+            return Err(BadPage::TooLarge);
+        }
+        let cells = rows.checked_mul(width).ok_or_else(shape)?;
+        // Every cell takes at least its length prefix, so a lying row count cannot allocate more than the bytes allow.
+        if cells > bytes.len() / 4 {
+            return Err(shape());
+        }
+        let mut spans = Vec::with_capacity(cells);
+        let mut rest: &[u8] = &bytes;
+        for _ in 0..cells {
+            let cell = take_cell(&mut rest).ok_or_else(shape)?;
+            let end = bytes.len() - rest.len();
+            spans.push(match cell {
+                None => Span {
+                    start: 0,
+                    len: NULL,
+                },
+                Some(value) => span(end - value.len(), value.len())?,
+            });
+        }
+        if !rest.is_empty() {
+            return Err(shape());
+        }
+        Ok(Page {
+            bytes,
+            spans,
+            width,
+        })
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.spans.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Number of cells per row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Bytes of the values in this page, without length prefixes.
+    pub fn value_bytes(&self) -> usize {
+        self.spans
+            .iter()
+            .filter(|s| s.len != NULL)
+            .map(|s| s.len as usize)
+            .sum()
+    }
+
+    /// Cells that are not null.
+    pub fn cells(&self) -> usize {
+        self.spans.iter().filter(|s| s.len != NULL).count()
+    }
+
+    /// The cell at `row`, `column`; both must be within the page.
+    pub fn cell(&self, row: usize, column: usize) -> Cell<'_> {
+        self.slice(self.spans[row * self.width + column])
+    }
+
+    /// The cells of one row.
+    pub fn row(&self, row: usize) -> impl Iterator<Item = Cell<'_>> {
+        self.spans[row * self.width..(row + 1) * self.width]
+            .iter()
+            .map(|s| self.slice(*s))
+    }
+
+    /// The cells of one column, in row order.
+    pub fn column(&self, column: usize) -> Vec<Cell<'_>> {
+        self.spans
+            .iter()
+            .skip(column)
+            .step_by(self.width)
+            .map(|s| self.slice(*s))
+            .collect()
+    }
+
+    /// The rows `range` as a page of their own, sharing the bytes.
+    pub fn part(&self, range: std::ops::Range<usize>) -> Page {
+        Page {
+            bytes: self.bytes.clone(),
+            spans: self.spans[range.start * self.width..range.end * self.width].to_vec(),
+            width: self.width,
+        }
+    }
+
+    fn slice(&self, span: Span) -> Cell<'_> {
+        (span.len != NULL)
+            .then(|| &self.bytes[span.start as usize..(span.start + span.len) as usize])
+    }
+}
+
+/// Makes a page cell by cell, row after row.
+#[derive(Debug)]
+pub struct PageBuilder {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    width: usize,
+}
+
+impl PageBuilder {
+    /// An empty page of `width` cells per row.
+    pub fn new(width: usize) -> PageBuilder {
+        PageBuilder {
+            bytes: Vec::new(),
+            spans: Vec::new(),
+            width,
+        }
+    }
+
+    /// Appends a cell.
+    ///
+    /// # Errors
+    /// `BadPage::TooLarge` if the page would pass 4 GiB.
+    pub fn push(&mut self, cell: Cell<'_>) -> Result<(), BadPage> {
+        let start = self.bytes.len();
+        if let Some(value) = cell {
+            self.bytes.extend_from_slice(value);
+        }
+        self.end_cell(start, cell.is_some())
+    }
+
+    /// Appends the cell that `write` appends to the buffer it is given; `write` answers false for null.
+    ///
+    /// # Errors
+    /// What `write` returns, or `BadPage::TooLarge` if the page would pass 4 GiB.
+    pub fn push_with<E: From<BadPage>>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let start = self.bytes.len();
+        let present = write(&mut self.bytes)?;
+        Ok(self.end_cell(start, present)?)
+    }
+
+    /// Bytes of the values so far.
+    pub fn value_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whole rows so far.
+    pub fn rows(&self) -> usize {
+        self.spans.len().checked_div(self.width).unwrap_or(0)
+    }
+
+    /// Takes back the cells of a row that was begun and not ended.
+    pub fn drop_open_row(&mut self) {
+        let whole = self.rows() * self.width;
+        if let Some(first) = self.spans[whole..].iter().find(|s| s.len != NULL) {
+            self.bytes.truncate(first.start as usize);
+        }
+        self.spans.truncate(whole);
+    }
+
+    /// The finished page; cells of an unfinished last row are left out.
+    pub fn finish(mut self) -> Page {
+        self.drop_open_row();
+        Page {
+            bytes: Bytes::from(self.bytes),
+            spans: self.spans,
+            width: self.width,
+        }
+    }
+
+    fn end_cell(&mut self, start: usize, present: bool) -> Result<(), BadPage> {
+        self.spans.push(if present {
+            span(start, self.bytes.len() - start)?
+        } else {
+            self.bytes.truncate(start);
+            Span {
+                start: 0,
+                len: NULL,
+            }
+        });
+        Ok(())
+    }
+}
+
+fn span(start: usize, len: usize) -> Result<Span, BadPage> {
+    match (
+        u32::try_from(start),
+        u32::try_from(start + len),
+        u32::try_from(len),
+    ) {
+        (Ok(start), Ok(_), Ok(len)) if len != NULL => Ok(Span { start, len }),
+        _ => Err(BadPage::TooLarge),
+    }
+}
+
+/// Takes one length-prefixed cell off the front: `Some(None)` is null, `None` is bytes that end too early.
+///
+/// The same form separates the fields of tuples and UDTs and the elements of collections.
+pub fn take_cell<'a>(rest: &mut &'a [u8]) -> Option<Cell<'a>> {
+    let (head, tail) = rest.split_first_chunk::<4>()?;
+    let Ok(len) = usize::try_from(i32::from_be_bytes(*head)) else {
+        *rest = tail;
+        return Some(None);
+    };
+    let (value, tail) = tail.split_at_checked(len)?;
+    *rest = tail;
+    Some(Some(value))
+}
+
+/// Appends one length-prefixed cell, the inverse of [`take_cell`]; answers false if it is longer than an `i32` can say.
+#[must_use]
+pub fn put_cell(cell: Cell<'_>, out: &mut Vec<u8>) -> bool {
+    match cell {
+        None => out.extend_from_slice(&(-1i32).to_be_bytes()),
+        Some(value) => {
+            let Ok(len) = i32::try_from(value.len()) else {
+                return false;
+            };
+            out.extend_from_slice(&len.to_be_bytes());
+            out.extend_from_slice(value);
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wire(cells: &[Cell<'_>]) -> Bytes {
+        let mut out = Vec::new();
+        for cell in cells {
+            assert!(put_cell(*cell, &mut out));
+        }
+        Bytes::from(out)
+    }
+
+    #[test]
+    fn a_wire_page_gives_its_cells_back() {
+        let cells = [Some(&b"a"[..]), None, Some(b""), Some(b"\x00\x01")];
+        let page = Page::from_wire(wire(&cells), 2, 2).unwrap();
+        assert_eq!(page.rows(), 2);
+        assert_eq!(page.row(0).collect::<Vec<_>>(), cells[..2]);
+        assert_eq!(page.column(1), [None, Some(&b"\x00\x01"[..])]);
+        assert_eq!(page.part(1..2).row(0).collect::<Vec<_>>(), cells[2..]);
+        assert_eq!((page.cells(), page.value_bytes()), (3, 3));
+    }
+
+    #[test]
+    fn a_page_that_lies_about_its_shape_is_refused() {
+        let bytes = wire(&[Some(b"abc"), None]);
+        for (rows, width) in [(1, 1), (2, 2), (usize::MAX, 2), (1 << 40, 1)] {
+            assert!(
+                Page::from_wire(bytes.clone(), rows, width).is_err(),
+                "{rows} x {width}"
+            );
+        }
+        assert!(Page::from_wire(bytes.slice(..5), 1, 2).is_err());
+    }
+
+    #[test]
+    fn a_built_page_equals_the_wire_page_and_drops_an_open_row() {
+        let mut b = PageBuilder::new(2);
+        b.push(Some(b"k")).unwrap();
+        b.push_with::<BadPage>(|out| {
+            out.extend_from_slice(b"left over");
+            Ok(false)
+        })
+        .unwrap();
+        b.push(Some(b"half a row")).unwrap();
+        let page = b.finish();
+        assert_eq!(page.rows(), 1);
+        assert_eq!(page.row(0).collect::<Vec<_>>(), [Some(&b"k"[..]), None]);
+        assert_eq!(page.value_bytes(), 1);
+    }
+}

@@ -1,0 +1,121 @@
+//! JSON inside text cells: how collections, tuples and user types write their parts and read them back. Numbers keep
+//! their digits: nothing here goes through a float.
+
+use super::{BadValue, Codec, Fidelity, JsonForm};
+use crate::rows::Cell;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Writes `cell` as a JSON value: `null`, a bare number or word, a string, or the nested JSON of its codec.
+pub fn write(codec: &dyn Codec, cell: Cell<'_>, out: &mut Vec<u8>) -> Fidelity {
+    let Some(bytes) = cell else {
+        out.extend_from_slice(b"null");
+        return Fidelity::Exact;
+    };
+    let start = out.len();
+    let fidelity = codec.to_text(bytes, out);
+    if fidelity == Fidelity::Lossy && out.len() == start {
+        out.extend_from_slice(b"null");
+        return fidelity;
+    }
+    let quote = match codec.json_form() {
+        JsonForm::Nested => false,
+        JsonForm::String => true,
+        JsonForm::Bare => !is_bare(&out[start..]),
+    };
+    if quote {
+        let text = out.split_off(start);
+        write_string(&text, out);
+    }
+    fidelity
+}
+
+/// Reads one JSON value into wire bytes; answers false for `null`.
+///
+/// # Errors
+/// `BadValue` if it is no value of the codec's type.
+pub fn read(codec: &dyn Codec, raw: &str, out: &mut Vec<u8>) -> Result<bool, BadValue> {
+    if raw == "null" {
+        return Ok(false);
+    }
+    if codec.json_form() != JsonForm::Nested && raw.starts_with('"') {
+        codec.from_text(string(raw)?.as_bytes(), out)?;
+    } else {
+        codec.from_text(raw.as_bytes(), out)?;
+    }
+    Ok(true)
+}
+
+/// Writes a quoted and escaped JSON string; `text` is UTF-8 (a lossy text is shown with replacement characters).
+pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
+    out.push(b'"');
+    for &byte in String::from_utf8_lossy(text).as_bytes() {
+        match byte {
+            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out.push(b'"');
+}
+
+/// The elements of a JSON array, each as its own JSON text.
+///
+/// # Errors
+/// `BadValue` if `text` is no JSON array.
+pub fn array(text: &[u8]) -> Result<Vec<&str>, BadValue> {
+    let elements: Vec<&RawValue> =
+        serde_json::from_slice(text).map_err(|e| bad(text, "a JSON array", &e))?;
+    Ok(elements.into_iter().map(RawValue::get).collect())
+}
+
+/// The members of a JSON object in order, repeated names kept, each value as its own JSON text.
+///
+/// # Errors
+/// `BadValue` if `text` is no JSON object.
+pub fn object(text: &[u8]) -> Result<Vec<(String, &str)>, BadValue> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Vec<(String, &'de str)>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut members = Vec::new();
+            while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                members.push((name, value.get()));
+            }
+            Ok(members)
+        }
+    }
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let members = reader
+        .deserialize_map(Members)
+        .map_err(|e| bad(text, "a JSON object", &e))?;
+    reader.end().map_err(|e| bad(text, "a JSON object", &e))?;
+    Ok(members)
+}
+
+/// The text of a JSON string.
+///
+/// # Errors
+/// `BadValue` if `raw` is no JSON string.
+pub fn string(raw: &str) -> Result<Cow<'_, str>, BadValue> {
+    serde_json::from_str::<String>(raw)
+        .map(Cow::Owned)
+        .map_err(|e| bad(raw.as_bytes(), "a JSON string", &e))
+}
+
+fn bad(text: &[u8], what: &str, error: &serde_json::Error) -> BadValue {
+    BadValue::not(text, format_args!("{what} ({error})"))
+}
+
+/// Whether the text of a number or boolean is a JSON token as it stands (`NaN` and `Infinity` are not).
+fn is_bare(text: &[u8]) -> bool {
+    matches!(text, b"true" | b"false") || text.last().is_some_and(u8::is_ascii_digit)
+}
