@@ -103,6 +103,8 @@ impl Db {
         let builder = SessionBuilder::new()
             .known_node(node.address())
             .fetch_full_schema_metadata(false)
+            .schema_agreement_interval(Duration::from_millis(20))
+            .refresh_metadata_on_auto_schema_agreement(false)
             .pool_size(PoolSize::PerHost(NonZeroUsize::MIN))
             .default_execution_profile_handle(profile.into_handle());
         let session = runtime
