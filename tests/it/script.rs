@@ -113,34 +113,7 @@ impl Script {
     }
 
     /// Whether a server of `version` can run the file.
-    pub fn suits(&self, version: &str) -> bool {
-        suits(self.needs.as_deref(), version)
-    }
-
-    /// Runs the file in the session's keyspace.
-    ///
-    /// # Errors
-    /// What the server refused, with file and line.
-    pub fn run(&self, db: &Db, version: &str) -> Result<(), String> {
-        for step in self
-            .steps
-            .iter()
-            .filter(|step| suits(step.needs.as_deref(), version))
-        {
-            match &step.action {
-                Action::Statement(cql) => db.try_execute(cql),
-                Action::Bind(cql, row) => db.try_bind(cql, row),
-                Action::Repeat(from, to, cql) => {
-                    db.try_each((*from..=*to).map(|i| cql.replace("$i", &i.to_string())))
-                }
-            }
-            .map_err(|error| format!("schemas/{}.cql line {}: {error}", self.name, step.line))?;
-        }
-        Ok(())
-    }
-}
-
-fn suits(needs: Option<&str>, version: &str) -> bool {
+    pub fn suits(needs: Option<&str>, version: &str) -> bool {
     let number = |v: &str| -> Vec<u32> { v.split('.').map_while(|n| n.parse().ok()).collect() };
     needs.is_none_or(|needs| number(version) >= number(needs))
 }
