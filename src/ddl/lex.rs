@@ -1,4 +1,4 @@
-//! Which tokens a CQL text is made of, every byte kept. What the tokens mean together is left to [`super::anatomy`].
+//! Which tokens a CQL text is made of, every byte kept. What the tokens mean together is left to `anatomy`.
 
 use std::ops::Range;
 use thiserror::Error;
