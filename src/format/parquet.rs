@@ -480,3 +480,148 @@ impl<'a> BatchReader<'a> {
         Ok(raw)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::tests::columns;
+    use std::io::Seek;
+
+    fn file(layout: &Layout, arrays: Vec<ArrayRef>) -> File {
+        let sink = ParquetSink::new(layout, tempfile::tempfile().unwrap()).unwrap();
+        let schema = Arc::clone(&sink.schema);
+        file_of(schema, arrays)
+    }
+
+    fn file_of(schema: SchemaRef, arrays: Vec<ArrayRef>) -> File {
+        let file = tempfile::tempfile().unwrap();
+        let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), None).unwrap();
+        writer
+            .write(&RecordBatch::try_new(schema, arrays).unwrap())
+            .unwrap();
+        let mut file = writer.into_inner().unwrap();
+        file.rewind().unwrap();
+        file
+    }
+
+    fn text(values: &[&str]) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(values))
+    }
+
+    #[test]
+    fn the_file_says_what_it_holds_and_row_groups_are_cut_by_size() {
+        let layout = Layout::new(columns(&[("k", "uuid"), ("v", "set<text>"), ("b", "blob")]));
+        let mut sink = Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+        let mut seed = 1_u64;
+        for _ in 0..24 {
+            let mut page = PageBuilder::new(3);
+            for _ in 0..16 {
+                let noise: Vec<u8> = (0..64 << 10)
+                    .map(|_| {
+                        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                        seed.to_be_bytes()[0]
+                    })
+                    .collect();
+                page.push(None).unwrap();
+                page.push(None).unwrap();
+                page.push(Some(&noise)).unwrap();
+            }
+            let before = sink.size();
+            sink.write(&page.finish()).unwrap();
+            assert!(sink.size() > before);
+        }
+        let file = sink.finish().unwrap();
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap();
+        assert_eq!(metadata.metadata().num_row_groups(), 4);
+        let version = concat!("cqlift version ", env!("CARGO_PKG_VERSION"));
+        let created_by = metadata.metadata().file_metadata().created_by();
+        assert_eq!(created_by, Some(version));
+        let fields = metadata.schema().fields();
+        let cql = |n: usize| fields[n].metadata().get(CQL_TYPE).map(String::as_str);
+        assert_eq!(cql(0), Some("uuid"));
+        assert_eq!(cql(1), Some("set<text>"));
+        assert_eq!(cql(3), None);
+        assert_eq!(fields[0].extension_type_name(), Some("arrow.uuid"));
+        assert_eq!(fields[3].name(), "__wire");
+    }
+
+    #[test]
+    fn other_columns_are_refused() {
+        let layout = Layout::new(columns(&[("k", "int"), ("t", "text")]));
+        let swapped = Layout::new(columns(&[("t", "text"), ("k", "int")]));
+        let typed = Layout::new(columns(&[("k", "bigint"), ("t", "text")]));
+        let fewer = Layout::new(columns(&[("k", "int")]));
+        let none = Layout::new(Vec::new());
+        for (other, expected) in [
+            (&swapped, "column 1 is \"k\", expected \"t\""),
+            (&typed, "column \"k\" is of type Int32, expected Int64"),
+            (&fewer, "column 2 is \"t\", expected \"__wire\""),
+            (&none, "no columns to read"),
+        ] {
+            let mut sink =
+                Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+            let error = sink.write(&PageBuilder::new(3).finish()).unwrap_err();
+            assert_eq!(error.to_string(), "a page of 3 columns for a file of 2");
+            let error = ParquetSource::open(other, sink.finish().unwrap())
+                .err()
+                .unwrap();
+            assert_eq!(error.to_string(), expected);
+        }
+        let mut list = Layout::new(columns(&[("__wire", "list<int>")]));
+        list.exceptions = "__wire".to_owned();
+        let null = new_null_array(list.columns[0].codec.field("x").data_type(), 1);
+        let schema = Schema::new(vec![
+            Field::new("a", DataType::Utf8, true),
+            Field::new("__wire", null.data_type().clone(), true),
+        ]);
+        let file = file_of(Arc::new(schema), vec![text(&["x"]), null]);
+        let layout = Layout::new(columns(&[("a", "text")]));
+        let error = ParquetSource::open(&layout, file)
+            .err()
+            .unwrap()
+            .to_string();
+        assert!(
+            error.starts_with("column \"__wire\" is of type List"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_bad_value_names_its_row() {
+        let layout = Layout::new(columns(&[("v", "varint")]));
+        let map = DataType::Map(exceptions_map(), false);
+        let arrays = vec![text(&["1", "2", "x"]), new_null_array(&map, 3)];
+        let mut source = ParquetSource::open(&layout, file(&layout, arrays)).unwrap();
+        let error = source.next_page().unwrap_err().to_string();
+        assert!(
+            error.starts_with("row 3, column \"v\": \"x\" is not "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn bad_exceptions_name_their_row() {
+        for (names, expected) in [
+            (
+                ["v", "w"],
+                "row 2, column \"__wire\": names \"w\", which is no column",
+            ),
+            (["v", "v"], "row 2, column \"__wire\": names \"v\" twice"),
+        ] {
+            let layout = Layout::new(columns(&[("v", "text")]));
+            let real = columns(&[(names[0], "text"), (names[1], "text")]);
+            let map = exceptions_array(&real, 2, &[(1, 0, b"a"), (1, 1, b"b")]).unwrap();
+            let file = file(&layout, vec![text(&["1", "2"]), map]);
+            let mut source = ParquetSource::open(&layout, file).unwrap();
+            assert_eq!(source.next_page().unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_no_parquet_is_refused() {
+        let layout = Layout::new(columns(&[("v", "text")]));
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"v,__wire\nhello,\n").unwrap();
+        assert!(ParquetSource::open(&layout, file).is_err());
+    }
+}

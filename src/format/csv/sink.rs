@@ -163,3 +163,62 @@ fn quote(start: usize, text: &mut Vec<u8>, unquoted: &mut Vec<u8>) {
     text.extend_from_slice(&unquoted[done..]);
     text.push(QUOTE);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::tests::columns;
+    use crate::rows::{Cell, PageBuilder};
+
+    fn written(types: &[(&str, &str)], cells: &[Cell<'_>]) -> String {
+        let layout = Layout::new(columns(types));
+        let mut page = PageBuilder::new(types.len());
+        for cell in cells {
+            page.push(*cell).unwrap();
+        }
+        let mut sink = Box::new(CsvSink::new(&layout, Vec::new()).unwrap());
+        sink.write(&page.finish()).unwrap();
+        let size = sink.size();
+        let text = sink.finish().unwrap();
+        assert_eq!(size, text.len() as u64);
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn quotes_stand_where_they_are_needed() {
+        let texts = [
+            "a", "", "a,b", "\"", "a\"b\"", "\n", "\r", " ", "é;", "\\N", "null",
+        ];
+        let cells: Vec<Cell<'_>> = texts.iter().map(|t| Some(t.as_bytes())).collect();
+        assert_eq!(
+            written(&[("t", "text")], &cells),
+            "t,__wire\na,\n\"\",\n\"a,b\",\n\"\"\"\",\n\"a\"\"b\"\"\",\n\"\n\",\n\"\r\",\n ,\né;,\n\\N,\nnull,\n"
+        );
+        assert_eq!(written(&[("t", "text")], &[None]), "t,__wire\n,\n");
+    }
+
+    #[test]
+    fn what_text_cannot_hold_travels_in_the_exceptions_column() {
+        assert_eq!(
+            written(
+                &[("a \"b\"", "text"), ("k", "int")],
+                &[Some(b"x\xff"), Some(b""), Some(b"y"), Some(b"\0\0\0\x07")]
+            ),
+            "\"a \"\"b\"\"\",k,__wire\nx\u{fffd},,\"{\"\"a \\\"\"b\\\"\"\"\":\"\"0x78ff\"\",\"\"k\"\":\"\"0x\"\"}\"\ny,7,\n"
+        );
+    }
+
+    #[test]
+    fn a_name_that_begins_with_a_byte_order_mark_is_quoted() {
+        let text = written(&[("\u{feff}", "int")], &[]);
+        assert_eq!(text, "\"\u{feff}\",__wire\n");
+    }
+
+    #[test]
+    fn a_page_of_another_width_is_refused() {
+        let layout = Layout::new(columns(&[("k", "int")]));
+        let mut sink = CsvSink::new(&layout, Vec::new()).unwrap();
+        let error = sink.write(&PageBuilder::new(2).finish()).unwrap_err();
+        assert_eq!(error.to_string(), "a page of 2 columns for a file of 1");
+    }
+}

@@ -165,7 +165,7 @@ pub struct CsvSource {
 }
 
 impl CsvSource {
-    /// Opens a file which a [`super::CsvSink`] of the same layout has written.
+    /// Reads `file`, from where it stands, as a [`super::CsvSink`] of the same layout has written it.
     ///
     /// # Errors
     /// `FormatError` if its header is another.
@@ -191,7 +191,8 @@ impl CsvSource {
                 what: if blank {
                     format!("an empty line, expected {expected} fields")
                 } else {
-                    format!("{found} fields, expected {expected}")
+                    let plural = if found == 1 { "" } else { "s" };
+                    format!("{found} field{plural}, expected {expected}")
                 },
             });
         }
@@ -286,4 +287,227 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         .chunks_exact(2)
         .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::tests::columns;
+    use std::io::{Cursor, Seek, Write};
+
+    fn source(text: &str, options: &CsvOptions) -> Result<CsvSource, FormatError> {
+        let reader = CsvReader::open(Cursor::new(text.to_owned()), options)?;
+        let types = [
+            ("k", "int"),
+            ("t", "text"),
+            ("b", "blob"),
+            ("l", "list<int>"),
+        ];
+        let columns = columns(&types)
+            .into_iter()
+            .filter_map(|c| Some((reader.header().iter().position(|n| *n == c.name)?, c)))
+            .collect();
+        let exceptions = reader.header().iter().position(|n| n == "__wire");
+        reader.into_source(columns, exceptions)
+    }
+
+    /// The cells of each row, behind the line where it begins; at most one error.
+    fn read(text: &str, options: &CsvOptions) -> Vec<String> {
+        let mut seen = Vec::new();
+        let mut source = match source(text, options) {
+            Ok(source) => source,
+            Err(error) => return vec![error.to_string()],
+        };
+        loop {
+            match source.next_page() {
+                Ok(None) => return seen,
+                Ok(Some(page)) => {
+                    assert_eq!(source.lines().len(), page.rows());
+                    for (row, line) in source.lines().iter().enumerate() {
+                        let cells: Vec<String> = page
+                            .row(row)
+                            .map(|c| match c {
+                                None => "null".to_owned(),
+                                Some(bytes) => format!("'{}'", bytes.escape_ascii()),
+                            })
+                            .collect();
+                        seen.push(format!("{line}: {}", cells.join(" ")));
+                    }
+                }
+                Err(error) => {
+                    seen.push(error.to_string());
+                    // A source that stays where it failed would go on for ever.
+                    if !matches!(error, FormatError::Value { .. }) {
+                        return seen;
+                    }
+                }
+            }
+        }
+    }
+
+    fn reads(text: &str, expected: &[&str]) {
+        assert_eq!(read(text, &CsvOptions::default()), expected, "{text:?}");
+    }
+
+    #[test]
+    fn odd_but_valid_files_are_read() {
+        reads("t\n", &[]);
+        reads("t", &[]);
+        reads(
+            "t\n\n\"\"\n\r\nx",
+            &["2: null", "3: ''", "4: null", "5: 'x'"],
+        );
+        reads(
+            "\u{feff}t,k\r\na,\r\n\"\",1",
+            &["2: null 'a'", "3: '\\x00\\x00\\x00\\x01' ''"],
+        );
+        reads(
+            "\"t\",\"b\"\n\"x\n\"\"y\",0xff\n,0x\n",
+            &["2: 'x\\n\\\"y' '\\xff'", "4: null ''"],
+        );
+        reads("x,t,y\n1,NULL,2\n", &["2: 'NULL'"]);
+        reads(",t\n0,a\n1,b\n", &["2: 'a'", "3: 'b'"]);
+        reads(
+            "t,l\n,\"[1, 2]\"\n",
+            &[
+                "2: null '\\x00\\x00\\x00\\x02\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x02'",
+            ],
+        );
+    }
+
+    #[test]
+    fn exceptions_override_what_the_field_shows() {
+        reads(
+            "t,k,x,__wire\na,1,,\nb,zzz,,\"{\"\"k\"\":\"\"0x\"\"}\"\n\"\",,,\"{\"\"t\"\":\"\"0xFf\"\", \"\"x\"\":\"\"0x00\"\"}\"\n",
+            &[
+                "2: '\\x00\\x00\\x00\\x01' 'a'",
+                "3: '' 'b'",
+                "4: null '\\xff'",
+            ],
+        );
+        reads(
+            "t,__wire\na,\"{\"\"k\"\":\"\"0x\"\"}\"\n",
+            &["line 2, column \"__wire\": names \"k\", which is no column"],
+        );
+        reads(
+            "t,__wire\na,\"{\"\"t\"\":\"\"0x\"\",\"\"t\"\":\"\"0x\"\"}\"\n",
+            &["line 2, column \"__wire\": names \"t\" twice"],
+        );
+        for cell in ["0x1", "0xzz", "ff", "0x+1"] {
+            reads(
+                &format!("t,__wire\na,\"{{\"\"t\"\":\"\"{cell}\"\"}}\"\n"),
+                &[&format!(
+                    "line 2, column \"__wire\": {:?} is not a string of 0x and hex digits",
+                    format!("\"{cell}\"")
+                )],
+            );
+        }
+        let seen = read("t,__wire\na,junk\n", &CsvOptions::default());
+        assert!(
+            seen[0].starts_with("line 2, column \"__wire\": \"junk\" is not a JSON object"),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_the_place() {
+        reads("", &["the file is empty, without a header"]);
+        reads("t,k,t\n", &["the header names column \"t\" twice"]);
+        reads("x,y\n", &["no columns to read"]);
+        reads("t,k\na,1\nb\n", &["line 3: 1 field, expected 2"]);
+        reads("t,k\n\"a\nb\",1\nc,2,\n", &["line 4: 3 fields, expected 2"]);
+        reads(
+            "t,k\na,1\n\n",
+            &["line 3: an empty line, expected 2 fields"],
+        );
+        reads(
+            "t,k\na,\"1\n",
+            &["line 2: a quote is opened and never closed"],
+        );
+        reads(
+            "t\n\"a\"b\n",
+            &["line 2: data after the closing quote of field 1"],
+        );
+        let bytes = Cursor::new(b"t,\xff\n".to_vec());
+        let error = CsvReader::open(bytes, &CsvOptions::default())
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.to_string(),
+            "line 1: the name of field 2 is not UTF-8"
+        );
+        let semicolons = CsvOptions {
+            delimiter: b'"',
+            ..CsvOptions::default()
+        };
+        assert_eq!(
+            read("t\n", &semicolons),
+            ["'\"' cannot stand between fields"]
+        );
+    }
+
+    #[test]
+    fn a_bad_value_names_line_and_column_and_the_rest_is_read() {
+        let text = "t,k\n\"a\nb\",1\nc,x\nd,\"\"\ne,2\n";
+        let seen = read(text, &CsvOptions::default());
+        assert_eq!(seen.len(), 4, "{seen:?}");
+        assert!(
+            seen[0].starts_with("line 4, column \"k\": \"x\" is not "),
+            "{seen:?}"
+        );
+        assert!(
+            seen[1].starts_with("line 5, column \"k\": \"\" is not "),
+            "{seen:?}"
+        );
+        assert!(
+            seen[2].starts_with("2: ") && seen[3].starts_with("6: "),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn a_null_marker_leaves_empty_text_to_text_columns() {
+        let options = CsvOptions {
+            null: "NULL".to_owned(),
+            delimiter: b';',
+        };
+        assert_eq!(
+            read("t;b;k\nNULL;NULL;NULL\n;;\n\"NULL\";0x;\na,b;;\n", &options),
+            [
+                "2: null null null",
+                "3: null '' null",
+                "4: null 'NULL' ''",
+                "5: null 'a,b' null"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_header_of_a_dump_must_be_that_of_the_layout() {
+        let layout = Layout::new(columns(&[("k", "int"), ("t", "text")]));
+        for (header, expected) in [
+            ("k,x,__wire", "column 2 is \"x\", expected \"t\""),
+            ("k,t", "column 3, \"__wire\", is missing"),
+            ("k,t,__wire,z", "column 4, \"z\", is not expected"),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            writeln!(file, "{header}").unwrap();
+            file.rewind().unwrap();
+            let error = CsvSource::of_dump(&layout, file).err().unwrap();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_field_that_the_header_does_not_have_is_refused() {
+        let open = || CsvReader::open(Cursor::new("k\n"), &CsvOptions::default()).unwrap();
+        let column = || columns(&[("k", "int")]).remove(0);
+        for (number, exceptions) in [(1, None), (0, Some(1))] {
+            let error = open()
+                .into_source(vec![(number, column())], exceptions)
+                .err()
+                .unwrap();
+            assert_eq!(error.to_string(), "there is no field 2, the header has 1");
+        }
+    }
 }
