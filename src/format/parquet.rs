@@ -2,8 +2,11 @@
 //! becomes in Arrow is left to the codecs of `types`.
 //!
 //! The Arrow schema is embedded, so that a file read back has exactly the types that were written; readers that know
-//! only Parquet see its logical types. Damage inside a page of values is not looked for here: that is what the
-//! checksum of the whole file, kept by `store`, is for.
+//! only Parquet see its logical types.
+//!
+//! A damaged file may be read as other data, since its pages carry no checksums, and the Parquet library panics on some
+//! (an error below a map, a data page that names a dictionary it lacks). So whoever opens a file compares the checksum
+//! of the whole with the one that `store` keeps, first.
 
 use super::{Column, FormatError, Layout, Sink, Source};
 use crate::rows::{BadPage, Page, PageBuilder};
@@ -221,7 +224,8 @@ struct Group {
 }
 
 impl ParquetSource {
-    /// Opens `file`, which must hold the columns of `layout` in order, then the exceptions column.
+    /// Opens `file`, which must hold the columns of `layout` in order, then the exceptions column. Its checksum should
+    /// have been compared before, see the head of this module.
     ///
     /// # Errors
     /// `FormatError` if it is no Parquet file or its columns are others.
@@ -266,6 +270,19 @@ impl ParquetSource {
             }
             return Ok(None);
         };
+        // The library takes for granted that these are not negative.
+        let bad = group.columns().iter().find(|column| {
+            let start = column
+                .dictionary_page_offset()
+                .unwrap_or(column.data_page_offset());
+            start < 0 || column.compressed_size() < 0
+        });
+        if let Some(column) = bad {
+            return Err(FormatError::Damaged(format!(
+                "column {:?} lies before its beginning",
+                column.column_path().string()
+            )));
+        }
         let rows_left = u64::try_from(group.num_rows())
             .map_err(|_| FormatError::Damaged("a row group of less than no rows".to_owned()))?;
         let file = self.file.try_clone()?;
