@@ -219,10 +219,10 @@ fn vint(value: u64) -> Vec<u8> {
     out
 }
 
-/// A change to a canonical cell: cut, lengthened, or a byte altered.
+/// A change to a canonical cell: cut, lengthened, a byte inserted or some altered.
 fn mutated(cell: Vec<u8>) -> Bytes {
     let len = cell.len();
-    let (cut, longer, altered) = (cell.clone(), cell.clone(), cell);
+    let (cut, longer, inserted, altered) = (cell.clone(), cell.clone(), cell.clone(), cell);
     let interesting = prop_oneof![
         any::<u8>(),
         Just(0),
@@ -236,6 +236,11 @@ fn mutated(cell: Vec<u8>) -> Bytes {
         1 => Just(Vec::new()),
         2 => (0..=len).prop_map(move |n| cut[..n].to_vec()),
         2 => vec(any::<u8>(), 1..5).prop_map(move |more| [longer.clone(), more].concat()),
+        2 => (0..=len, interesting.clone()).prop_map(move |(at, byte)| {
+            let mut bytes = inserted.clone();
+            bytes.insert(at, byte);
+            bytes
+        }),
         5 => vec((any::<prop::sample::Index>(), interesting), 1..4).prop_map(move |changes| {
             let mut bytes = altered.clone();
             if !bytes.is_empty() {
