@@ -228,7 +228,7 @@ impl Codec for Map {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::check::{exact, lossy, reads, refuses};
+    use crate::types::check::{exact, exact_text, lossy, reads, refuses};
     use crate::types::{blob, int, text};
 
     fn map(key: impl Codec + 'static, object: bool) -> Map {
@@ -260,5 +260,10 @@ mod tests {
         let wire = b"\0\0\0\x02\0\0\0\x04\0\0\0\x07\0\0\0\x01\x01\0\0\0\0\0\0\0\x01\x01";
         lossy(&map(int::INT, true), wire, "[[7,1],[null,1]]", None);
         lossy(&map(int::INT, true), b"\0\0\0\x01\0\0\0\0", "", None);
+        let null = b"\0\0\0\x01\xff\xff\xff\xff\0\0\0\x01\x01";
+        exact_text(&map(text::Text, true), null, "[[null,1]]");
+        let mut flags = [false];
+        let array = map(text::Text, true).to_arrow(&[Some(null)], &mut flags);
+        assert!(flags[0] && array.is_null(0));
     }
 }

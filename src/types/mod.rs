@@ -113,9 +113,8 @@ pub enum JsonForm {
     Nested,
 }
 
-// `from_text` makes bytes, not a codec.
-#[allow(clippy::wrong_self_convention)]
 /// Both directions of one CQL type. The bytes are a cell's value: never null, possibly empty.
+#[allow(clippy::wrong_self_convention)] // `from_text` makes bytes, not a codec.
 pub trait Codec: Send + Sync {
     /// The Arrow type of the natural column.
     fn arrow_type(&self) -> DataType;

@@ -4,7 +4,10 @@
 use super::cql::{CqlType, Native, Udt};
 use super::{BadValue, Codec, Fidelity, codec};
 use crate::rows::Cell;
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::Schema;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -216,10 +219,10 @@ fn vint(value: u64) -> Vec<u8> {
     out
 }
 
-/// A change to a canonical cell: cut, lengthened, or a byte altered.
+/// A change to a canonical cell: cut, lengthened, a byte inserted or some altered.
 fn mutated(cell: Vec<u8>) -> Bytes {
     let len = cell.len();
-    let (cut, longer, altered) = (cell.clone(), cell.clone(), cell);
+    let (cut, longer, inserted, altered) = (cell.clone(), cell.clone(), cell.clone(), cell);
     let interesting = prop_oneof![
         any::<u8>(),
         Just(0),
@@ -233,6 +236,11 @@ fn mutated(cell: Vec<u8>) -> Bytes {
         1 => Just(Vec::new()),
         2 => (0..=len).prop_map(move |n| cut[..n].to_vec()),
         2 => vec(any::<u8>(), 1..5).prop_map(move |more| [longer.clone(), more].concat()),
+        2 => (0..=len, interesting.clone()).prop_map(move |(at, byte)| {
+            let mut bytes = inserted.clone();
+            bytes.insert(at, byte);
+            bytes
+        }),
         5 => vec((any::<prop::sample::Index>(), interesting), 1..4).prop_map(move |changes| {
             let mut bytes = altered.clone();
             if !bytes.is_empty() {
@@ -338,7 +346,7 @@ fn check_parts(codec: &dyn Codec, array: &ArrayRef, lossy: &[bool], column: &Col
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
     fn canonical_cells_are_exact((cql_type, column) in columns(canonical)) {
@@ -379,10 +387,47 @@ proptest! {
     }
 }
 
+/// Parquet gives back the types, and every cell that is not flagged.
+fn check_parquet(cql_type: &CqlType, column: &Column) {
+    let codec = codec(cql_type).unwrap();
+    let mut lossy = vec![false; column.len()];
+    let array = codec.to_arrow(&shown(column), &mut lossy);
+    let schema = Arc::new(Schema::new(vec![codec.field("c")]));
+    let batch = RecordBatch::try_new(schema.clone(), vec![array]).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
+    writer.write(&batch).unwrap();
+    let file = bytes::Bytes::from(writer.into_inner().unwrap());
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    let batches = reader.with_batch_size(3).build().unwrap();
+    let back = batches.flat_map(|batch| from_arrow(&*codec, batch.unwrap().column(0)));
+    let back: Vec<_> = back.collect();
+    assert_eq!(back.len(), column.len());
+    for ((back, cell), lossy) in back.iter().zip(column).zip(lossy) {
+        if !lossy {
+            assert_eq!(back.as_ref(), Ok(cell), "{cql_type} through Parquet");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn parquet_keeps_types_and_cells(
+        (cql_type, column) in prop_oneof![columns(canonical), columns(hostile)],
+    ) {
+        check_parquet(&cql_type, &column);
+    }
+}
+
 /// Random types seldom pair a scalar with many cells, so each scalar has a run of its own.
 #[test]
 fn every_scalar_is_exact_or_flagged() {
-    let mut runner = proptest::test_runner::TestRunner::default();
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
+    let mut runner = proptest::test_runner::TestRunner::new(config);
     for native in Native::ALL {
         let cql_type = CqlType::Native(*native);
         let exact = vec(prop::option::weighted(0.9, canonical(&cql_type)), 0..40);

@@ -28,10 +28,10 @@ impl Codec for VarInt {
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         put_digits(cell, out);
-        match cell {
-            [] => Fidelity::Lossy,
-            _ if shortest(cell).len() == cell.len() => Fidelity::Exact,
-            _ => Fidelity::Lossy,
+        if is_canonical(cell) {
+            Fidelity::Exact
+        } else {
+            Fidelity::Lossy
         }
     }
 
