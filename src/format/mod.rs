@@ -1,4 +1,4 @@
-//! File formats: for each one a sink (pages to a file) and a source (a file to pages), side by side in one file.
+//! File formats: for each one a sink (pages to a file) and a source (a file to pages), side by side.
 //! Where files lie, how they are named, synced and found again is left to `store`; what a cell means to `types`.
 //!
 //! Both formats hold one natural column per CQL column and the exceptions column last: a map from column name to the
@@ -214,7 +214,15 @@ pub enum FormatError {
         /// What is wrong with it.
         error: BadValue,
     },
-    /// A record that is not well formed.
+    /// A record with more or fewer fields than the header; the records after it can be read.
+    #[error("line {line}: {what}")]
+    Fields {
+        /// Line where the record begins, from 1; the header is line 1.
+        line: u64,
+        /// How many there are and should be.
+        what: String,
+    },
+    /// A record that is not well formed; where the next one begins cannot be told.
     #[error("line {line}: {what}")]
     Record {
         /// Line where the record begins, from 1; the header is line 1.

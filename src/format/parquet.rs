@@ -563,6 +563,26 @@ mod tests {
     }
 
     #[test]
+    fn a_page_too_large_for_one_batch_is_written_in_parts() {
+        // The name counts once per row, as every cell may be an exception.
+        let name = "n".repeat(100_000);
+        let layout = Layout::new(columns(&[(&name, "int")]));
+        let mut sink = Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+        let mut page = PageBuilder::new(1);
+        for row in 0..3001_i32 {
+            let value = row.to_be_bytes();
+            let len = if row % 1000 == 0 { 3 } else { 4 };
+            page.push(Some(&value[..len])).unwrap();
+        }
+        let page = page.finish();
+        sink.write(&page).unwrap();
+        let mut source = ParquetSource::open(&layout, sink.finish().unwrap()).unwrap();
+        let back = source.next_page().unwrap().unwrap();
+        assert!(source.next_page().unwrap().is_none());
+        assert!(back.column(0) == page.column(0));
+    }
+
+    #[test]
     fn other_columns_are_refused() {
         let layout = Layout::new(columns(&[("k", "int"), ("t", "text")]));
         let swapped = Layout::new(columns(&[("t", "text"), ("k", "int")]));

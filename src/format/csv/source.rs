@@ -149,8 +149,8 @@ struct Field {
     empty_is_text: bool,
 }
 
-/// Reads a CSV file. After `FormatError::Value`, and after a record with the wrong number of fields, it can go on with
-/// the next record; rows read before are not lost. Any other error stays.
+/// Reads a CSV file. After `FormatError::Value` and `FormatError::Fields` it can go on with the next record; the rows
+/// read before are not lost. Any other error stays.
 pub struct CsvSource {
     splitter: Splitter<Box<dyn Read + Send>>,
     null: Vec<u8>,
@@ -186,7 +186,7 @@ impl CsvSource {
         let (found, expected) = (self.splitter.fields(), self.header.len());
         if found != expected {
             let blank = found == 1 && self.splitter.field(0) == Some((false, b""));
-            return Err(FormatError::Record {
+            return Err(FormatError::Fields {
                 line,
                 what: if blank {
                     format!("an empty line, expected {expected} fields")
@@ -337,7 +337,10 @@ mod tests {
                 Err(error) => {
                     seen.push(error.to_string());
                     // A source that stays where it failed would go on for ever.
-                    if !matches!(error, FormatError::Value { .. }) {
+                    if !matches!(
+                        error,
+                        FormatError::Value { .. } | FormatError::Fields { .. }
+                    ) {
                         return seen;
                     }
                 }
@@ -414,11 +417,17 @@ mod tests {
         reads("", &["the file is empty, without a header"]);
         reads("t,k,t\n", &["the header names column \"t\" twice"]);
         reads("x,y\n", &["no columns to read"]);
-        reads("t,k\na,1\nb\n", &["line 3: 1 field, expected 2"]);
-        reads("t,k\n\"a\nb\",1\nc,2,\n", &["line 4: 3 fields, expected 2"]);
         reads(
-            "t,k\na,1\n\n",
-            &["line 3: an empty line, expected 2 fields"],
+            "t,k\na,\nb\n",
+            &["line 3: 1 field, expected 2", "2: null 'a'"],
+        );
+        reads(
+            "t,k\n\"a\nb\",\nc,2,\n",
+            &["line 4: 3 fields, expected 2", "2: null 'a\\nb'"],
+        );
+        reads(
+            "t,k\na,\n\n",
+            &["line 3: an empty line, expected 2 fields", "2: null 'a'"],
         );
         reads(
             "t,k\na,\"1\n",
@@ -436,21 +445,18 @@ mod tests {
             error.to_string(),
             "line 1: the name of field 2 is not UTF-8"
         );
-        let semicolons = CsvOptions {
+        let quotes = CsvOptions {
             delimiter: b'"',
             ..CsvOptions::default()
         };
-        assert_eq!(
-            read("t\n", &semicolons),
-            ["'\"' cannot stand between fields"]
-        );
+        assert_eq!(read("t\n", &quotes), ["'\"' cannot stand between fields"]);
     }
 
     #[test]
     fn a_bad_value_names_line_and_column_and_the_rest_is_read() {
-        let text = "t,k\n\"a\nb\",1\nc,x\nd,\"\"\ne,2\n";
+        let text = "t,k\n\"a\nb\",1\nc,x\nd,\"\"\ne,2\nf\n";
         let seen = read(text, &CsvOptions::default());
-        assert_eq!(seen.len(), 4, "{seen:?}");
+        assert_eq!(seen.len(), 5, "{seen:?}");
         assert!(
             seen[0].starts_with("line 4, column \"k\": \"x\" is not "),
             "{seen:?}"
@@ -459,8 +465,9 @@ mod tests {
             seen[1].starts_with("line 5, column \"k\": \"\" is not "),
             "{seen:?}"
         );
+        assert_eq!(seen[2], "line 7: 1 field, expected 2");
         assert!(
-            seen[2].starts_with("2: ") && seen[3].starts_with("6: "),
+            seen[3].starts_with("2: ") && seen[4].starts_with("6: "),
             "{seen:?}"
         );
     }
