@@ -1,0 +1,291 @@
+//! Loading: into what exists, under other names, parts of a dump; and `import`, files from anywhere.
+
+use crate::harness::{SIMPLE, Scratch, TestKeyspace};
+use crate::roundtrip::{assert_same, filled};
+
+const ORDERS: &[&str] = &[
+    "CREATE TABLE orders (k int, c int, v text, PRIMARY KEY (k, c))",
+    "INSERT INTO orders (k, c, v) VALUES (1, 1, 'a')",
+    "INSERT INTO orders (k, c, v) VALUES (1, 2, 'b')",
+    "INSERT INTO orders (k, c, v) VALUES (2, 1, null)",
+];
+
+#[test]
+fn if_exists_decides_what_becomes_of_rows() {
+    for (mode, code, expected) in [
+        ("fail", 1, "kept"),
+        ("skip", 0, "kept"),
+        ("truncate", 0, "new"),
+        ("append", 0, "both"),
+    ] {
+        let source = TestKeyspace::with("if_exists", ORDERS);
+        let scratch = Scratch::new();
+        let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+        source.dump(&dir, "parquet").success();
+        source.load(&dir, &target, &[]).success();
+        let db = &source.db;
+        db.execute(&format!("TRUNCATE {target}.orders"));
+        // Written before the dump's rows: what is loaded must not lose against it, and it must not lose anything.
+        db.execute(&format!(
+            "INSERT INTO {target}.orders (k, c, v) VALUES (9, 9, 'mine') USING TIMESTAMP 1"
+        ));
+        let done = source.load(&dir, &target, &["--if-exists", mode]).done();
+        assert_eq!(done.code, Some(code), "{mode}: {}", done.told());
+        let mine = db
+            .rows(&format!("SELECT v FROM {target}.orders WHERE k = 9"))
+            .len();
+        let rows = db.count(&format!("{target}.orders"));
+        let found = match (rows, mine) {
+            (1, 1) => "kept",
+            (3, 0) => "new",
+            (4, 1) => "both",
+            _ => "something else",
+        };
+        assert_eq!(found, expected, "{mode}: {rows} rows, {mine} of them mine");
+    }
+}
+
+#[test]
+fn a_table_that_exists_and_is_empty_is_loaded_into() {
+    let source = TestKeyspace::with("exists_empty", ORDERS);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "csv").success();
+    let db = &source.db;
+    db.execute(&format!(
+        "CREATE KEYSPACE {target} WITH replication = {SIMPLE}"
+    ));
+    // A column more, and others in another order, is no obstacle.
+    db.execute(&format!(
+        "CREATE TABLE {target}.orders (k int, c int, z text, v text, PRIMARY KEY (k, c))"
+    ));
+    source.load(&dir, &target, &[]).success();
+    assert_eq!(db.count(&format!("{target}.orders")), 3);
+}
+
+#[test]
+fn counters_are_not_added_to_counters() {
+    let source = filled("counted", "counters");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    source.load(&dir, &target, &[]).success();
+    assert_same(&source.db, &source.name, &target);
+    for mode in ["fail", "append"] {
+        source
+            .load(&dir, &target, &["--if-exists", mode])
+            .fails(1)
+            .stderr_has(&["counter", &format!("{target}."), "--if-exists"]);
+        assert_same(&source.db, &source.name, &target);
+    }
+}
+
+#[test]
+fn one_table_is_loaded_under_another_name() {
+    let source = TestKeyspace::with("renamed", ORDERS);
+    source.db.execute("CREATE TABLE other (k int PRIMARY KEY)");
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "parquet").success();
+    let (from, to) = (source.table("orders"), source.table("orders_again"));
+    source
+        .node
+        .run(["load", &dir, &from, "--map", &format!("{from}={to}")])
+        .success();
+    assert_eq!(source.db.count(&to), 3);
+    // Into another keyspace, which is there already.
+    let target = source.target("elsewhere");
+    source.db.execute(&format!(
+        "CREATE KEYSPACE {target} WITH replication = {SIMPLE}"
+    ));
+    let to = format!("{target}.\"Orders\"");
+    source
+        .node
+        .run(["load", &dir, &from, "--map", &format!("{from}={to}")])
+        .success();
+    assert_eq!(source.db.tables(&target), ["Orders"]);
+    assert_eq!(source.db.count(&format!("{target}.Orders")), 3);
+}
+
+#[test]
+fn schema_and_data_can_be_loaded_apart() {
+    let source = filled("apart", "nested");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "csv").success();
+    source
+        .load(&dir, &target, &["--data-only"])
+        .fails(1)
+        .stderr_has(&[&target]);
+    source.load(&dir, &target, &["--schema-only"]).success();
+    let tables = source.db.tables(&target);
+    assert_eq!(tables, source.db.tables(&source.name));
+    for table in tables {
+        assert_eq!(source.db.count(&format!("{target}.{table}")), 0, "{table}");
+    }
+    source.load(&dir, &target, &["--data-only"]).success();
+    assert_same(&source.db, &source.name, &target);
+}
+
+#[test]
+fn replication_can_be_chosen() {
+    let source = TestKeyspace::with("replicated", ORDERS);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    let datacenter = source.db.texts("SELECT data_center FROM system.local")[0][0].clone();
+    let replication = format!("{{'class': 'NetworkTopologyStrategy', '{datacenter}': 1}}");
+    source
+        .load(&dir, &target, &["--replication", &replication])
+        .success();
+    let described = source.db.texts(&format!("DESCRIBE ONLY KEYSPACE {target}"));
+    let statement = described[0].last().unwrap();
+    assert!(statement.contains("NetworkTopologyStrategy"), "{statement}");
+    assert_eq!(source.db.count(&format!("{target}.orders")), 3);
+}
+
+#[test]
+fn many_tables_are_one_run() {
+    let source = TestKeyspace::new("many");
+    for i in 0..25 {
+        source
+            .db
+            .execute(&format!("CREATE TABLE t{i} (k int PRIMARY KEY, v text)"));
+        source
+            .db
+            .execute(&format!("INSERT INTO t{i} (k, v) VALUES ({i}, 'v')"));
+    }
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    source.load(&dir, &target, &[]).success();
+    assert_eq!(assert_same(&source.db, &source.name, &target), 25);
+}
+
+#[test]
+fn a_part_of_a_dump_can_be_loaded() {
+    let source = TestKeyspace::with("part_of", ORDERS);
+    source.db.execute("CREATE TABLE items (k int PRIMARY KEY)");
+    source
+        .db
+        .execute("CREATE TABLE invoices (k int PRIMARY KEY)");
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "parquet").success();
+    for (tag, selectors, expected) in [
+        ("a", vec!["orders"], vec!["orders"]),
+        ("b", vec!["i*"], vec!["invoices", "items"]),
+        (
+            "c",
+            vec!["*", "--exclude", "orders"],
+            vec!["invoices", "items"],
+        ),
+    ] {
+        let target = source.target(tag);
+        let full: Vec<String> = selectors
+            .iter()
+            .map(|s| {
+                if s.starts_with("--") {
+                    (*s).to_owned()
+                } else {
+                    source.table(s)
+                }
+            })
+            .collect();
+        let full: Vec<&str> = full.iter().map(String::as_str).collect();
+        source.load(&dir, &target, &full).success();
+        assert_eq!(source.db.tables(&target), expected, "{selectors:?}");
+    }
+}
+
+#[test]
+fn partitions_of_nothing_but_statics_survive() {
+    let source = filled("statics_only", "statics");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "csv").success();
+    source.load(&dir, &target, &[]).success();
+    let alone = "SELECT pk, ck, s FROM {}.statics WHERE pk = 1";
+    let [before, after] =
+        [&source.name, &target].map(|ks| source.db.rows(&alone.replace("{}", ks)));
+    assert_eq!(
+        before[0][1], None,
+        "the schema has no such partition any more"
+    );
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_dump_may_be_read_only() {
+    let source = TestKeyspace::with("read_only", ORDERS);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    let before = contents(&dir);
+    source.load(&dir, &target, &[]).success();
+    assert_eq!(before, contents(&dir), "the load wrote into the dump");
+}
+
+fn contents(dir: &str) -> Vec<(String, Vec<u8>)> {
+    let read = |name: String| {
+        let bytes = std::fs::read(format!("{dir}/{name}")).unwrap();
+        (name, bytes)
+    };
+    crate::harness::files(dir).into_iter().map(read).collect()
+}
+
+/// The rows of `t` by key, as text.
+fn imported(columns: &str, files: &[&str], flags: &[&str]) -> Vec<Vec<String>> {
+    let target = TestKeyspace::with("imported", &[&format!("CREATE TABLE t ({columns})")]);
+    let scratch = Scratch::new();
+    let table = target.table("t");
+    let mut args = vec!["import".to_owned(), table.clone()];
+    for (i, content) in files.iter().enumerate() {
+        args.push(scratch.write(&format!("{i}.csv"), content));
+    }
+    args.extend(flags.iter().map(|f| (*f).to_owned()));
+    target.node.run(&args).success();
+    let mut rows = target.db.texts(&format!("SELECT JSON * FROM {table}"));
+    rows.sort();
+    rows
+}
+
+#[test]
+fn import_takes_columns_by_name() {
+    let columns = "k int PRIMARY KEY, a text, b boolean, l list<int>";
+    let one = r#"{"k": 1, "a": "x", "b": true, "l": [1, 2]}"#;
+    let text = r#"{"k": 1, "a": "x", "b": null, "l": null}"#;
+    let both = r#"{"k": 2, "a": "", "b": null, "l": null}"#;
+    for (files, flags, expected) in [
+        (&["k,a,b,l\n1,x,true,\"[1,2]\"\n"][..], &[][..], vec![one]),
+        (&["l,b,a,k\n\"[1, 2]\",true,x,1\n"], &[], vec![one]),
+        (&["k,a\n1,x\n"], &[], vec![text]),
+        (&["k,a\r\n1,x\r\n"], &[], vec![text]),
+        (&["k,a\n1,x"], &[], vec![text]),
+        (&["k,a\n1,x\n", "a,k\n\"\",2\n"], &[], vec![text, both]),
+        // The last line wins, also across files.
+        (&["k,a\n1,first\n1,x\n"], &[], vec![text]),
+        (&["k,a\n1,z\n", "k,a\n1,x\n"], &[], vec![text]),
+        (&["k,a,b\n1,x,NULL\n"], &["--null", "NULL"], vec![text]),
+        (&["k,a,b\n1,x,\n"], &[], vec![text]),
+        (&["k,a\n"], &[], vec![]),
+    ] {
+        let rows = imported(columns, files, flags);
+        let expected: Vec<Vec<String>> = expected.iter().map(|r| vec![(*r).to_owned()]).collect();
+        assert_eq!(rows, expected, "{files:?} {flags:?}");
+    }
+}
+
+#[test]
+fn import_reads_what_a_dump_wrote() {
+    let source = filled("reimport", "all_types");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "csv").success();
+    source.load(&dir, &target, &["--schema-only"]).success();
+    let parts = crate::harness::parts(&dir, &source.name, "all_types", "csv");
+    let mut args = vec!["import".to_owned(), format!("{target}.all_types")];
+    args.extend(parts.iter().map(|part| part.to_str().unwrap().to_owned()));
+    source.node.run(&args).success();
+    assert_same(&source.db, &source.name, &target);
+}

@@ -1,0 +1,23 @@
+//! The integration tests, one binary: the tool is run as a user runs it, against real servers, and judged by code that
+//! knows nothing of its codecs. `scripts/test` brings the servers; `CQLIFT_NODES="5.0=HOST[:PORT] …"` names others.
+//!
+//! `harness` is the vocabulary, each other file one subject. A new file needs one `mod` line here; `tidy` checks that.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "tests state facts; helpers outside #[test] functions do so too"
+)]
+
+mod dump;
+mod errors;
+mod harness;
+mod independent;
+mod load;
+mod network;
+mod readme;
+mod roundtrip;
+mod script;
+mod tidy;

@@ -1,0 +1,139 @@
+//! Clusters behind port mapping: the node says one address, the client reaches it at another.
+
+use crate::harness::{Node, Scratch, TestKeyspace};
+use crate::roundtrip::assert_same;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::net::{TcpListener, TcpStream};
+
+/// A port on 127.0.0.1 that leads to a node, as a tunnel or a container's port mapping does.
+struct Forwarder {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    // Ends with the test.
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Forwarder {
+    fn to(node: &Node) -> Forwarder {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let (target, count) = (node.address(), connections.clone());
+        runtime.spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(forward(client, target.clone()));
+            }
+        });
+        Forwarder {
+            address,
+            connections,
+            _runtime: runtime,
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+}
+
+async fn forward(mut client: TcpStream, target: String) {
+    if let Ok(mut server) = TcpStream::connect(target).await {
+        // An end that goes away is how connections end.
+        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+    }
+}
+
+const SOME: &[&str] = &[
+    "CREATE TABLE t (k int PRIMARY KEY, v text)",
+    "INSERT INTO t (k, v) VALUES (1, 'a')",
+    "INSERT INTO t (k, v) VALUES (2, 'b')",
+];
+
+/// Dumps and loads through the forwarder with `flags`.
+fn there_and_back(name: &str, flags: impl Fn(&Node, SocketAddr) -> Vec<String>) {
+    let source = TestKeyspace::with(name, SOME);
+    let forwarder = Forwarder::to(&source.node);
+    let scratch = Scratch::new();
+    let target = source.target("loaded");
+    let (dir, map) = (scratch.path("dump"), format!("{}={target}", source.name));
+    let port = forwarder.address.port().to_string();
+    for command in [
+        vec!["dump", &source.name, "-o", &dir],
+        vec!["load", &dir, "--map", &map],
+    ] {
+        let before = forwarder.connections();
+        let mut args: Vec<String> = command.into_iter().map(str::to_owned).collect();
+        args.extend(["-h", "127.0.0.1", "-P", &port].map(str::to_owned));
+        args.extend(flags(&source.node, forwarder.address));
+        crate::harness::run(&args).success();
+        assert!(
+            forwarder.connections() > before,
+            "{args:?} did not go through the forwarder"
+        );
+    }
+    assert_eq!(assert_same(&source.db, &source.name, &target), 2);
+}
+
+#[test]
+fn an_address_map_leads_through_a_forwarder() {
+    there_and_back("address_map", |node, forwarder| {
+        vec![
+            "--address-map".into(),
+            format!("{}={forwarder}", node.address()),
+        ]
+    });
+}
+
+#[test]
+fn only_contact_points_stays_at_the_forwarder() {
+    there_and_back("only_contact", |_, _| vec!["--only-contact-points".into()]);
+}
+
+/// With a map that leads nowhere nothing may be reached by the address that the node told.
+#[test]
+fn an_address_map_is_obeyed() {
+    let source = TestKeyspace::with("mapped_away", SOME);
+    let scratch = Scratch::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let map = format!("{}={closed}", source.node.address());
+    source
+        .node
+        .run([
+            "dump",
+            &source.name,
+            "-o",
+            &scratch.path("dump"),
+            "--address-map",
+            &map,
+        ])
+        .fails(1)
+        .stderr_has(&[&closed.to_string()]);
+}
+
+#[test]
+fn an_address_map_that_is_none_is_a_usage_error() {
+    let node = Node::get(crate::harness::NEWEST);
+    for map in [
+        "nonsense",
+        "127.0.0.1:9042",
+        "a=b=c",
+        "127.0.0.1:9042=",
+        "127.0.0.1:x=127.0.0.1:1",
+    ] {
+        let scratch = Scratch::new();
+        node.run(["dump", "ks", "-o", &scratch.path("d"), "--address-map", map])
+            .fails(2)
+            .stderr_has(&["--address-map"]);
+    }
+}

@@ -1,0 +1,249 @@
+//! The law of the house, read from the sources: who may use whom, and that no test file is forgotten.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// From left to right; a module may use everything in groups to the right of its own, nothing else.
+const LAW: &[&[&str]] = &[
+    &["main"],
+    &["cli"],
+    &["commands"],
+    &[
+        "cluster",
+        "format",
+        "store",
+        "preflight",
+        "progress",
+        "report",
+    ],
+    &[
+        "ring", "batch", "pace", "ddl", "manifest", "state", "selector",
+    ],
+    &["types", "rows", "fingerprint"],
+    &["error"],
+];
+
+/// Uses inside one group that the house allows: `(who, whom)`.
+const EXCEPTIONS: &[(&str, &str)] = &[("types", "rows")];
+
+const SENTENCE: &str = "main → cli → commands → {cluster, format, store, preflight, progress, report} → \
+     {ring, batch, pace, ddl, manifest, state, selector} → {types, rows, fingerprint} → error";
+
+/// Why `user` may not use `used`, if so.
+fn broken(user: &str, used: &str) -> Option<String> {
+    let group = |module: &str| LAW.iter().position(|group| group.contains(&module));
+    if user == used || EXCEPTIONS.contains(&(user, used)) {
+        return None;
+    }
+    let reason = match (group(user), group(used)) {
+        (None, _) => format!("the law does not know `{user}`"),
+        (_, None) => format!("the law does not know `{used}`"),
+        (Some(a), Some(b)) if a < b => return None,
+        (Some(a), Some(b))
+            if a == b && [user, used].contains(&"cluster") && [user, used].contains(&"format") =>
+        {
+            "`format` and `cluster` never see each other: they meet in `commands`, over `rows`"
+                .into()
+        }
+        (Some(a), Some(b)) if a == b => "modules of one group do not use each other".into(),
+        _ => format!("`{user}` stands to the right of `{used}`"),
+    };
+    Some(format!("`{user}` uses `{used}`: {reason}\n    {SENTENCE}"))
+}
+
+/// The modules of this crate that a source names: in `use crate::…` with or without braces, in paths, and as `cqlift::…`.
+/// Comments and strings are left out, and so are test modules' own needs: they are code like any other.
+fn used_modules(source: &str) -> Vec<String> {
+    let code = without_comments(source);
+    let mut found = Vec::new();
+    for root in ["crate::", "cqlift::"] {
+        for (at, _) in code.match_indices(root) {
+            let before = code[..at].chars().next_back();
+            if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
+                continue;
+            }
+            let rest = code[at + root.len()..].trim_start();
+            match rest.strip_prefix('{') {
+                Some(group) => found.extend(heads(group)),
+                None => found.extend(head(rest)),
+            }
+        }
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// The first name of each path in a brace group whose opening brace has been taken.
+fn heads(group: &str) -> Vec<String> {
+    let mut depth = 0;
+    let mut names = Vec::new();
+    let mut expect = true;
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => expect = true,
+            c if expect && !c.is_whitespace() => {
+                names.extend(head(&group[at..]));
+                expect = false;
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The name a path begins with.
+fn head(path: &str) -> Option<String> {
+    let name: String = path
+        .chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect();
+    (!name.is_empty()).then_some(name)
+}
+
+/// The source without `//` comments. A `//` inside a string loses the rest of its line too, which hides nothing that
+/// this test looks for unless code follows a URL on one line.
+fn without_comments(source: &str) -> String {
+    let code = source
+        .lines()
+        .map(|line| line.split_once("//").map_or(line, |(code, _)| code));
+    code.collect::<Vec<_>>().join("\n")
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for path in std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+    {
+        if path.is_dir() {
+            files.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Each file of `src/` with the top module it belongs to; `lib.rs` is only the list of them.
+fn sources() -> Vec<(String, PathBuf)> {
+    let root = repository().join("src");
+    let module = |path: &PathBuf| {
+        let first = path
+            .strip_prefix(&root)
+            .unwrap()
+            .components()
+            .next()
+            .unwrap();
+        first
+            .as_os_str()
+            .to_str()
+            .unwrap()
+            .trim_end_matches(".rs")
+            .to_owned()
+    };
+    let all = rust_files(&root)
+        .into_iter()
+        .map(|path| (module(&path), path));
+    all.filter(|(module, _)| module != "lib").collect()
+}
+
+#[test]
+fn the_import_law_holds() {
+    let modules: Vec<String> = sources().into_iter().map(|(module, _)| module).collect();
+    let mut breaches = Vec::new();
+    for (module, path) in sources() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        // A name that is no module is an item of lib.rs or a macro; lib.rs has nothing but modules.
+        let used = used_modules(&text)
+            .into_iter()
+            .filter(|name| modules.contains(name));
+        breaches.extend(
+            used.filter_map(|used| broken(&module, &used))
+                .map(|breach| format!("{}: {breach}", path.display())),
+        );
+    }
+    assert!(
+        breaches.is_empty(),
+        "the import law is broken:\n{}",
+        breaches.join("\n")
+    );
+}
+
+#[test]
+fn the_law_knows_every_module() {
+    let known: Vec<&str> = LAW.iter().flat_map(|group| group.iter().copied()).collect();
+    let unknown: BTreeMap<String, PathBuf> = sources()
+        .into_iter()
+        .filter(|(module, _)| !known.contains(&module.as_str()))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "give these a place in the law: {unknown:?}\n{SENTENCE}"
+    );
+}
+
+#[test]
+fn the_law_is_read_from_all_forms_of_use() {
+    for (source, expected) in [
+        ("use crate::rows::Cell;", vec!["rows"]),
+        (
+            "use crate::{error::Error, types::{self, cql}};",
+            vec!["error", "types"],
+        ),
+        (
+            "use crate::{\n    rows,\n    ring::Ring,\n};",
+            vec!["ring", "rows"],
+        ),
+        ("let x = crate::ring::whole();", vec!["ring"]),
+        ("use cqlift::cli;", vec!["cli"]),
+        ("// use crate::cluster;", vec![]),
+        ("pub(crate) fn f() {}", vec![]),
+        ("use mycrate::cluster;", vec![]),
+        ("macro!($crate::cluster)", vec![]),
+        ("use super::cql;", vec![]),
+    ] {
+        assert_eq!(used_modules(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn the_law_forbids_what_it_should() {
+    for (user, used, sentence) in [
+        ("format", "cluster", Some("never see each other")),
+        ("rows", "error", None),
+        ("ring", "store", Some("stands to the right")),
+        ("store", "format", Some("of one group")),
+        ("commands", "cluster", None),
+        ("newcomer", "error", Some("does not know `newcomer`")),
+        ("error", "newcomer", Some("does not know `newcomer`")),
+    ] {
+        match (broken(user, used), sentence) {
+            (None, None) => {}
+            (Some(said), Some(sentence)) if said.contains(sentence) => {}
+            (said, _) => panic!("{user} → {used}: {said:?}, not {sentence:?}"),
+        }
+    }
+}
+
+#[test]
+fn every_test_file_is_registered() {
+    let folder = repository().join("tests/it");
+    let main = std::fs::read_to_string(folder.join("main.rs")).unwrap();
+    for path in rust_files(&folder) {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let line = format!("mod {name};");
+        assert!(
+            name == "main" || main.lines().any(|l| l.trim() == line),
+            "tests/it/main.rs lacks `{line}`: {name}.rs would never run"
+        );
+    }
+}
