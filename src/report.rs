@@ -24,7 +24,8 @@ pub fn result(text: &str) -> Result<()> {
 /// # Errors
 /// `Error` if it cannot be written.
 pub fn json(summary: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(summary).map_err(|e| Error::failed(format!("write the summary: {e}")))?;
+    let text = serde_json::to_string_pretty(summary)
+        .map_err(|e| Error::failed(format!("write the summary: {e}")))?;
     result(&(text + "\n"))
 }
 

@@ -32,6 +32,14 @@ pub enum SelectorError {
         /// What is wrong.
         why: &'static str,
     },
+    /// Not `ks.table`.
+    #[error("cannot read {text:?}: {why}. A table is named as keyspace.table")]
+    Table {
+        /// As typed.
+        text: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// Two mappings that cannot both be meant.
     #[error("{first} and {second} contradict each other")]
     Contradiction {
@@ -278,6 +286,25 @@ impl Mapping {
             _ => false,
         }
     }
+}
+
+/// Reads `ks.table`, both names in full, and answers their true names.
+///
+/// # Errors
+/// `SelectorError` says what is wrong and what a table's name looks like.
+pub fn table_name(text: &str) -> Result<(String, String), SelectorError> {
+    let error = |why| SelectorError::Table {
+        text: text.to_owned(),
+        why,
+    };
+    let mut chars = text.char_indices().peekable();
+    let (keyspace, table) = path(&mut chars).map_err(error)?;
+    if chars.next().is_some() {
+        return Err(error(AFTER_NAME));
+    }
+    let table = table.ok_or(error("it needs a keyspace and a table"))?;
+    let name = |pattern: Pattern| pattern.literal().ok_or(error("a name cannot be a glob"));
+    Ok((name(keyspace)?, name(table)?))
 }
 
 impl FromStr for Mapping {

@@ -23,12 +23,13 @@ pub fn verdict(error: &ExecutionError) -> Verdict {
     match error {
         ExecutionError::LastAttemptError(error) => match error {
             RequestAttemptError::DbError(error, message) => db_verdict(error, message),
-            RequestAttemptError::BrokenConnectionError(_) | RequestAttemptError::UnableToAllocStreamId => Verdict::Later,
+            RequestAttemptError::BrokenConnectionError(_)
+            | RequestAttemptError::UnableToAllocStreamId => Verdict::Later,
             _ => Verdict::Never,
         },
-        ExecutionError::ConnectionPoolError(_) | ExecutionError::RequestTimeout(_) | ExecutionError::EmptyPlan => {
-            Verdict::Later
-        }
+        ExecutionError::ConnectionPoolError(_)
+        | ExecutionError::RequestTimeout(_)
+        | ExecutionError::EmptyPlan => Verdict::Later,
         _ => Verdict::Never,
     }
 }
@@ -42,7 +43,9 @@ fn db_verdict(error: &DbError, message: &str) -> Verdict {
         | DbError::WriteTimeout { .. } => Verdict::Later,
         // 1500 also answers a mutation that is too large (3.11, 4.0), 1300 a page with too many tombstones.
         DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => Verdict::Smaller,
-        DbError::Invalid if message.contains("too large") || message.contains("exceeds allowed maximum") => {
+        DbError::Invalid
+            if message.contains("too large") || message.contains("exceeds allowed maximum") =>
+        {
             Verdict::Smaller
         }
         _ => Verdict::Never,
@@ -53,7 +56,9 @@ fn db_verdict(error: &DbError, message: &str) -> Verdict {
 /// so that workers that failed together do not come back together.
 pub fn backoff(attempt: u32, salt: u64) -> Duration {
     let base = 50u64.saturating_mul(1 << attempt.min(8)).min(10_000);
-    let jitter = xxhash_rust::xxh3::xxh3_64(&[salt.to_le_bytes(), u64::from(attempt).to_le_bytes()].concat());
+    let jitter = xxhash_rust::xxh3::xxh3_64(
+        &[salt.to_le_bytes(), u64::from(attempt).to_le_bytes()].concat(),
+    );
     Duration::from_millis(base - base / 3 + jitter % (base / 3 + 1))
 }
 
@@ -65,18 +70,28 @@ mod tests {
     fn waits_grow_and_stay_bounded() {
         for attempt in 0..40 {
             let wait = backoff(attempt, u64::from(attempt) * 7);
-            assert!(wait >= Duration::from_millis(30) && wait <= Duration::from_secs(10), "{attempt}: {wait:?}");
+            assert!(
+                wait >= Duration::from_millis(30) && wait <= Duration::from_secs(10),
+                "{attempt}: {wait:?}"
+            );
         }
         assert!(backoff(6, 1) > backoff(1, 1));
     }
 
     #[test]
     fn a_refusal_is_final_and_a_size_is_not() {
-        let db = |e, m: &str| verdict(&ExecutionError::LastAttemptError(RequestAttemptError::DbError(e, m.into())));
+        let db = |e, m: &str| {
+            verdict(&ExecutionError::LastAttemptError(
+                RequestAttemptError::DbError(e, m.into()),
+            ))
+        };
         assert_eq!(db(DbError::Overloaded, ""), Verdict::Later);
         assert_eq!(db(DbError::Invalid, "Batch too large"), Verdict::Smaller);
         assert_eq!(
-            db(DbError::Invalid, "CQL Message of size 17103722 bytes exceeds allowed maximum of 16777216 bytes"),
+            db(
+                DbError::Invalid,
+                "CQL Message of size 17103722 bytes exceeds allowed maximum of 16777216 bytes"
+            ),
             Verdict::Smaller
         );
         assert_eq!(db(DbError::Invalid, "Unknown identifier x"), Verdict::Never);

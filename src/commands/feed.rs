@@ -22,7 +22,10 @@ const PAGES_WAITING: usize = 4;
 /// Requests in flight.
 const IN_FLIGHT: usize = 128;
 /// A batch of one partition is not limited by the server; this keeps single requests short.
-const BATCH: Limits = Limits { bytes: 128 << 10, rows: 1000 };
+const BATCH: Limits = Limits {
+    bytes: 128 << 10,
+    rows: 1000,
+};
 
 /// A file to feed.
 pub struct Input {
@@ -49,13 +52,18 @@ struct Groups {
 ///
 /// # Errors
 /// The first error of any file or request, saying how many rows had been written by then.
-pub async fn feed(cluster: &Arc<Cluster>, inputs: Vec<Input>, counters: &Arc<Counters>) -> Result<()> {
+pub async fn feed(
+    cluster: &Arc<Cluster>,
+    inputs: Vec<Input>,
+    counters: &Arc<Counters>,
+) -> Result<()> {
     let inputs = Arc::new(Mutex::new(VecDeque::from(inputs)));
     let stop = Arc::new(AtomicBool::new(false));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
-        let (inputs, send, stop, counters) = (inputs.clone(), send.clone(), stop.clone(), counters.clone());
+        let (inputs, send, stop, counters) =
+            (inputs.clone(), send.clone(), stop.clone(), counters.clone());
         readers.spawn_blocking(move || read(&inputs, &send, &stop, &counters));
     }
     drop(send);
@@ -71,7 +79,10 @@ pub async fn feed(cluster: &Arc<Cluster>, inputs: Vec<Input>, counters: &Arc<Cou
         None => Ok(()),
         Some(error) => {
             let rows = counters.rows.load(Relaxed);
-            Err(error.hint(format!("{} had been written by then and stay in the target", super::plural(rows, "row"))))
+            Err(error.hint(format!(
+                "{} had been written by then and stay in the target",
+                super::plural(rows, "row")
+            )))
         }
     }
 }
@@ -83,20 +94,33 @@ fn read(
     counters: &Counters,
 ) -> Result<()> {
     while !stop.load(Relaxed) {
-        let next = inputs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let next = inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
         let Some(input) = next else { return Ok(()) };
         let mut source = (input.open)()?;
-        let mut partitions = Partitions { key: &input.partition_key, current: None };
+        let mut partitions = Partitions {
+            key: &input.partition_key,
+            current: None,
+        };
         // The partition in which the file begins may have begun in another file, which brings its static cells.
         let mut skip = input.begins_inside;
-        while let Some(page) = source.next_page().doing(|| format!("read {}", input.name))? {
+        while let Some(page) = source
+            .next_page()
+            .doing(|| format!("read {}", input.name))?
+        {
             let mut groups = Vec::new();
             for rows in batch::groups(&page, &input.partition_key, BATCH) {
                 let begins = partitions.enter(&page, rows.start);
                 groups.push((rows, begins && !skip));
                 skip = false;
             }
-            let groups = Groups { writer: input.writer.clone(), page: Arc::new(page), groups };
+            let groups = Groups {
+                writer: input.writer.clone(),
+                page: Arc::new(page),
+                groups,
+            };
             if send.blocking_send(groups).is_err() {
                 return Ok(());
             }
@@ -115,7 +139,11 @@ struct Partitions<'a> {
 impl Partitions<'_> {
     /// Goes on to a row; answers whether its partition is another than the last row's.
     fn enter(&mut self, page: &Page, row: usize) -> bool {
-        let partition = self.key.iter().map(|c| page.cell(row, *c).map(<[u8]>::to_vec)).collect();
+        let partition = self
+            .key
+            .iter()
+            .map(|c| page.cell(row, *c).map(<[u8]>::to_vec))
+            .collect();
         let begins = self.current.as_ref() != Some(&partition);
         self.current = Some(partition);
         begins
@@ -129,10 +157,24 @@ async fn write(
 ) -> Result<()> {
     let permits = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut requests: JoinSet<Result<()>> = JoinSet::new();
-    while let Some(Groups { writer, page, groups }) = pages.recv().await {
+    while let Some(Groups {
+        writer,
+        page,
+        groups,
+    }) = pages.recv().await
+    {
         for (rows, statics) in groups {
-            let permit = permits.clone().acquire_owned().await.doing(|| "wait for a request to end")?;
-            let (cluster, writer, page, counters) = (cluster.clone(), writer.clone(), page.clone(), counters.clone());
+            let permit = permits
+                .clone()
+                .acquire_owned()
+                .await
+                .doing(|| "wait for a request to end")?;
+            let (cluster, writer, page, counters) = (
+                cluster.clone(),
+                writer.clone(),
+                page.clone(),
+                counters.clone(),
+            );
             requests.spawn(async move {
                 let count = rows.len() as u64;
                 writer.write(&cluster, &page, rows, statics).await?;

@@ -59,10 +59,17 @@ fn head(manifest: &Manifest) -> String {
 fn body(manifest: &Manifest) -> String {
     let mut text = String::new();
     for missing in &manifest.not_preserved {
-        text.push_str(&format!("not kept  {} ({}): {}\n", missing.what, missing.object, missing.reason));
+        text.push_str(&format!(
+            "not kept  {} ({}): {}\n",
+            missing.what, missing.object, missing.reason
+        ));
     }
     for keyspace in &manifest.keyspaces {
-        text.push_str(&format!("\nkeyspace {}: {}\n", keyspace.name, plural(keyspace.statements.len() as u64, "statement")));
+        text.push_str(&format!(
+            "\nkeyspace {}: {}\n",
+            keyspace.name,
+            plural(keyspace.statements.len() as u64, "statement")
+        ));
         for table in &keyspace.tables {
             text.push_str(&table_lines(table));
         }
@@ -83,7 +90,10 @@ fn table_lines(table: &TableEntry) -> String {
     );
     for column in &table.columns {
         let order = if column.descending { " descending" } else { "" };
-        text.push_str(&format!("    {} {} {}{order}\n", column.name, column.cql_type, column.kind));
+        text.push_str(&format!(
+            "    {} {} {}{order}\n",
+            column.name, column.cql_type, column.kind
+        ));
     }
     let exceptions: u64 = table.parts.iter().map(|p| p.exceptions).sum();
     if exceptions > 0 {

@@ -16,6 +16,7 @@ pub struct SchemaArgs {
     /// Leave these out: ks or ks.table, globs allowed; may repeat
     #[arg(long, value_name = "SELECTOR")]
     pub exclude: Vec<String>,
+    /// How to reach the cluster
     #[command(flatten)]
     pub connect: ConnectArgs,
 }
@@ -31,7 +32,10 @@ pub async fn run(args: SchemaArgs, output: OutputArgs) -> Result<()> {
     let plan = plan::plan(&cluster, &schema, &selection).await?;
     let statements: Vec<_> = plan.keyspaces.iter().flat_map(|k| &k.statements).collect();
     if output.json {
-        let entries: Vec<_> = statements.iter().map(|s| super::statement_entry(s)).collect();
+        let entries: Vec<_> = statements
+            .iter()
+            .map(|s| super::statement_entry(s))
+            .collect();
         return report::json(&entries);
     }
     let texts: Vec<&str> = statements.iter().map(|s| s.cql.trim_end()).collect();

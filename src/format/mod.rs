@@ -149,11 +149,11 @@ impl Layout {
 
 /// The file side of a dump: takes pages, gives the file back when whole.
 pub trait Sink<W>: Send {
-    /// Appends the rows of a page.
+    /// Appends the rows of a page; answers how many of its cells went into the exceptions column.
     ///
     /// # Errors
     /// `FormatError` if the file cannot be written.
-    fn write(&mut self, page: &Page) -> Result<(), FormatError>;
+    fn write(&mut self, page: &Page) -> Result<u64, FormatError>;
 
     /// Bytes the file will have, as far as it is known: written ones and an estimate of what is still in memory.
     fn size(&self) -> u64;

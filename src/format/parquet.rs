@@ -90,7 +90,7 @@ impl<W: Write + Send> ParquetSink<W> {
         })
     }
 
-    fn write_batch(&mut self, page: &Page) -> Result<(), FormatError> {
+    fn write_batch(&mut self, page: &Page) -> Result<u64, FormatError> {
         let rows = page.rows();
         let mut arrays = Vec::with_capacity(self.layout.columns.len() + 1);
         // Row, column and bytes of each exception, found column by column.
@@ -113,21 +113,22 @@ impl<W: Write + Send> ParquetSink<W> {
         exceptions.sort_by_key(|(row, column, _)| (*row, *column));
         arrays.push(exceptions_array(&self.layout.columns, rows, &exceptions)?);
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)?;
-        Ok(self.writer.write(&batch)?)
+        self.writer.write(&batch)?;
+        Ok(exceptions.len() as u64)
     }
 }
 
 impl<W: Write + Send> Sink<W> for ParquetSink<W> {
-    fn write(&mut self, page: &Page) -> Result<(), FormatError> {
+    fn write(&mut self, page: &Page) -> Result<u64, FormatError> {
         self.layout.check_width(page)?;
         let rows = page.rows();
         if rows == 0 {
-            return Ok(());
+            return Ok(0);
         }
         let bytes = page.value_bytes() + rows.saturating_mul(self.name_bytes);
         if rows > 1 && bytes > BATCH_BYTES {
-            self.write(&page.part(0..rows / 2))?;
-            return self.write(&page.part(rows / 2..rows));
+            let front = self.write(&page.part(0..rows / 2))?;
+            return Ok(front + self.write(&page.part(rows / 2..rows))?);
         }
         if bytes > ROW_BYTES {
             return Err(FormatError::RowTooLarge {

@@ -10,8 +10,8 @@ use crate::cluster::{Cluster, ConnectArgs};
 use crate::error::Result;
 use crate::format::Format;
 use crate::manifest::{
-    CAPABILITIES, ColumnEntry, DumpOptions, FORMAT, KeyspaceEntry, Manifest, NotPreserved, TableEntry,
-    TypeEntry,
+    CAPABILITIES, ColumnEntry, DumpOptions, FORMAT, KeyspaceEntry, Manifest, NotPreserved,
+    TableEntry, TypeEntry,
 };
 use crate::progress::Progress;
 use crate::report;
@@ -46,6 +46,7 @@ pub struct DumpArgs {
     /// Say what would be dumped and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// How to reach the cluster
     #[command(flatten)]
     pub connect: ConnectArgs,
 }
@@ -92,7 +93,10 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     let dir = DumpDir::create(&args.output)?;
     dir.write_schema(&plan.schema_text(&cluster))?;
     let started = SystemTime::now();
-    let work = interruptible(scan_tables(&cluster, &plan, &dir, format, output), "the dump was not finished");
+    let work = interruptible(
+        scan_tables(&cluster, &plan, &dir, format, output),
+        "the dump was not finished",
+    );
     let dumped = work.await?;
     let manifest = manifest(&args, &cluster, &schema, plan, dumped, started);
     dir.write_manifest(&manifest)?;
@@ -152,11 +156,25 @@ fn manifest(
                     types.push(TypeEntry::of(&udt));
                 }
             }
-            tables.extend(dumped.get_mut(next).and_then(Option::take).map(|d| table_entry(planned, d)));
+            tables.extend(
+                dumped
+                    .get_mut(next)
+                    .and_then(Option::take)
+                    .map(|d| table_entry(planned, d)),
+            );
             next += 1;
         }
-        let statements = keyspace.statements.iter().map(super::statement_entry).collect();
-        keyspaces.push(KeyspaceEntry { name: keyspace.name, statements, types, tables });
+        let statements = keyspace
+            .statements
+            .iter()
+            .map(super::statement_entry)
+            .collect();
+        keyspaces.push(KeyspaceEntry {
+            name: keyspace.name,
+            statements,
+            types,
+            tables,
+        });
     }
     let now = SystemTime::now();
     Manifest {
@@ -204,7 +222,9 @@ fn table_entry(planned: &PlannedTable, dumped: DumpedTable) -> TableEntry {
 
 /// Identifies a dump among others: hashed from the moment, the process and the cluster.
 fn dump_id(cluster: &Cluster, now: SystemTime) -> String {
-    let nanos = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
+    let nanos = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos());
     let text = format!("{nanos} {} {}", std::process::id(), cluster.about.name);
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
 }
@@ -217,14 +237,21 @@ fn show(plan: &Plan, output: OutputArgs) -> Result<()> {
     }
     let rows: Vec<Row> = plan
         .tables()
-        .map(|t| Row { table: t.table.full_name(), estimated_bytes: t.estimate.unwrap_or(0) })
+        .map(|t| Row {
+            table: t.table.full_name(),
+            estimated_bytes: t.estimate.unwrap_or(0),
+        })
         .collect();
     if output.json {
         return report::json(&rows);
     }
     let mut text = String::new();
     for row in rows {
-        text.push_str(&format!("{}\tabout {}\n", row.table, HumanBytes(row.estimated_bytes)));
+        text.push_str(&format!(
+            "{}\tabout {}\n",
+            row.table,
+            HumanBytes(row.estimated_bytes)
+        ));
     }
     report::result(&text)
 }
@@ -247,7 +274,11 @@ fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<(
         tables: tables.len() as u64,
         rows: tables.iter().map(|t| t.rows).sum(),
         bytes: tables.iter().map(|t| t.bytes).sum(),
-        exceptions: tables.iter().flat_map(|t| &t.parts).map(|p| p.exceptions).sum(),
+        exceptions: tables
+            .iter()
+            .flat_map(|t| &t.parts)
+            .map(|p| p.exceptions)
+            .sum(),
         not_preserved: &manifest.not_preserved,
     };
     if !output.quiet {
@@ -268,8 +299,15 @@ fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<(
             ));
         }
         for missing in summary.not_preserved {
-            report::note(&format!("not preserved: {} ({}): {}", missing.what, missing.object, missing.reason));
+            report::note(&format!(
+                "not preserved: {} ({}): {}",
+                missing.what, missing.object, missing.reason
+            ));
         }
     }
-    if output.json { report::json(&summary) } else { Ok(()) }
+    if output.json {
+        report::json(&summary)
+    } else {
+        Ok(())
+    }
 }

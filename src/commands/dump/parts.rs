@@ -72,7 +72,11 @@ pub async fn dump(
     tables: Vec<TableWork>,
     progress: &Progress,
 ) -> Result<Vec<DumpedTable>> {
-    let queue = tables.iter().enumerate().flat_map(|(i, t)| t.ranges.iter().map(move |r| (i, *r))).collect();
+    let queue = tables
+        .iter()
+        .enumerate()
+        .flat_map(|(i, t)| t.ranges.iter().map(move |r| (i, *r)))
+        .collect();
     let shared = Arc::new(Shared {
         cluster: cluster.clone(),
         dir: dir.clone(),
@@ -91,7 +95,9 @@ pub async fn dump(
     let mut failure = None;
     while let Some(joined) = workers.join_next().await {
         match joined.doing(|| "run a worker").and_then(|done| done) {
-            Ok(done) => done.into_iter().for_each(|(table, part)| parts[table].push(part)),
+            Ok(done) => done
+                .into_iter()
+                .for_each(|(table, part)| parts[table].push(part)),
             Err(error) => {
                 shared.stop.store(true, Relaxed);
                 failure.get_or_insert(error);
@@ -104,7 +110,10 @@ pub async fn dump(
     let finish = |(work, mut parts): (&TableWork, Vec<Part>)| {
         parts.sort_by(|a, b| a.name.cmp(&b.name));
         check_cover(work, &parts)?;
-        Ok(DumpedTable { exceptions_column: work.layout.exceptions.clone(), parts })
+        Ok(DumpedTable {
+            exceptions_column: work.layout.exceptions.clone(),
+            parts,
+        })
     };
     shared.tables.iter().zip(parts).map(finish).collect()
 }
@@ -112,24 +121,40 @@ pub async fn dump(
 /// The promise of a dump, checked: the ranges of a table's parts tile the ring.
 fn check_cover(work: &TableWork, parts: &[Part]) -> Result<()> {
     let defect = |what: String| {
-        Error::failed(format!("the parts of {} do not cover the ring: {what}", work.table.full_name()))
-            .hint("this is a defect of cqlift; the dump was not finished")
+        Error::failed(format!(
+            "the parts of {} do not cover the ring: {what}",
+            work.table.full_name()
+        ))
+        .hint("this is a defect of cqlift; the dump was not finished")
     };
-    let token = |text: &str| text.parse::<Token>().map_err(|e| defect(format!("{text}: {e}")));
+    let token = |text: &str| {
+        text.parse::<Token>()
+            .map_err(|e| defect(format!("{text}: {e}")))
+    };
     let mut intervals = Vec::new();
     for range in parts.iter().flat_map(|p| &p.ranges) {
-        intervals.push(Interval { start: token(&range.start)?, end: token(&range.end)? });
+        intervals.push(Interval {
+            start: token(&range.start)?,
+            end: token(&range.end)?,
+        });
     }
     ring::tiles(&mut intervals).map_err(|gap| defect(gap.to_string()))
 }
 
 async fn worker(shared: Arc<Shared>) -> Result<Vec<(usize, Part)>> {
     let (pages, received) = mpsc::channel(PAGES_WAITING);
-    let encoder = Encoder { shared: shared.clone(), open: None, done: Vec::new() };
+    let encoder = Encoder {
+        shared: shared.clone(),
+        open: None,
+        done: Vec::new(),
+    };
     let encoder = tokio::task::spawn_blocking(move || encoder.run(received));
     let scanned = scan_queue(&shared, &pages).await;
     drop(pages);
-    let encoded = encoder.await.doing(|| "run an encoder").and_then(|done| done);
+    let encoded = encoder
+        .await
+        .doing(|| "run an encoder")
+        .and_then(|done| done);
     // If the encoder failed, the scan only saw its channel close: the encoder's error is the cause.
     match (encoded, scanned) {
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
@@ -139,9 +164,15 @@ async fn worker(shared: Arc<Shared>) -> Result<Vec<(usize, Part)>> {
 
 /// What a worker tells its encoder.
 enum Message {
-    Begin { table: usize, range: Interval, asked: SystemTime },
+    Begin {
+        table: usize,
+        range: Interval,
+        asked: SystemTime,
+    },
     Page(Page),
-    End { arrived: SystemTime },
+    End {
+        arrived: SystemTime,
+    },
     /// The scan failed: what is open is not whole.
     Abandon,
 }
@@ -149,9 +180,22 @@ enum Message {
 async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Result<()> {
     let gone = |_| Error::failed("an encoder stopped");
     while !shared.stop.load(Relaxed) {
-        let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some((table, range)) = next else { return Ok(()) };
-        pages.send(Message::Begin { table, range, asked: SystemTime::now() }).await.map_err(gone)?;
+        let next = shared
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some((table, range)) = next else {
+            return Ok(());
+        };
+        pages
+            .send(Message::Begin {
+                table,
+                range,
+                asked: SystemTime::now(),
+            })
+            .await
+            .map_err(gone)?;
         let mut scan = shared.tables[table].scan.range(&shared.cluster, range);
         loop {
             match scan.next_page().await {
@@ -163,7 +207,12 @@ async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Resu
                 }
             }
         }
-        pages.send(Message::End { arrived: SystemTime::now() }).await.map_err(gone)?;
+        pages
+            .send(Message::End {
+                arrived: SystemTime::now(),
+            })
+            .await
+            .map_err(gone)?;
         shared.counters.units.fetch_add(1, Relaxed);
     }
     Ok(())
@@ -203,7 +252,11 @@ impl Encoder {
     fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<Vec<(usize, Part)>> {
         while let Some(message) = messages.blocking_recv() {
             match message {
-                Message::Begin { table, range, asked } => self.begin(table, range, asked)?,
+                Message::Begin {
+                    table,
+                    range,
+                    asked,
+                } => self.begin(table, range, asked)?,
                 Message::Page(page) => self.page(&page)?,
                 Message::End { arrived } => self.end(arrived)?,
                 Message::Abandon => {
@@ -212,7 +265,11 @@ impl Encoder {
                 }
             }
         }
-        if self.open.as_ref().is_some_and(|open| open.scanning.is_some()) {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.scanning.is_some())
+        {
             // The worker was stopped in the middle of a range; what is open is not whole and removes itself.
             self.open = None;
         }
@@ -228,7 +285,15 @@ impl Encoder {
             Some(open) => open,
             None => self.new_part(table),
         };
-        self.open = Some(OpenPart { scanning: Some(Scanning { range, asked, from: None, last: None }), ..open });
+        self.open = Some(OpenPart {
+            scanning: Some(Scanning {
+                range,
+                asked,
+                from: None,
+                last: None,
+            }),
+            ..open
+        });
         Ok(())
     }
 
@@ -244,7 +309,12 @@ impl Encoder {
             checksum: None,
             ranges: Vec::new(),
         };
-        OpenPart { table, part, sink: None, scanning: None }
+        OpenPart {
+            table,
+            part,
+            sink: None,
+            scanning: None,
+        }
     }
 
     fn page(&mut self, page: &Page) -> Result<()> {
@@ -270,7 +340,10 @@ impl Encoder {
     }
 
     fn is_full(&self, bytes: u64) -> bool {
-        self.open.as_ref().and_then(|open| open.sink.as_ref()).is_some_and(|sink| sink.size() >= bytes)
+        self.open
+            .as_ref()
+            .and_then(|open| open.sink.as_ref())
+            .is_some_and(|sink| sink.size() >= bytes)
     }
 
     /// The first row of `page` whose partition has another token than the last row written, and that last row's token.
@@ -278,7 +351,9 @@ impl Encoder {
     fn boundary(&self, page: &Page) -> Option<(usize, Token)> {
         let open = self.open.as_ref()?;
         let last = open.scanning.as_ref()?.last.as_ref()?;
-        let key = self.shared.tables[open.table].table.indexes(ColumnKind::PartitionKey);
+        let key = self.shared.tables[open.table]
+            .table
+            .indexes(ColumnKind::PartitionKey);
         let mut previous = last.partition.clone();
         for row in 0..page.rows() {
             let partition = key_cells(page, row, &key);
@@ -294,21 +369,39 @@ impl Encoder {
 
     /// Closes the open part at `token` (inside its partition, after `position`, if given) and opens the next one there.
     fn cut(&mut self, token: Token, position: Option<Position>) -> Result<()> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
-        let Some(scanning) = open.scanning.take() else { return Ok(()) };
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        let Some(scanning) = open.scanning.take() else {
+            return Ok(());
+        };
         open.part.ranges.push(RangeEntry {
             start: scanning.range.start.to_string(),
             end: token.to_string(),
             from: scanning.from,
             to: position.clone(),
-            read: [crate::commands::rfc3339(scanning.asked), super::rfc3339(SystemTime::now())],
+            read: [
+                crate::commands::rfc3339(scanning.asked),
+                super::rfc3339(SystemTime::now()),
+            ],
         });
         let table = open.table;
         self.open = Some(open);
         self.close()?;
-        let rest = Interval { start: token, end: scanning.range.end };
-        let scanning = Scanning { range: rest, asked: scanning.asked, from: position, last: None };
-        self.open = Some(OpenPart { scanning: Some(scanning), ..self.new_part(table) });
+        let rest = Interval {
+            start: token,
+            end: scanning.range.end,
+        };
+        let scanning = Scanning {
+            range: rest,
+            asked: scanning.asked,
+            from: position,
+            last: None,
+        };
+        self.open = Some(OpenPart {
+            scanning: Some(scanning),
+            ..self.new_part(table)
+        });
         Ok(())
     }
 
@@ -318,9 +411,18 @@ impl Encoder {
         }
         let whole = rows.len() == page.rows();
         let page = if whole { page.clone() } else { page.part(rows) };
-        let Some(open) = self.open.as_mut() else { return Ok(()) };
+        let Some(open) = self.open.as_mut() else {
+            return Ok(());
+        };
         let work = &self.shared.tables[open.table];
-        let doing = || format!("write {}/{}.{}", work.path, open.part.name, self.shared.format.name());
+        let doing = || {
+            format!(
+                "write {}/{}.{}",
+                work.path,
+                open.part.name,
+                self.shared.format.name()
+            )
+        };
         if open.sink.is_none() {
             let name = format!("{}.{}", open.part.name, self.shared.format.name());
             let file = self.shared.dir.begin_part(&work.path, &name)?;
@@ -332,8 +434,14 @@ impl Encoder {
         }
         open.part.rows += page.rows() as u64;
         open.part.cells += page.cells() as u64;
-        self.shared.counters.rows.fetch_add(page.rows() as u64, Relaxed);
-        self.shared.counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
+        self.shared
+            .counters
+            .rows
+            .fetch_add(page.rows() as u64, Relaxed);
+        self.shared
+            .counters
+            .bytes
+            .fetch_add(page.value_bytes() as u64, Relaxed);
         if let Some(scanning) = &mut open.scanning {
             scanning.last = Some(last_row(&page, &work.table));
         }
@@ -348,18 +456,29 @@ impl Encoder {
                     end: scanning.range.end.to_string(),
                     from: scanning.from,
                     to: None,
-                    read: [crate::commands::rfc3339(scanning.asked), super::rfc3339(arrived)],
+                    read: [
+                        crate::commands::rfc3339(scanning.asked),
+                        super::rfc3339(arrived),
+                    ],
                 });
             }
         }
-        if self.is_full(PART_BYTES) { self.close() } else { Ok(()) }
+        if self.is_full(PART_BYTES) {
+            self.close()
+        } else {
+            Ok(())
+        }
     }
 
     fn close(&mut self) -> Result<()> {
-        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
         let work = &self.shared.tables[open.table];
         if let Some(sink) = open.sink.take() {
-            let file = sink.finish().doing(|| format!("write {}/{}", work.path, open.part.name))?;
+            let file = sink
+                .finish()
+                .doing(|| format!("write {}/{}", work.path, open.part.name))?;
             let (bytes, checksum) = file.keep()?;
             open.part.bytes = bytes;
             open.part.checksum = Some(checksum);
@@ -375,7 +494,10 @@ impl Encoder {
 }
 
 fn key_cells(page: &Page, row: usize, columns: &[usize]) -> Vec<Vec<u8>> {
-    columns.iter().map(|c| page.cell(row, *c).unwrap_or_default().to_vec()).collect()
+    columns
+        .iter()
+        .map(|c| page.cell(row, *c).unwrap_or_default().to_vec())
+        .collect()
 }
 
 fn token(partition: &[Vec<u8>]) -> Token {
@@ -386,8 +508,15 @@ fn token(partition: &[Vec<u8>]) -> Token {
 fn last_row(page: &Page, table: &Table) -> LastRow {
     let row = page.rows() - 1;
     let hex = |columns: Vec<usize>| -> Vec<Option<String>> {
-        let text = |bytes: &[u8]| bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"));
-        columns.iter().map(|c| page.cell(row, *c).map(text)).collect()
+        let text = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+        };
+        columns
+            .iter()
+            .map(|c| page.cell(row, *c).map(text))
+            .collect()
     };
     let partition = key_cells(page, row, &table.indexes(ColumnKind::PartitionKey));
     LastRow {

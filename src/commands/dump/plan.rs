@@ -6,7 +6,7 @@ use crate::ddl::{self, Kind, Statement};
 use crate::error::{Error, Result};
 use crate::manifest::NotPreserved;
 use crate::ring::{self, Interval};
-use crate::selector::{Selection, Selector, is_system_keyspace};
+use crate::selector::{Selection, is_system_keyspace};
 use crate::table::Table;
 
 /// Ranges of a table whose size is unknown or large; about two per worker.
@@ -51,7 +51,10 @@ impl Plan {
     /// The DDL for people.
     pub fn schema_text(&self, cluster: &Cluster) -> String {
         let about = &cluster.about;
-        let mut text = format!("-- Schema of cluster {:?}, release {}, by cqlift.\n", about.name, about.version);
+        let mut text = format!(
+            "-- Schema of cluster {:?}, release {}, by cqlift.\n",
+            about.name, about.version
+        );
         for statement in self.keyspaces.iter().flat_map(|k| &k.statements) {
             text.push('\n');
             text.push_str(statement.cql.trim_end());
@@ -64,7 +67,9 @@ impl Plan {
 impl PlannedKeyspace {
     /// Its triggers: reported, not dumped, since their classes live outside the database.
     pub fn triggers(&self, schema: &Schema) -> Vec<NotPreserved> {
-        let Some(keyspace) = schema.keyspaces.get(&self.name) else { return Vec::new() };
+        let Some(keyspace) = schema.keyspaces.get(&self.name) else {
+            return Vec::new();
+        };
         let dumped = |table: &str| self.tables.iter().any(|t| t.table.name == table);
         let triggers = keyspace.triggers.iter().filter(|(table, _)| dumped(table));
         let entry = |(table, trigger): &(String, String)| NotPreserved {
@@ -82,7 +87,9 @@ impl PlannedTable {
     pub fn ranges(&self) -> Vec<Interval> {
         let count = match self.estimate {
             Some(bytes) if bytes <= SMALL => 1,
-            Some(bytes) => usize::try_from((bytes / RANGE_BYTES).min(MAX_RANGES)).unwrap_or(RANGES).max(RANGES),
+            Some(bytes) => usize::try_from((bytes / RANGE_BYTES).min(MAX_RANGES))
+                .unwrap_or(RANGES)
+                .max(RANGES),
             None => RANGES,
         };
         ring::split(Interval::whole(), count)
@@ -105,10 +112,14 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
     let mut keyspaces = Vec::new();
     for (name, keyspace) in &schema.keyspaces {
         let whole = selection.whole_keyspace(name);
-        if !selection.wants_keyspace(name) || (is_system_keyspace(name) && !named(selection, name)) {
+        if !selection.wants_keyspace(name) {
             continue;
         }
-        let wanted: Vec<&Table> = keyspace.tables.values().filter(|t| selection.wants_table(name, &t.name)).collect();
+        let wanted: Vec<&Table> = keyspace
+            .tables
+            .values()
+            .filter(|t| selection.wants_table(name, &t.name))
+            .collect();
         if wanted.is_empty() && !whole {
             continue;
         }
@@ -117,39 +128,51 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
                 "{} is a table WITH COMPACT STORAGE, which this version cannot dump",
                 compact.full_name()
             ))
-            .hint(format!("leave it out with --exclude {}", compact.full_name())));
+            .hint(format!(
+                "leave it out with --exclude {}",
+                compact.full_name()
+            )));
         }
         let sizes = cluster.size_estimates(name).await?;
         let mut tables: Vec<PlannedTable> = wanted
             .into_iter()
             // Tables not flushed yet are listed with 0 bytes: as good as unknown.
-            .map(|t| PlannedTable { table: t.clone(), estimate: sizes.get(&t.name).copied().filter(|b| *b > 0) })
+            .map(|t| PlannedTable {
+                table: t.clone(),
+                estimate: sizes.get(&t.name).copied().filter(|b| *b > 0),
+            })
             .collect();
         tables.sort_by_key(|t| std::cmp::Reverse(t.estimate.unwrap_or(u64::MAX)));
         let statements = statements(cluster.describe(name).await?, whole, &tables);
-        keyspaces.push(PlannedKeyspace { name: name.clone(), statements, tables });
+        keyspaces.push(PlannedKeyspace {
+            name: name.clone(),
+            statements,
+            tables,
+        });
     }
     Ok(Plan { keyspaces })
 }
 
-/// Whether a selector spells out this keyspace, which system keyspaces need.
-fn named(selection: &Selection, keyspace: &str) -> bool {
-    selection.include.iter().any(|s: &Selector| s.names_keyspace(keyspace))
-}
-
 fn nothing_unmatched(schema: &Schema, selection: &Selection) -> Result<()> {
-    let mut all: Vec<(&str, &str)> = Vec::new();
-    for (name, keyspace) in &schema.keyspaces {
-        all.push((name, ""));
-        all.extend(keyspace.tables.keys().map(|table| (name.as_str(), table.as_str())));
-    }
-    match selection.unmatched(&all).first() {
+    let keyspaces: Vec<&String> = schema.keyspaces.keys().collect();
+    let tables: Vec<(&String, &String)> = schema
+        .keyspaces
+        .iter()
+        .flat_map(|(k, keyspace)| keyspace.tables.keys().map(move |t| (k, t)))
+        .collect();
+    match selection.unmatched(&keyspaces, &tables).first() {
         None => Ok(()),
         Some(selector) => {
-            let users: Vec<&str> =
-                schema.keyspaces.keys().map(String::as_str).filter(|k| !is_system_keyspace(k)).collect();
-            Err(Error::usage(format!("no keyspace or table matches {selector}"))
-                .hint(format!("the cluster's keyspaces are: {}", users.join(", "))))
+            let users: Vec<&str> = schema
+                .keyspaces
+                .keys()
+                .map(String::as_str)
+                .filter(|k| !is_system_keyspace(k))
+                .collect();
+            Err(
+                Error::usage(format!("no keyspace or table matches {selector}"))
+                    .hint(format!("the cluster's keyspaces are: {}", users.join(", "))),
+            )
         }
     }
 }
@@ -158,7 +181,11 @@ fn nothing_unmatched(schema: &Schema, selection: &Selection) -> Result<()> {
 /// they use, the tables, their indexes and views.
 fn statements(all: Vec<Statement>, whole: bool, tables: &[PlannedTable]) -> Vec<Statement> {
     let dumped = |name: &str| tables.iter().any(|t| t.table.name == name);
-    let used = |name: &str| tables.iter().any(|t| t.table.udts().iter().any(|u| u.name == name));
+    let used = |name: &str| {
+        tables
+            .iter()
+            .any(|t| t.table.udts().iter().any(|u| u.name == name))
+    };
     let wanted = |s: &Statement| match s.kind {
         Kind::Keyspace => true,
         Kind::Type => whole || used(&s.name),

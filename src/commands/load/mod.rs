@@ -52,6 +52,7 @@ pub struct LoadArgs {
     /// Say what would be done and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// How to reach the cluster
     #[command(flatten)]
     pub connect: ConnectArgs,
 }
@@ -88,13 +89,26 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         run_statements(&cluster, &plan, Section::PostData, output).await?;
         Ok(rows)
     };
-    let rows = interruptible(work, "the tables that were being loaded hold a part of their rows").await?;
+    let rows = interruptible(
+        work,
+        "the tables that were being loaded hold a part of their rows",
+    )
+    .await?;
     summarise(&plan, &manifest, rows, output)
 }
 
-async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output: OutputArgs) -> Result<()> {
+async fn run_statements(
+    cluster: &Cluster,
+    plan: &Plan,
+    section: Section,
+    output: OutputArgs,
+) -> Result<()> {
     let mut failures: Vec<Error> = Vec::new();
-    for step in plan.steps.iter().filter(|s| s.statement.kind.section() == section) {
+    for step in plan
+        .steps
+        .iter()
+        .filter(|s| s.statement.kind.section() == section)
+    {
         if step.exists {
             note_kept(step, output);
             continue;
@@ -110,7 +124,9 @@ async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output
     match failures.pop() {
         None => Ok(()),
         Some(error) => {
-            failures.iter().for_each(|e| report::note(&format!("error: {e}")));
+            failures
+                .iter()
+                .for_each(|e| report::note(&format!("error: {e}")));
             Err(error.hint("the data is loaded whole; only this index or view is missing, and can be made by hand"))
         }
     }
@@ -119,14 +135,25 @@ async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output
 fn note_kept(step: &Step, output: OutputArgs) {
     if !output.quiet {
         let Step { statement, .. } = step;
-        report::note(&format!("{} {}.{} exists and is kept", statement.kind.name(), statement.keyspace, statement.name));
+        report::note(&format!(
+            "{} {}.{} exists and is kept",
+            statement.kind.name(),
+            statement.keyspace,
+            statement.name
+        ));
     }
 }
 
 async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {
-    for load in plan.loads.iter().filter(|l| l.treatment == Treatment::Truncate) {
+    for load in plan
+        .loads
+        .iter()
+        .filter(|l| l.treatment == Treatment::Truncate)
+    {
         let (keyspace, table) = &load.target;
-        cluster.run_ddl(&format!("TRUNCATE {}.{}", Ident(keyspace), Ident(table))).await?;
+        cluster
+            .run_ddl(&format!("TRUNCATE {}.{}", Ident(keyspace), Ident(table)))
+            .await?;
     }
     Ok(())
 }
@@ -138,8 +165,12 @@ async fn load_data(
     plan: &Plan,
     output: OutputArgs,
 ) -> Result<u64> {
-    let format = Format::named(&manifest.options.format)
-        .ok_or_else(|| Error::failed(format!("the dump's format {:?} is unknown", manifest.options.format)))?;
+    let format = Format::named(&manifest.options.format).ok_or_else(|| {
+        Error::failed(format!(
+            "the dump's format {:?} is unknown",
+            manifest.options.format
+        ))
+    })?;
     let mut inputs = Vec::new();
     for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
         inputs.extend(table_inputs(cluster, dir, format, load).await?);
@@ -170,21 +201,29 @@ async fn table_inputs(
     let writer = Arc::new(TableWriter::prepare(cluster, &load.table, (keyspace, name)).await?);
     let mut inputs = Vec::new();
     for part in &load.parts {
-        let Some((path, file)) = dir.open_part(&load.path, part)? else { continue };
-        drop(file);
-        let (dir, table_path, layout, part) = (dir.clone(), load.path.clone(), layout.clone(), part.clone());
-        let begins_inside = part.ranges.first().is_some_and(|r| r.from.is_some());
+        let Some(reader) = dir.open_part(&load.path, part)? else {
+            continue;
+        };
+        let (path, layout) = (reader.path().display().to_string(), layout.clone());
         inputs.push(Input {
-            name: path.display().to_string(),
-            open: Box::new(move || {
-                let (path, file) = dir
-                    .open_part(&table_path, &part)?
-                    .ok_or_else(|| Error::failed(format!("{table_path}/{} has no file", part.name)))?;
-                format.source(&layout, file).doing(|| format!("read {}", path.display()))
-            }),
+            name: path.clone(),
+            // Opened again when its turn comes: a dump may have more parts than a process may have files open.
+            open: {
+                let (dir, table_path, part) = (dir.clone(), load.path.clone(), part.clone());
+                Box::new(move || {
+                    let missing = || Error::failed(format!("{path} is gone"));
+                    let file = dir
+                        .open_part(&table_path, &part)?
+                        .ok_or_else(missing)?
+                        .checked()?;
+                    format
+                        .source(&layout, file)
+                        .doing(|| format!("read {path}"))
+                })
+            },
+            begins_inside: part.ranges.first().is_some_and(|r| r.from.is_some()),
             writer: writer.clone(),
             partition_key: load.table.indexes(ColumnKind::PartitionKey),
-            begins_inside,
         });
     }
     Ok(inputs)
@@ -214,19 +253,37 @@ fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) ->
     let tables: Vec<Loaded> = plan.loads.iter().map(loaded).collect();
     let expected: u64 = tables.iter().map(|t| t.rows).sum();
     if rows != expected {
-        return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
-            .hint("a part holds other rows than it did when it was dumped; dump again"));
+        return Err(Error::failed(format!(
+            "{rows} rows were loaded, the manifest lists {expected}"
+        ))
+        .hint("a part holds other rows than it did when it was dumped; dump again"));
     }
     if !output.quiet {
         for table in tables.iter().filter(|t| t.skipped) {
             report::note(&format!("skipped {}: it exists and holds rows", table.into));
         }
         let count = tables.iter().filter(|t| !t.skipped).count() as u64;
-        report::note(&format!("loaded {} into {}", plural(rows, "row"), plural(count, "table")));
+        report::note(&format!(
+            "loaded {} into {}",
+            plural(rows, "row"),
+            plural(count, "table")
+        ));
         for missing in &manifest.not_preserved {
-            report::note(&format!("not preserved: {} ({}): {}", missing.what, missing.object, missing.reason));
+            report::note(&format!(
+                "not preserved: {} ({}): {}",
+                missing.what, missing.object, missing.reason
+            ));
         }
     }
-    let summary = Summary { dump: &manifest.id, rows, tables, not_preserved: &manifest.not_preserved };
-    if output.json { report::json(&summary) } else { Ok(()) }
+    let summary = Summary {
+        dump: &manifest.id,
+        rows,
+        tables,
+        not_preserved: &manifest.not_preserved,
+    };
+    if output.json {
+        report::json(&summary)
+    } else {
+        Ok(())
+    }
 }

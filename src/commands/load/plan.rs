@@ -30,15 +30,17 @@ impl Request {
     /// A usage error names the flag or selector that cannot be meant.
     pub fn of(args: &LoadArgs, manifest: &Manifest) -> Result<Request> {
         let selection = crate::commands::selection(&args.selectors, &args.exclude)?;
-        let mut renames = Renames::default();
-        for text in &args.map {
-            match Mapping::parse(text).map_err(|e| Error::usage(format!("--map {text}: {e}")))? {
-                Mapping::Keyspace { from, to } => drop(renames.keyspaces.insert(from, to)),
-                Mapping::Table { from, to } => drop(renames.tables.insert(from, to)),
-            }
-        }
+        let mappings: Vec<Mapping> = args
+            .map
+            .iter()
+            .map(|text| Mapping::parse(text).map_err(|e| Error::usage(e.to_string())))
+            .collect::<Result<_>>()?;
+        let renames = Mapping::renames(&mappings).map_err(|e| Error::usage(e.to_string()))?;
         let replication = match &args.replication {
-            Some(text) => Some(Replication::parse(text).map_err(|e| Error::usage(format!("--replication: {e}")))?),
+            Some(text) => Some(
+                Replication::parse(text)
+                    .map_err(|e| Error::usage(format!("--replication: {e}")))?,
+            ),
             None => None,
         };
         let request = Request {
@@ -49,31 +51,36 @@ impl Request {
             schema: !args.data_only,
             data: !args.schema_only,
         };
-        request.check(args, manifest)?;
+        request.check(&mappings, manifest)?;
         Ok(request)
     }
 
-    fn check(&self, args: &LoadArgs, manifest: &Manifest) -> Result<()> {
-        let mut all: Vec<(&str, &str)> = Vec::new();
-        for keyspace in &manifest.keyspaces {
-            all.push((&keyspace.name, ""));
-            all.extend(keyspace.tables.iter().map(|t| (keyspace.name.as_str(), t.name.as_str())));
-        }
-        let held: Vec<String> =
-            all.iter().filter(|(_, t)| !t.is_empty()).map(|(k, t)| format!("{}.{}", Ident(k), Ident(t))).collect();
+    fn check(&self, mappings: &[Mapping], manifest: &Manifest) -> Result<()> {
+        let keyspaces: Vec<&str> = manifest.keyspaces.iter().map(|k| k.name.as_str()).collect();
+        let tables: Vec<(&str, &str)> = manifest
+            .keyspaces
+            .iter()
+            .flat_map(|k| k.tables.iter().map(|t| (k.name.as_str(), t.name.as_str())))
+            .collect();
+        let held: Vec<String> = tables
+            .iter()
+            .map(|(k, t)| format!("{}.{}", Ident(k), Ident(t)))
+            .collect();
         let hint = format!("it holds: {}", held.join(", "));
-        if let Some(selector) = self.selection.unmatched(&all).first() {
-            return Err(Error::usage(format!("no keyspace or table of the dump matches {selector}")).hint(hint));
+        if let Some(selector) = self.selection.unmatched(&keyspaces, &tables).first() {
+            return Err(Error::usage(format!(
+                "no keyspace or table of the dump matches {selector}"
+            ))
+            .hint(hint));
         }
-        for text in &args.map {
-            let known = match Mapping::parse(text) {
-                Ok(Mapping::Keyspace { from, .. }) => all.contains(&(from.as_str(), "")),
-                Ok(Mapping::Table { from, .. }) => all.contains(&(from.0.as_str(), from.1.as_str())),
-                Err(_) => true,
-            };
-            if !known {
-                return Err(Error::usage(format!("--map {text}: the dump holds no such name")).hint(hint));
-            }
+        let known = |mapping: &Mapping| match mapping {
+            Mapping::Keyspace { from, .. } => keyspaces.contains(&from.as_str()),
+            Mapping::Table { from, .. } => tables.contains(&(from.0.as_str(), from.1.as_str())),
+        };
+        if let Some(unknown) = mappings.iter().find(|m| !known(m)) {
+            return Err(
+                Error::usage(format!("--map {unknown}: the dump holds no such name")).hint(hint),
+            );
         }
         Ok(())
     }
@@ -144,7 +151,11 @@ impl Plan {
         for step in &self.steps {
             let Step { statement, exists } = step;
             match exists {
-                true => text.push_str(&format!("-- exists: {} {}\n\n", statement.kind.name(), statement.name)),
+                true => text.push_str(&format!(
+                    "-- exists: {} {}\n\n",
+                    statement.kind.name(),
+                    statement.name
+                )),
                 false => text.push_str(&format!("{}\n\n", statement.cql.trim_end())),
             }
         }
@@ -157,7 +168,11 @@ impl Plan {
                 Treatment::Append => "added to",
                 Treatment::Skip | Treatment::SchemaOnly => continue,
             };
-            text.push_str(&format!("-- {} rows of {} {how} {keyspace}.{table}\n", load.rows, load.table.full_name()));
+            text.push_str(&format!(
+                "-- {} rows of {} {how} {keyspace}.{table}\n",
+                load.rows,
+                load.table.full_name()
+            ));
         }
         text
     }
@@ -179,7 +194,8 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
             let table = keyspace.table(entry).doing(|| "read the manifest")?;
             let (to_keyspace, to_table) = request.renames.table(&keyspace.name, &entry.name);
             let target = (to_keyspace.to_owned(), to_table.to_owned());
-            let treatment = treat(cluster, &schema, &request, &table, &target, &mut problems).await?;
+            let treatment =
+                treat(cluster, &schema, &request, &table, &target, &mut problems).await?;
             loads.push(TableLoad {
                 table,
                 target,
@@ -192,7 +208,11 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
         }
     }
     two_into_one(&loads, &mut problems);
-    let steps = if request.schema { steps(manifest, &schema, &request, &loads, &mut problems)? } else { Vec::new() };
+    let steps = if request.schema {
+        steps(manifest, &schema, &request, &loads, &mut problems)?
+    } else {
+        Vec::new()
+    };
     problems.finish()?;
     Ok(Plan { steps, loads })
 }
@@ -230,8 +250,15 @@ async fn treat(
     if !request.data {
         return Ok(Treatment::SchemaOnly);
     }
-    if schema.keyspaces.get(keyspace).is_some_and(|k| k.views.contains(name)) {
-        problems.add(format!("{keyspace}.{name} exists and is a materialized view"), "load elsewhere with --map");
+    if schema
+        .keyspaces
+        .get(keyspace)
+        .is_some_and(|k| k.views.contains(name))
+    {
+        problems.add(
+            format!("{keyspace}.{name} exists and is a materialized view"),
+            "load elsewhere with --map",
+        );
         return Ok(Treatment::Skip);
     }
     let Some(target) = schema.table(keyspace, name) else {
@@ -309,7 +336,12 @@ fn steps(
             targets.insert(&home);
         }
         for target in targets {
-            let group = Group { keyspace, target, is_home: whole && target == home, tables: &tables };
+            let group = Group {
+                keyspace,
+                target,
+                is_home: whole && target == home,
+                tables: &tables,
+            };
             statements.extend(group.statements(request)?);
         }
     }
@@ -333,11 +365,17 @@ struct Group<'a> {
 impl Group<'_> {
     fn statements(&self, request: &Request) -> Result<Vec<Statement>> {
         let mut renames = request.renames.clone();
-        renames.keyspaces.insert(self.keyspace.name.clone(), self.target.to_owned());
+        renames
+            .keyspaces
+            .insert(self.keyspace.name.clone(), self.target.to_owned());
         let mut out = Vec::new();
         for entry in &self.keyspace.statements {
-            let statement = Statement::parse(&entry.cql)
-                .doing(|| format!("read the statement of {} {} in the manifest", entry.kind, entry.name))?;
+            let statement = Statement::parse(&entry.cql).doing(|| {
+                format!(
+                    "read the statement of {} {} in the manifest",
+                    entry.kind, entry.name
+                )
+            })?;
             if !self.wants(&statement) {
                 continue;
             }
@@ -353,10 +391,16 @@ impl Group<'_> {
     }
 
     fn wants(&self, statement: &Statement) -> bool {
-        let here = |table: &str| self.tables.iter().any(|l| l.table.name == table && l.target.0 == self.target);
+        let here = |table: &str| {
+            self.tables
+                .iter()
+                .any(|l| l.table.name == table && l.target.0 == self.target)
+        };
         let used = |name: &str| {
             let tables = self.tables.iter().filter(|l| l.target.0 == self.target);
-            tables.into_iter().any(|l| l.table.udts().iter().any(|u| u.name == name))
+            tables
+                .into_iter()
+                .any(|l| l.table.udts().iter().any(|u| u.name == name))
         };
         match statement.kind {
             Kind::Keyspace => true,
@@ -369,8 +413,15 @@ impl Group<'_> {
 }
 
 /// Whether the target has the object already; one that is there and differs is a problem.
-fn exists(schema: &Schema, statement: &Statement, manifest: &Manifest, problems: &mut Problems) -> Result<bool> {
-    let Some(keyspace) = schema.keyspaces.get(&statement.keyspace) else { return Ok(false) };
+fn exists(
+    schema: &Schema,
+    statement: &Statement,
+    manifest: &Manifest,
+    problems: &mut Problems,
+) -> Result<bool> {
+    let Some(keyspace) = schema.keyspaces.get(&statement.keyspace) else {
+        return Ok(false);
+    };
     let name = &statement.name;
     Ok(match statement.kind {
         Kind::Keyspace => true,
@@ -380,14 +431,19 @@ fn exists(schema: &Schema, statement: &Statement, manifest: &Manifest, problems:
         Kind::Index => keyspace.indexes.contains(name),
         Kind::View => keyspace.views.contains(name),
         Kind::Type => {
-            let Some(found) = keyspace.udts.iter().find(|u| u.name == *name) else { return Ok(false) };
+            let Some(found) = keyspace.udts.iter().find(|u| u.name == *name) else {
+                return Ok(false);
+            };
             let mut dumped = Vec::new();
             for entry in &manifest.keyspaces {
                 dumped.extend(entry.udts().doing(|| "read the manifest")?);
             }
             if !dumped.iter().any(|u| u == found) && dumped.iter().any(|u| u.name == *name) {
                 problems.add(
-                    format!("the type {}.{name} exists and has other fields than the dump's", statement.keyspace),
+                    format!(
+                        "the type {}.{name} exists and has other fields than the dump's",
+                        statement.keyspace
+                    ),
                     "load into another keyspace with --map, or drop the type first",
                 );
             }

@@ -9,7 +9,7 @@ mod source;
 mod split;
 
 pub use sink::CsvSink;
-pub use source::{CsvOptions, CsvReader, CsvSource};
+pub use source::{CsvOptions, CsvReader, CsvSource, Need};
 
 /// A quote, which stands doubled inside quotes.
 const QUOTE: u8 = b'"';

@@ -55,13 +55,15 @@ impl<W: Write + Send> CsvSink<W> {
         Ok(sink)
     }
 
-    fn write_row(&mut self, page: &Page, row: usize) {
+    fn write_row(&mut self, page: &Page, row: usize) -> u64 {
         self.exceptions.clear();
+        let mut exceptions = 0;
         for (column, cell) in self.layout.columns.iter().zip(page.row(row)) {
             if let Some(bytes) = cell
                 && write_cell(column, bytes, &mut self.text, &mut self.unquoted) == Fidelity::Lossy
             {
                 add_exception(&column.name, bytes, &mut self.exceptions);
+                exceptions += 1;
             }
             self.text.push(b',');
         }
@@ -72,6 +74,7 @@ impl<W: Write + Send> CsvSink<W> {
             quote_if_needed(start, &mut self.text, &mut self.unquoted);
         }
         self.text.push(b'\n');
+        exceptions
     }
 
     fn flush(&mut self) -> Result<(), FormatError> {
@@ -83,15 +86,16 @@ impl<W: Write + Send> CsvSink<W> {
 }
 
 impl<W: Write + Send> Sink<W> for CsvSink<W> {
-    fn write(&mut self, page: &Page) -> Result<(), FormatError> {
+    fn write(&mut self, page: &Page) -> Result<u64, FormatError> {
         self.layout.check_width(page)?;
+        let mut exceptions = 0;
         for row in 0..page.rows() {
-            self.write_row(page, row);
+            exceptions += self.write_row(page, row);
             if self.text.len() >= BUFFER {
                 self.flush()?;
             }
         }
-        Ok(())
+        Ok(exceptions)
     }
 
     fn size(&self) -> u64 {

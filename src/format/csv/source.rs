@@ -126,6 +126,7 @@ impl CsvReader {
                     CqlType::Native(Native::Text | Native::Ascii)
                 ),
                 column,
+                need: Need::Nothing,
             })
             .collect();
         Ok(CsvSource {
@@ -137,6 +138,7 @@ impl CsvReader {
             exceptions,
             lines: Vec::new(),
             handed_out: 0,
+            missing: Vec::new(),
         })
     }
 }
@@ -147,6 +149,21 @@ struct Field {
     column: Column,
     /// Whether an unquoted empty field is a value when null has a text of its own.
     empty_is_text: bool,
+    /// Whether a row may do without it.
+    need: Need,
+}
+
+/// What a row needs of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A value in every row.
+    Always,
+    /// A value in every row but those that bring only [`Need::Static`] cells.
+    Row,
+    /// Nothing; a value does not need the row's [`Need::Row`] cells.
+    Static,
+    /// Nothing.
+    Nothing,
 }
 
 /// Reads a CSV file. After `FormatError::Value` and `FormatError::Fields` it can go on with the next record; the rows
@@ -162,6 +179,8 @@ pub struct CsvSource {
     /// The line where each row begins: first those of the last page handed out, then those of the next.
     lines: Vec<u64>,
     handed_out: usize,
+    /// Columns of the current row that are null.
+    missing: Vec<usize>,
 }
 
 impl CsvSource {
@@ -174,6 +193,15 @@ impl CsvSource {
         layout.check_names(reader.header.iter().map(String::as_str))?;
         let columns = layout.columns.iter().cloned().enumerate().collect();
         reader.into_source(columns, Some(layout.columns.len()))
+    }
+
+    /// The same source, refusing rows that lack what `needs` says of the columns, in their order.
+    #[must_use]
+    pub fn with_needs(mut self, needs: &[Need]) -> CsvSource {
+        for (field, need) in self.columns.iter_mut().zip(needs) {
+            field.need = *need;
+        }
+        self
     }
 
     /// The line where each row of the page last handed out begins.
@@ -197,7 +225,8 @@ impl CsvSource {
             });
         }
         let raw = self.raw_cells(line)?;
-        for field in &self.columns {
+        self.missing.clear();
+        for (index, field) in self.columns.iter().enumerate() {
             if let Some((_, raw)) = raw.iter().find(|(number, _)| *number == field.number) {
                 self.page.push(Some(raw))?;
                 continue;
@@ -216,8 +245,36 @@ impl CsvSource {
                 }
                 Ok(present)
             })?;
+            if !present {
+                self.missing.push(index);
+            }
         }
-        Ok(())
+        self.check_needs(line)
+    }
+
+    /// Refuses a row that lacks a value it needs.
+    fn check_needs(&self, line: u64) -> Result<(), FormatError> {
+        let missing = |index: usize| self.missing.contains(&index);
+        let all = |need, absent| {
+            let mut of_kind = self
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(_, f)| f.need == need);
+            of_kind.all(|(index, _)| missing(index) == absent)
+        };
+        // The row of a partition without rows: no clustering, no regular cells, but static ones.
+        let static_only =
+            all(Need::Row, true) && all(Need::Nothing, true) && !all(Need::Static, true);
+        let lacks = |need| (self.missing.iter()).find(|index| self.columns[**index].need == need);
+        let lacking = lacks(Need::Always).or(lacks(Need::Row).filter(|_| !static_only));
+        lacking.map_or(Ok(()), |index| {
+            Err(FormatError::Value {
+                place: format!("line {line}"),
+                column: self.columns[*index].column.name.clone(),
+                error: BadValue("a key column needs a value, and the field is empty".to_owned()),
+            })
+        })
     }
 
     /// The exceptions of the record, by field number.
