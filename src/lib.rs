@@ -1,5 +1,61 @@
-//! cqlift: logical dump and load for Apache Cassandra and ScyllaDB.
+//! cqlift: logical dump and load for Apache Cassandra and ScyllaDB. This page is the code map.
+//!
+//! # How data flows
+//!
+//! Wire bytes are the common currency: a *page* ([`rows`]) is rows of cells in the native protocol's own bytes, and no
+//! enum stands between them and Arrow or text.
+//!
+//! - `dump`: [`cluster::scan`] → pages → [`types`] (a codec per column) → a [`format`] *sink* → a *part* in [`store`].
+//! - `load`: a part in [`store`] → a [`format`] *source* → pages → [`batch`] groups → [`cluster::write`].
+//!
+//! # Where things live
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`cli`], [`commands`] | the subcommands; each file has its flags above its `run()`, which reads like a table of contents |
+//! | [`cluster`] | the only module that talks to the database: connect, describe, scan, write, retry |
+//! | [`format`](mod@format) | one file per file format, sink and source together |
+//! | [`store`] | the only module that opens dump files: names, temporary files, syncing, renaming |
+//! | [`progress`] | counters of a run and the line that shows them |
+//! | [`report`] | what is printed, on stdout and stderr |
+//! | [`manifest`] | what a dump and its parts say of themselves |
+//! | [`ddl`] | CQL statements: recognise, order, rename; pure |
+//! | [`ring`] | tokens and ranges: hash, split, cover; pure |
+//! | [`batch`] | rows of one partition into write batches; pure |
+//! | [`selector`] | `ks.table`, globs, and `--map`; pure |
+//! | [`types`] | one file per CQL type: wire ↔ Arrow, wire ↔ text |
+//! | [`table`] | what a table is: columns in page order |
+//! | [`rows`] | cells and pages |
+//! | [`error`] | the one error type at the rim |
+//!
+//! # The import law
+//!
+//! Left may use anything to its right, nothing else; a test holds it:
+//! `main → cli → commands → {cluster, format, store, progress} → {ring, batch, ddl, manifest, selector, report}
+//! → {types, table, rows} → error`, and within the last group `table → types → rows`. `cluster`, `format` and `store` never
+//! see each other: they meet in `commands`, over `rows`. Async lives in `cluster` and `commands`; codecs, sinks and
+//! sources are synchronous.
+//!
+//! # Words
+//!
+//! **cell** (wire bytes or null), **page** (rows of cells), **range** (a token interval `(start, end]`), **part** (one
+//! finished data file), **sidecar** (what a part says of itself), **sink/source** (the file side), **manifest** (what a
+//! dump holds), **exception** (a cell whose natural form would not give it back exactly; its raw bytes travel in the
+//! exceptions column).
 
+pub mod batch;
+pub mod cli;
+pub mod cluster;
+pub mod commands;
+pub mod ddl;
 pub mod error;
+pub mod format;
+pub mod manifest;
+pub mod progress;
+pub mod report;
+pub mod ring;
 pub mod rows;
+pub mod selector;
+pub mod store;
+pub mod table;
 pub mod types;

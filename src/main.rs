@@ -1,1 +1,43 @@
-fn main() {}
+//! Parses the command line, starts logging and the runtime, runs, and turns an error into the exit code.
+
+use clap::Parser;
+use cqlift::cli::Cli;
+use cqlift::report;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_logging(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            report::note(&format!("error: start the runtime: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::note(&format!("error: {error}"));
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn start_logging(verbose: u8) {
+    // The driver warns of every lost connection; what matters of that reaches the user as an error with a remedy.
+    let default = match verbose {
+        0 => "off",
+        1 => "cqlift=debug,scylla=info",
+        _ => "cqlift=trace,scylla=debug",
+    };
+    let filter = EnvFilter::try_from_env("CQLIFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

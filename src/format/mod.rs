@@ -1,4 +1,4 @@
-//! File formats: for each one a sink (pages to a file) and a source (a file to pages), side by side in one file.
+//! File formats: for each one a sink (pages to a file) and a source (a file to pages), side by side.
 //! Where files lie, how they are named, synced and found again is left to `store`; what a cell means to `types`.
 //!
 //! Both formats hold one natural column per CQL column and the exceptions column last: a map from column name to the
@@ -6,6 +6,8 @@
 
 pub mod csv;
 pub mod parquet;
+#[cfg(test)]
+mod tests;
 
 use crate::rows::{BadPage, Page};
 use crate::types::cql::CqlType;
@@ -45,7 +47,11 @@ impl Format {
     ///
     /// # Errors
     /// `FormatError` if the file cannot be begun.
-    pub fn sink<W: Write + Send + 'static>(self, layout: &Layout, file: W) -> Result<Box<dyn Sink<W>>, FormatError> {
+    pub fn sink<W: Write + Send + 'static>(
+        self,
+        layout: &Layout,
+        file: W,
+    ) -> Result<Box<dyn Sink<W>>, FormatError> {
         Ok(match self {
             Format::Parquet => Box::new(parquet::ParquetSink::new(layout, file)?),
             Format::Csv => Box::new(csv::CsvSink::new(layout, file)?),
@@ -91,17 +97,63 @@ impl Layout {
         while columns.iter().any(|c| c.name == exceptions) {
             exceptions.push('_');
         }
-        Layout { columns, exceptions }
+        Layout {
+            columns,
+            exceptions,
+        }
+    }
+
+    /// The names of a file's columns, the exceptions column last.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let natural = self.columns.iter().map(|c| c.name.as_str());
+        natural.chain(std::iter::once(self.exceptions.as_str()))
+    }
+
+    /// Refuses a page that has other cells per row than there are columns.
+    fn check_width(&self, page: &Page) -> Result<(), FormatError> {
+        if page.width() == self.columns.len() {
+            return Ok(());
+        }
+        Err(FormatError::Columns(format!(
+            "a page of {} columns for a file of {}",
+            page.width(),
+            self.columns.len()
+        )))
+    }
+
+    /// Refuses a file whose column names are not those of the layout, naming the first difference.
+    fn check_names<'a>(&self, found: impl IntoIterator<Item = &'a str>) -> Result<(), FormatError> {
+        // Rows without cells could not be counted, so a page of them would look like the end.
+        if self.columns.is_empty() {
+            return Err(FormatError::Columns("no columns to read".to_owned()));
+        }
+        let mut found = found.into_iter();
+        let mut expected = self.names();
+        let mut number = 0;
+        loop {
+            number += 1;
+            return Err(FormatError::Columns(
+                match (found.next(), expected.next()) {
+                    (None, None) => return Ok(()),
+                    (Some(found), Some(expected)) if found == expected => continue,
+                    (Some(found), Some(expected)) => {
+                        format!("column {number} is {found:?}, expected {expected:?}")
+                    }
+                    (None, Some(expected)) => format!("column {number}, {expected:?}, is missing"),
+                    (Some(found), None) => format!("column {number}, {found:?}, is not expected"),
+                },
+            ));
+        }
     }
 }
 
 /// The file side of a dump: takes pages, gives the file back when whole.
 pub trait Sink<W>: Send {
-    /// Appends the rows of a page.
+    /// Appends the rows of a page; answers how many of its cells went into the exceptions column.
     ///
     /// # Errors
     /// `FormatError` if the file cannot be written.
-    fn write(&mut self, page: &Page) -> Result<(), FormatError>;
+    fn write(&mut self, page: &Page) -> Result<u64, FormatError>;
 
     /// Bytes the file will have, as far as it is known: written ones and an estimate of what is still in memory.
     fn size(&self) -> u64;
@@ -118,7 +170,8 @@ pub trait Source: Send {
     /// The next page, of at most about 1 MiB unless a single row is larger; never an empty one.
     ///
     /// # Errors
-    /// `FormatError` names the place in the file and what is wrong there.
+    /// `FormatError` names the place in the file and what is wrong there. A source that has failed is done with, unless
+    /// it says otherwise.
     fn next_page(&mut self) -> Result<Option<Page>, FormatError>;
 }
 
@@ -140,6 +193,17 @@ pub enum FormatError {
     /// The file's columns are not those expected.
     #[error("{0}")]
     Columns(String),
+    /// A row too large to be written.
+    #[error("a row of {bytes} bytes, more than the {limit} that one row may have")]
+    RowTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The largest that can be written.
+        limit: usize,
+    },
+    /// A file that contradicts itself.
+    #[error("the file is damaged: {0}")]
+    Damaged(String),
     /// A value that its column cannot hold.
     #[error("{place}, column {column:?}: {error}")]
     Value {
@@ -150,7 +214,15 @@ pub enum FormatError {
         /// What is wrong with it.
         error: BadValue,
     },
-    /// A record that is not well formed.
+    /// A record with more or fewer fields than the header; the records after it can be read.
+    #[error("line {line}: {what}")]
+    Fields {
+        /// Line where the record begins, from 1; the header is line 1.
+        line: u64,
+        /// How many there are and should be.
+        what: String,
+    },
+    /// A record that is not well formed; where the next one begins cannot be told.
     #[error("line {line}: {what}")]
     Record {
         /// Line where the record begins, from 1; the header is line 1.

@@ -48,6 +48,26 @@ pub fn read(codec: &dyn Codec, raw: &str, out: &mut Vec<u8>) -> Result<bool, Bad
     Ok(true)
 }
 
+/// Appends the comma before a part, unless it is the first one inside the bracket at `start`.
+pub fn separate(out: &mut Vec<u8>, start: usize) {
+    if out.len() > start + 1 {
+        out.push(b',');
+    }
+}
+
+/// Ends the text of a cell that began at `start`: taken back if reading the cell failed (`None`), else exact if reading
+/// it said so.
+pub fn whole(out: &mut Vec<u8>, start: usize, read: Option<bool>) -> Fidelity {
+    match read {
+        Some(true) => Fidelity::Exact,
+        Some(false) => Fidelity::Lossy,
+        None => {
+            out.truncate(start);
+            Fidelity::Lossy
+        }
+    }
+}
+
 /// Writes a quoted and escaped JSON string; `text` is UTF-8 (a lossy text is shown with replacement characters).
 pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');

@@ -26,12 +26,40 @@
 //! | UDT | Struct{fields by name} | JSON object |
 //! | vector | FixedSizeList(element) | JSON array |
 
+pub mod arrow;
+pub mod blob;
+pub mod boolean;
+pub mod civil;
 pub mod cql;
+pub mod date;
+pub mod decimal;
+pub mod duration;
+pub mod float;
+pub mod inet;
+pub mod int;
 pub mod json;
+pub mod list;
+pub mod map;
+pub mod parts;
+pub mod text;
+pub mod time;
+pub mod timestamp;
+pub mod tuple;
+pub mod udt;
+pub mod uuid;
+pub mod varint;
+pub mod vector;
+pub mod vint;
+
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod property;
 
 use crate::rows::Cell;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
+use cql::{CqlType, Native};
 use thiserror::Error;
 
 /// Why a text or an Arrow value is not a value of its CQL type. Place (file, line, column name) is added by the caller.
@@ -63,6 +91,17 @@ pub enum Fidelity {
     Lossy,
 }
 
+impl Fidelity {
+    /// Of a whole made of two parts.
+    #[must_use]
+    pub fn and(self, other: Fidelity) -> Fidelity {
+        match self {
+            Fidelity::Exact => other,
+            Fidelity::Lossy => self,
+        }
+    }
+}
+
 /// How the text of a type stands inside JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JsonForm {
@@ -75,6 +114,7 @@ pub enum JsonForm {
 }
 
 /// Both directions of one CQL type. The bytes are a cell's value: never null, possibly empty.
+#[allow(clippy::wrong_self_convention)] // `from_text` makes bytes, not a codec.
 pub trait Codec: Send + Sync {
     /// The Arrow type of the natural column.
     fn arrow_type(&self) -> DataType;
@@ -125,4 +165,69 @@ pub trait ArrowCells {
     /// # Errors
     /// `BadValue` if the value is outside the CQL type (a text-coded varint that is no number, say).
     fn append(&self, row: usize, out: &mut Vec<u8>) -> Result<bool, BadValue>;
+}
+
+/// A type whose values cqlift cannot read.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("values of the type {0} cannot be read")]
+pub struct Unsupported(pub String);
+
+/// The codec of a type.
+///
+/// # Errors
+/// `Unsupported` for types given by their Java class, and for shapes that no server makes (a tuple or user type
+/// without fields, a vector of no dimension or of more than Arrow can hold).
+pub fn codec(cql_type: &CqlType) -> Result<Box<dyn Codec>, Unsupported> {
+    let unsupported = || Unsupported(cql_type.to_string());
+    Ok(match cql_type {
+        CqlType::Native(native) => scalar(*native),
+        CqlType::List(element, _) | CqlType::Set(element, _) => {
+            Box::new(list::List::new(codec(element)?))
+        }
+        CqlType::Map(key, value, _) => {
+            let object = map::keys_are_names(key);
+            Box::new(map::Map::new(codec(key)?, codec(value)?, object))
+        }
+        CqlType::Tuple(elements) if !elements.is_empty() => {
+            let elements: Result<Vec<_>, _> = elements.iter().map(codec).collect();
+            Box::new(tuple::Tuple::new(elements?))
+        }
+        CqlType::Udt(udt, _) if !udt.fields.is_empty() => {
+            let fields = udt.fields.iter();
+            let fields: Result<Vec<_>, _> = fields
+                .map(|(name, t)| Ok((name.clone(), codec(t)?)))
+                .collect();
+            Box::new(udt::UserType::new(fields?))
+        }
+        CqlType::Vector(element, dimension) => {
+            let vector = vector::Vector::new(codec(element)?, *dimension);
+            Box::new(vector.ok_or_else(unsupported)?)
+        }
+        CqlType::Tuple(_) | CqlType::Udt(..) | CqlType::Custom(_) => return Err(unsupported()),
+    })
+}
+
+fn scalar(native: Native) -> Box<dyn Codec> {
+    match native {
+        Native::Ascii => Box::new(text::Ascii),
+        Native::BigInt => Box::new(int::BIGINT),
+        Native::Blob => Box::new(blob::Blob),
+        Native::Boolean => Box::new(boolean::Boolean),
+        Native::Counter => Box::new(int::COUNTER),
+        Native::Date => Box::new(date::Date),
+        Native::Decimal => Box::new(decimal::Decimal),
+        Native::Double => Box::new(float::DOUBLE),
+        Native::Duration => Box::new(duration::Duration),
+        Native::Float => Box::new(float::FLOAT),
+        Native::Inet => Box::new(inet::Inet),
+        Native::Int => Box::new(int::INT),
+        Native::SmallInt => Box::new(int::SMALLINT),
+        Native::Text => Box::new(text::Text),
+        Native::Time => Box::new(time::Time),
+        Native::Timestamp => Box::new(timestamp::Timestamp),
+        Native::TimeUuid => Box::new(uuid::Uuid { time: true }),
+        Native::TinyInt => Box::new(int::TINYINT),
+        Native::Uuid => Box::new(uuid::Uuid { time: false }),
+        Native::VarInt => Box::new(varint::VarInt),
+    }
 }

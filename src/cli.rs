@@ -1,0 +1,68 @@
+//! The command line: the list of subcommands and their dispatch. Each command's flags stand with it in `commands`.
+
+use crate::commands::{OutputArgs, dump, import, inspect, load, schema};
+use crate::error::Result;
+use clap::{ArgAction, Parser, Subcommand};
+
+/// Logical dump and load for Apache Cassandra and ScyllaDB
+#[derive(Parser)]
+#[command(
+    name = "cqlift",
+    version,
+    disable_help_flag = true,
+    propagate_version = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Print help
+    // Without a short form: -h is --host, as in cqlsh, psql and pg_dump.
+    #[arg(long, global = true, action = ArgAction::Help, help_heading = "Output")]
+    help: Option<bool>,
+    /// Log what the tool and the driver do; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count, help_heading = "Output")]
+    pub verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Dump(dump::DumpArgs),
+    Load(Box<load::LoadArgs>),
+    Schema(schema::SchemaArgs),
+    Import(import::ImportArgs),
+    Inspect(inspect::InspectArgs),
+}
+
+impl Cli {
+    /// Runs the chosen command.
+    ///
+    /// # Errors
+    /// The command's error.
+    pub async fn run(self) -> Result<()> {
+        match self.command {
+            Command::Dump(args) => dump::run(args, self.output).await,
+            Command::Load(args) => load::run(*args, self.output).await,
+            Command::Schema(args) => schema::run(args, self.output).await,
+            Command::Import(args) => import::run(args, self.output).await,
+            Command::Inspect(args) => inspect::run(&args, self.output),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent_and_h_is_the_host() {
+        Cli::command().debug_assert();
+        assert!(Cli::try_parse_from(["cqlift", "schema", "-h", "db1", "-P", "9142"]).is_ok());
+        assert!(
+            Cli::try_parse_from(["cqlift", "dump", "ks"]).is_err(),
+            "dump needs -o"
+        );
+    }
+}

@@ -1,0 +1,392 @@
+//! Connecting: the flags that every command shares, the driver's session, and what the cluster says of itself.
+
+use crate::error::{Context, Error, Result};
+use crate::manifest::{Datacenter, SourceCluster};
+use async_trait::async_trait;
+use clap::Args;
+use scylla::client::PoolSize;
+use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::session::Session;
+use scylla::client::session_builder::SessionBuilder;
+use scylla::errors::TranslationError;
+use scylla::policies::address_translator::{AddressTranslator, UntranslatedPeer};
+use scylla::policies::load_balancing::DefaultPolicy;
+use scylla::policies::retry::FallthroughRetryPolicy;
+use scylla::statement::Consistency;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The driver's limit for one request. Ours is the only retry, so it is also how long an unanswered attempt lasts.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Connections per node. Cassandra multiplexes thousands of requests on one; two keep both cores of a small client busy.
+const CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+/// How to reach the cluster.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectArgs {
+    /// Contact points: names or addresses, several separated by commas or by repeating the flag
+    #[arg(
+        short = 'h',
+        long,
+        env = "CQLIFT_HOST",
+        value_delimiter = ',',
+        default_value = "127.0.0.1"
+    )]
+    pub host: Vec<String>,
+    /// Port of the native protocol
+    #[arg(short = 'P', long, env = "CQLIFT_PORT", default_value_t = 9042)]
+    pub port: u16,
+    /// User name; the password comes from --password-file, CQLIFT_PASSWORD or a prompt
+    #[arg(short = 'u', long, env = "CQLIFT_USERNAME")]
+    pub username: Option<String>,
+    /// File whose first line is the password
+    #[arg(long, env = "CQLIFT_PASSWORD_FILE", requires = "username")]
+    pub password_file: Option<PathBuf>,
+    /// Datacenter whose nodes are asked; without it, any
+    #[arg(long, env = "CQLIFT_DC")]
+    pub dc: Option<String>,
+    /// Consistency level of reads and writes of data
+    #[arg(long, env = "CQLIFT_CONSISTENCY", default_value = "LOCAL_QUORUM", value_parser = Level::from_str)]
+    pub consistency: Level,
+    /// Where to connect for a node that calls itself A, as A=B with A and B as IP or IP:PORT; may repeat
+    #[arg(long, env = "CQLIFT_ADDRESS_MAP", value_delimiter = ',', value_name = "A=B", value_parser = MapEntry::from_str)]
+    pub address_map: Vec<MapEntry>,
+    /// Connect to the contact points only, whatever addresses the cluster tells of
+    #[arg(
+        long,
+        env = "CQLIFT_ONLY_CONTACT_POINTS",
+        conflicts_with = "address_map"
+    )]
+    pub only_contact_points: bool,
+}
+
+/// A consistency level by its CQL name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(pub Consistency);
+
+const LEVELS: &[(&str, Consistency)] = &[
+    ("ONE", Consistency::One),
+    ("TWO", Consistency::Two),
+    ("THREE", Consistency::Three),
+    ("QUORUM", Consistency::Quorum),
+    ("ALL", Consistency::All),
+    ("LOCAL_QUORUM", Consistency::LocalQuorum),
+    ("LOCAL_ONE", Consistency::LocalOne),
+];
+
+impl Level {
+    /// The name CQL gives it.
+    pub fn name(self) -> &'static str {
+        LEVELS
+            .iter()
+            .find(|(_, level)| *level == self.0)
+            .map_or("?", |(name, _)| name)
+    }
+
+    /// Whether a read at this level may miss what a write at LOCAL_QUORUM left.
+    pub fn is_weak(self) -> bool {
+        matches!(
+            self.0,
+            Consistency::One | Consistency::Two | Consistency::LocalOne
+        )
+    }
+}
+
+impl FromStr for Level {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Level, String> {
+        let found = LEVELS
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+        found.map(|(_, level)| Level(*level)).ok_or_else(|| {
+            let names: Vec<&str> = LEVELS.iter().map(|(name, _)| *name).collect();
+            format!("one of {}", names.join(", "))
+        })
+    }
+}
+
+/// One `A=B` of `--address-map`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapEntry {
+    from: (IpAddr, Option<u16>),
+    to: (IpAddr, Option<u16>),
+}
+
+impl FromStr for MapEntry {
+    type Err = String;
+    fn from_str(text: &str) -> Result<MapEntry, String> {
+        let side = |text: &str| {
+            let with_port = text.parse::<SocketAddr>().map(|a| (a.ip(), Some(a.port())));
+            with_port.or_else(|_| text.parse::<IpAddr>().map(|ip| (ip, None)))
+        };
+        text.split_once('=')
+            .and_then(|(from, to)| {
+                Some(MapEntry {
+                    from: side(from).ok()?,
+                    to: side(to).ok()?,
+                })
+            })
+            .ok_or_else(|| {
+                "expected A=B, both IP or IP:PORT, such as 172.17.0.2=127.0.0.1:9142".to_owned()
+            })
+    }
+}
+
+/// A connected cluster.
+pub struct Cluster {
+    /// The driver's session.
+    pub session: Session,
+    /// What the cluster says of itself.
+    pub about: SourceCluster,
+    /// Level of data reads and writes.
+    pub consistency: Level,
+}
+
+impl Cluster {
+    /// Connects and asks the cluster who it is.
+    ///
+    /// # Errors
+    /// `Error` names the contact points and the remedy.
+    pub async fn connect(args: &ConnectArgs) -> Result<Cluster> {
+        let password = password(args)?;
+        let mut policy = DefaultPolicy::builder().token_aware(true);
+        if let Some(dc) = &args.dc {
+            policy = policy.prefer_datacenter(dc.clone());
+        }
+        let profile = ExecutionProfile::builder()
+            .consistency(args.consistency.0)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
+            .load_balancing_policy(policy.build())
+            .build();
+        // Full metadata fails as a whole on one type the driver cannot read; the schema is read by `describe` instead.
+        let mut builder = SessionBuilder::new()
+            .known_nodes(args.host.iter().map(|host| with_port(host, args.port)))
+            .default_execution_profile_handle(profile.into_handle())
+            .fetch_full_schema_metadata(false)
+            .pool_size(PoolSize::PerHost(CONNECTIONS_PER_NODE))
+            .driver_config_reporting(false);
+        if let (Some(user), Some(password)) = (&args.username, password) {
+            builder = builder.user(user, password);
+        }
+        if let Some(translator) = translator(args).await? {
+            builder = builder.address_translator(translator);
+        }
+        let session = builder
+            .build()
+            .await
+            .map_err(|error| connect_error(args, &error.to_string()))?;
+        let about = about(&session).await?;
+        if let Some(dc) = &args.dc {
+            let names: Vec<&str> = about.datacenters.iter().map(|d| d.name.as_str()).collect();
+            if !names.contains(&dc.as_str()) {
+                return Err(
+                    Error::usage(format!("the cluster has no datacenter {dc:?}"))
+                        .hint(format!("--dc is one of {}", names.join(", "))),
+                );
+            }
+        }
+        Ok(Cluster {
+            session,
+            about,
+            consistency: args.consistency,
+        })
+    }
+
+    /// The major version of the server, as far as it says.
+    pub fn version(&self) -> &str {
+        &self.about.version
+    }
+}
+
+/// `host`, with the port unless it brings its own.
+fn with_port(host: &str, port: u16) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) if host.contains(':') => host.to_owned(),
+        Err(_) => format!("{host}:{port}"),
+    }
+}
+
+fn password(args: &ConnectArgs) -> Result<Option<String>> {
+    let Some(user) = &args.username else {
+        return Ok(None);
+    };
+    if let Some(path) = &args.password_file {
+        let text = std::fs::read_to_string(path)
+            .doing(|| format!("read the password from {}", path.display()))?;
+        return Ok(Some(text.lines().next().unwrap_or_default().to_owned()));
+    }
+    if let Ok(password) = std::env::var("CQLIFT_PASSWORD") {
+        return Ok(Some(password));
+    }
+    let prompted = rpassword::prompt_password(format!("Password of {user}: "));
+    prompted
+        .map(Some)
+        .doing(|| "ask for the password")
+        .map_err(|e| e.hint("without a terminal, give it in CQLIFT_PASSWORD or --password-file"))
+}
+
+fn connect_error(args: &ConnectArgs, error: &str) -> Error {
+    let hosts: Vec<String> = args
+        .host
+        .iter()
+        .map(|host| with_port(host, args.port))
+        .collect();
+    let failed = Error::failed(format!("cannot connect to {}: {error}", hosts.join(", ")));
+    let lower = error.to_lowercase();
+    if lower.contains("authentic") || lower.contains("credential") || lower.contains("password") {
+        failed.hint("give the user with -u and its password with --password-file, CQLIFT_PASSWORD or at the prompt")
+    } else {
+        failed.hint(
+            "check -h and -P, that the node is up and that its native transport listens there",
+        )
+    }
+}
+
+async fn about(session: &Session) -> Result<SourceCluster> {
+    let local = session
+        .query_unpaged(
+            "SELECT cluster_name, release_version, partitioner FROM system.local",
+            (),
+        )
+        .await
+        .doing(|| "read system.local")?
+        .into_rows_result()
+        .doing(|| "read system.local")?;
+    let (name, version, partitioner) = local
+        .single_row::<(String, String, String)>()
+        .doing(|| "read system.local")?;
+    let mut nodes: BTreeMap<String, usize> = BTreeMap::new();
+    for node in session.get_cluster_state().get_nodes_info() {
+        *nodes
+            .entry(node.datacenter.clone().unwrap_or_default())
+            .or_default() += 1;
+    }
+    let datacenters = nodes
+        .into_iter()
+        .map(|(name, nodes)| Datacenter { name, nodes })
+        .collect();
+    Ok(SourceCluster {
+        name,
+        version,
+        partitioner,
+        datacenters,
+    })
+}
+
+async fn translator(args: &ConnectArgs) -> Result<Option<Arc<dyn AddressTranslator>>> {
+    if args.only_contact_points {
+        let mut points = Vec::new();
+        for host in &args.host {
+            let name = with_port(host, args.port);
+            let found = tokio::net::lookup_host(&name).await;
+            let found =
+                found.map_err(|e| connect_error(args, &format!("cannot resolve {name}: {e}")))?;
+            points.extend(found);
+        }
+        return Ok(Some(Arc::new(OnlyContactPoints { points })));
+    }
+    if args.address_map.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(AddressMap {
+        entries: args.address_map.clone(),
+        port: args.port,
+    })))
+}
+
+/// `--address-map`. The driver assumes the contact point's port for every node, so the port of A tells nodes apart
+/// only where several share an address.
+struct AddressMap {
+    entries: Vec<MapEntry>,
+    port: u16,
+}
+
+impl AddressMap {
+    fn find(&self, node: SocketAddr) -> SocketAddr {
+        let same_ip = || self.entries.iter().filter(|e| e.from.0 == node.ip());
+        let exact = same_ip().find(|e| e.from.1 == Some(node.port()));
+        match exact.or_else(|| same_ip().next()) {
+            Some(entry) => SocketAddr::new(entry.to.0, entry.to.1.unwrap_or(self.port)),
+            None => node,
+        }
+    }
+}
+
+#[async_trait]
+impl AddressTranslator for AddressMap {
+    async fn translate_address(
+        &self,
+        peer: &UntranslatedPeer,
+    ) -> Result<SocketAddr, TranslationError> {
+        Ok(self.find(peer.untranslated_address()))
+    }
+}
+
+/// `--only-contact-points`: a node that is one of them is reached as such, every other through one of them.
+struct OnlyContactPoints {
+    points: Vec<SocketAddr>,
+}
+
+#[async_trait]
+impl AddressTranslator for OnlyContactPoints {
+    async fn translate_address(
+        &self,
+        peer: &UntranslatedPeer,
+    ) -> Result<SocketAddr, TranslationError> {
+        let node = peer.untranslated_address();
+        let same = self.points.iter().find(|p| p.ip() == node.ip());
+        same.or(self.points.first())
+            .copied()
+            .ok_or(TranslationError::NoRuleForAddress(node))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_map_matches_by_address_and_by_port_where_it_must() {
+        let map = |entries: &[&str]| AddressMap {
+            entries: entries.iter().map(|e| e.parse().unwrap()).collect(),
+            port: 9042,
+        };
+        let find = |m: &AddressMap, node: &str| m.find(node.parse().unwrap()).to_string();
+        let one = map(&["172.17.0.2=127.0.0.1:9142", "10.0.0.3:9042=10.9.9.3"]);
+        assert_eq!(find(&one, "172.17.0.2:9042"), "127.0.0.1:9142");
+        assert_eq!(find(&one, "10.0.0.3:19042"), "10.9.9.3:9042");
+        assert_eq!(find(&one, "10.0.0.4:9042"), "10.0.0.4:9042");
+        let ports = map(&[
+            "10.0.0.1:1=127.0.0.1:11",
+            "10.0.0.1:2=127.0.0.1:12",
+            "[::1]:5=127.0.0.1:13",
+        ]);
+        assert_eq!(find(&ports, "10.0.0.1:2"), "127.0.0.1:12");
+        assert_eq!(find(&ports, "[::1]:9"), "127.0.0.1:13");
+        assert!("a=b".parse::<MapEntry>().unwrap_err().contains("A=B"));
+    }
+
+    #[test]
+    fn hosts_may_bring_their_own_port() {
+        assert_eq!(with_port("db1", 9042), "db1:9042");
+        assert_eq!(with_port("db1:9142", 9042), "db1:9142");
+        assert_eq!(with_port("::1", 9042), "[::1]:9042");
+    }
+
+    #[test]
+    fn levels_are_named_as_cql_names_them() {
+        assert_eq!(
+            "local_quorum".parse::<Level>().unwrap().name(),
+            "LOCAL_QUORUM"
+        );
+        assert!("ANY".parse::<Level>().unwrap_err().contains("LOCAL_QUORUM"));
+    }
+}

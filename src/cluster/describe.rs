@@ -1,0 +1,333 @@
+//! The schema: tables and types from `system_schema`, replayable statements from the server's `DESCRIBE`, rough sizes,
+//! and running DDL. Ordering and rewriting statements is left to `ddl`.
+
+use super::Cluster;
+use crate::ddl;
+use crate::error::{Context, Error, Result};
+use crate::table::{Column, ColumnKind, Table};
+use crate::types::cql::{CqlType, Ident, Udt};
+use futures::TryStreamExt;
+use scylla::deserialize::row::DeserializeRow;
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::statement::Statement;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What the catalogue says of the cluster's keyspaces.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    /// By true name.
+    pub keyspaces: BTreeMap<String, Keyspace>,
+}
+
+/// A keyspace of the catalogue.
+#[derive(Clone, Debug, Default)]
+pub struct Keyspace {
+    /// User types, inner ones first.
+    pub udts: Vec<Arc<Udt>>,
+    /// Tables by true name, without views.
+    pub tables: BTreeMap<String, Table>,
+    /// Tables made WITH COMPACT STORAGE.
+    pub compact: BTreeSet<String>,
+    /// Names of indexes.
+    pub indexes: BTreeSet<String>,
+    /// Names of materialized views.
+    pub views: BTreeSet<String>,
+    /// Names of functions and aggregates, without arguments.
+    pub functions: BTreeSet<String>,
+    /// Table and name of each trigger.
+    pub triggers: Vec<(String, String)>,
+}
+
+impl Schema {
+    /// A table by true names.
+    pub fn table(&self, keyspace: &str, table: &str) -> Option<&Table> {
+        self.keyspaces.get(keyspace)?.tables.get(table)
+    }
+}
+
+impl Cluster {
+    /// Reads the catalogue.
+    ///
+    /// # Errors
+    /// `Error` names what could not be read.
+    pub async fn schema(&self) -> Result<Schema> {
+        let mut schema = Schema::default();
+        for (name,) in self
+            .read::<(String,)>("SELECT keyspace_name FROM system_schema.keyspaces")
+            .await?
+        {
+            schema.keyspaces.insert(name, Keyspace::default());
+        }
+        self.read_types(&mut schema).await?;
+        self.read_names(&mut schema).await?;
+        self.read_tables(&mut schema).await?;
+        Ok(schema)
+    }
+
+    async fn read_types(&self, schema: &mut Schema) -> Result<()> {
+        type Row = (String, String, Option<Vec<String>>, Option<Vec<String>>);
+        let rows = self.read::<Row>(
+            "SELECT keyspace_name, type_name, field_names, field_types FROM system_schema.types",
+        );
+        let mut pending: BTreeMap<String, Vec<(String, Vec<(String, String)>)>> = BTreeMap::new();
+        for (keyspace, name, names, types) in rows.await? {
+            let fields = names
+                .unwrap_or_default()
+                .into_iter()
+                .zip(types.unwrap_or_default())
+                .collect();
+            pending.entry(keyspace).or_default().push((name, fields));
+        }
+        for (keyspace, types) in pending {
+            let udts = resolve(types).map_err(|e| e.context(format!("keyspace {keyspace}")))?;
+            schema.keyspaces.entry(keyspace).or_default().udts = udts;
+        }
+        Ok(())
+    }
+
+    async fn read_names(&self, schema: &mut Schema) -> Result<()> {
+        for (ks, view) in self
+            .read::<(String, String)>("SELECT keyspace_name, view_name FROM system_schema.views")
+            .await?
+        {
+            schema.keyspaces.entry(ks).or_default().views.insert(view);
+        }
+        for (ks, index) in self
+            .read::<(String, String)>("SELECT keyspace_name, index_name FROM system_schema.indexes")
+            .await?
+        {
+            schema
+                .keyspaces
+                .entry(ks)
+                .or_default()
+                .indexes
+                .insert(index);
+        }
+        for (what, column) in [
+            ("functions", "function_name"),
+            ("aggregates", "aggregate_name"),
+        ] {
+            let query = format!("SELECT keyspace_name, {column} FROM system_schema.{what}");
+            for (ks, name) in self.read::<(String, String)>(&query).await? {
+                schema
+                    .keyspaces
+                    .entry(ks)
+                    .or_default()
+                    .functions
+                    .insert(name);
+            }
+        }
+        let triggers = "SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers";
+        for (ks, table, trigger) in self.read::<(String, String, String)>(triggers).await? {
+            schema
+                .keyspaces
+                .entry(ks)
+                .or_default()
+                .triggers
+                .push((table, trigger));
+        }
+        let tables = "SELECT keyspace_name, table_name, flags FROM system_schema.tables";
+        for (ks, table, flags) in self
+            .read::<(String, String, Option<Vec<String>>)>(tables)
+            .await?
+        {
+            let flags = flags.unwrap_or_default();
+            let has = |flag: &str| flags.iter().any(|f| f == flag);
+            // Every CQL table is compound and not dense; only tables WITH COMPACT STORAGE differ (measured 3.11-5.0).
+            if !has("compound") || has("dense") {
+                schema
+                    .keyspaces
+                    .entry(ks)
+                    .or_default()
+                    .compact
+                    .insert(table);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_tables(&self, schema: &mut Schema) -> Result<()> {
+        type Row = (String, String, String, String, String, i32, String);
+        let query = "SELECT keyspace_name, table_name, column_name, clustering_order, kind, position, type \
+                     FROM system_schema.columns";
+        let mut columns: BTreeMap<(String, String), Vec<Column>> = BTreeMap::new();
+        for (keyspace, table, name, order, kind, position, cql_type) in
+            self.read::<Row>(query).await?
+        {
+            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
+            if entry.views.contains(&table) {
+                continue;
+            }
+            let place = || format!("{keyspace}.{table}, column {name:?}");
+            let cql_type = CqlType::parse(&cql_type, &|udt| find(&entry.udts, udt)).doing(place)?;
+            let Some(kind) = ColumnKind::named(&kind) else {
+                return Err(Error::failed(format!(
+                    "{}: the catalogue calls it {kind:?}, which is unknown",
+                    place()
+                )));
+            };
+            let column = Column {
+                name,
+                cql_type,
+                kind,
+                position,
+                descending: order == "desc",
+            };
+            columns.entry((keyspace, table)).or_default().push(column);
+        }
+        for ((keyspace, table), columns) in columns {
+            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
+            entry
+                .tables
+                .insert(table.clone(), Table::new(keyspace, table, columns));
+        }
+        Ok(())
+    }
+
+    /// The statements that make a keyspace and all in it, as the server prints them.
+    ///
+    /// # Errors
+    /// `Error` says so if the server knows no `DESCRIBE` (Cassandra before 4.0).
+    pub async fn describe(&self, keyspace: &str) -> Result<Vec<ddl::Statement>> {
+        // Unpaged: a schema change between two pages of a DESCRIBE is an error of the server.
+        let query = format!("DESCRIBE KEYSPACE {}", Ident(keyspace));
+        let answer = self.session.query_unpaged(query.as_str(), ()).await.map_err(|error| match error {
+            ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::SyntaxError, _)) => {
+                Error::failed(format!(
+                    "the server (release {}) does not know DESCRIBE, so its schema cannot be read yet",
+                    self.version()
+                ))
+                .hint("cqlift reads schemas of Cassandra 4.0 and later, and of ScyllaDB 5.2 and later")
+            }
+            other => Error::failed(format!("describe keyspace {keyspace}: {other}")),
+        })?;
+        let rows = answer.into_rows_result().doing(|| query.clone())?;
+        let mut statements = Vec::new();
+        for row in rows
+            .rows::<(Option<String>, String, String, String)>()
+            .doing(|| query.clone())?
+        {
+            let (_, kind, name, cql) = row.doing(|| query.clone())?;
+            match ddl::Statement::parse(&cql) {
+                Ok(statement) => statements.push(statement),
+                // COMPACT STORAGE tables come as a comment (4.0-5.0); whoever selects such a table is told by name.
+                Err(ddl::DdlError::OnlyComment) => {}
+                Err(error) => {
+                    return Err(Error::failed(format!(
+                        "{query} printed a statement for {kind} {name}: {error}"
+                    )));
+                }
+            }
+        }
+        Ok(statements)
+    }
+
+    /// Rough bytes per table of a keyspace from `system.size_estimates`: the contact point's own share, refreshed by the
+    /// server every 5 minutes, so only good for telling big from small.
+    ///
+    /// # Errors
+    /// `Error` if the table cannot be read.
+    pub async fn size_estimates(&self, keyspace: &str) -> Result<BTreeMap<String, u64>> {
+        let query = "SELECT table_name, mean_partition_size, partitions_count FROM system.size_estimates \
+                     WHERE keyspace_name = ?";
+        let rows = self
+            .session
+            .query_iter(query, (keyspace,))
+            .await
+            .doing(|| "read system.size_estimates")?;
+        let mut rows = rows
+            .rows_stream::<(String, i64, i64)>()
+            .doing(|| "read system.size_estimates")?;
+        let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+        while let Some((table, mean, count)) = rows
+            .try_next()
+            .await
+            .doing(|| "read system.size_estimates")?
+        {
+            let bytes = u64::try_from(mean)
+                .unwrap_or(0)
+                .saturating_mul(u64::try_from(count).unwrap_or(0));
+            let size = sizes.entry(table).or_default();
+            *size = size.saturating_add(bytes);
+        }
+        Ok(sizes)
+    }
+
+    /// Whether a table holds any row.
+    ///
+    /// # Errors
+    /// `Error` names the table.
+    pub async fn holds_rows(&self, table: &Table) -> Result<bool> {
+        let key: Vec<String> = table
+            .of_kind(ColumnKind::PartitionKey)
+            .map(|c| Ident(&c.name).to_string())
+            .collect();
+        let (keyspace, name) = (Ident(&table.keyspace), Ident(&table.name));
+        let mut query = Statement::new(format!(
+            "SELECT {} FROM {keyspace}.{name} LIMIT 1",
+            key.join(", ")
+        ));
+        query.set_consistency(self.consistency.0);
+        let doing = || format!("look for rows in {}", table.full_name());
+        let answer = self.session.query_unpaged(query, ()).await.doing(doing)?;
+        Ok(answer.into_rows_result().doing(doing)?.rows_num() > 0)
+    }
+
+    /// Runs one DDL statement and waits until all nodes agree on the schema.
+    ///
+    /// # Errors
+    /// `Error` shows the statement.
+    pub async fn run_ddl(&self, cql: &str) -> Result<()> {
+        let result = self.session.query_unpaged(cql, ()).await;
+        result
+            .map(drop)
+            .doing(|| format!("run this statement on the target\n{cql}\n"))
+    }
+
+    async fn read<T>(&self, query: &str) -> Result<Vec<T>>
+    where
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
+    {
+        let rows = self
+            .session
+            .query_iter(query, ())
+            .await
+            .doing(|| query.to_owned())?;
+        let rows = rows.rows_stream::<T>().doing(|| query.to_owned())?;
+        rows.try_collect().await.doing(|| query.to_owned())
+    }
+}
+
+fn find(udts: &[Arc<Udt>], name: &str) -> Option<Arc<Udt>> {
+    udts.iter().find(|u| u.name == name).cloned()
+}
+
+/// Resolves the types of a keyspace: each after those it is made of.
+fn resolve(mut pending: Vec<(String, Vec<(String, String)>)>) -> Result<Vec<Arc<Udt>>> {
+    let mut known: Vec<Arc<Udt>> = Vec::new();
+    while !pending.is_empty() {
+        let mut waiting = Vec::new();
+        let mut error = None;
+        let before = pending.len();
+        for (name, fields) in pending {
+            let parsed: Result<Vec<_>, _> = fields
+                .iter()
+                .map(|(field, t)| Ok((field.clone(), CqlType::parse(t, &|udt| find(&known, udt))?)))
+                .collect();
+            match parsed {
+                Ok(fields) => known.push(Arc::new(Udt { name, fields })),
+                Err(reason) => {
+                    let reason: crate::types::cql::BadType = reason;
+                    error = Some(Error::failed(format!("type {name}: {reason}")));
+                    waiting.push((name, fields));
+                }
+            }
+        }
+        if let (true, Some(error)) = (waiting.len() == before, error) {
+            return Err(error);
+        }
+        pending = waiting;
+    }
+    Ok(known)
+}

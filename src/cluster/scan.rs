@@ -1,0 +1,176 @@
+//! Scanning: the rows of a token range, page by page, in the bytes the server sent. Retries a page that failed; which
+//! ranges to scan is left to the caller.
+
+use super::Cluster;
+use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
+use crate::error::{Context, Error, Result};
+use crate::ring::Interval;
+use crate::rows::Page;
+use crate::table::{ColumnKind, Table};
+use crate::types::cql::Ident;
+use bytes::Bytes;
+use scylla::deserialize::row::ColumnIterator;
+use scylla::response::query_result::QueryRowsResult;
+use scylla::response::{PagingState, PagingStateResponse};
+use scylla::statement::prepared::PreparedStatement;
+use std::ops::ControlFlow;
+
+/// Rows of a range's first page: enough to learn how large rows are, few enough for rows of a megabyte.
+const FIRST_PAGE_ROWS: i32 = 100;
+/// Bytes a page is steered to.
+const PAGE_BYTES: usize = 1 << 20;
+/// Rows a page never passes, however small they are.
+const MAX_PAGE_ROWS: i32 = 10_000;
+
+/// A prepared scan of one table.
+#[derive(Clone)]
+pub struct Scan {
+    statement: PreparedStatement,
+    name: String,
+    width: usize,
+}
+
+impl Scan {
+    /// Prepares the scan of all columns, in page order.
+    ///
+    /// # Errors
+    /// `Error` names the table; a column of a legacy custom type cannot be prepared by the driver.
+    pub async fn prepare(cluster: &Cluster, table: &Table) -> Result<Scan> {
+        let list = |kind: Option<ColumnKind>| {
+            let wanted = table
+                .columns
+                .iter()
+                .filter(|c| kind.is_none_or(|k| c.kind == k));
+            wanted
+                .map(|c| Ident(&c.name).to_string())
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        let key = list(Some(ColumnKind::PartitionKey));
+        let query = format!(
+            "SELECT {} FROM {}.{} WHERE token({key}) > ? AND token({key}) <= ?",
+            list(None),
+            Ident(&table.keyspace),
+            Ident(&table.name),
+        );
+        let doing = || format!("prepare the scan of {}", table.full_name());
+        let mut statement = cluster.session.prepare(query).await.doing(doing)?;
+        statement.set_consistency(cluster.consistency.0);
+        Ok(Scan {
+            statement,
+            name: table.full_name(),
+            width: table.columns.len(),
+        })
+    }
+
+    /// Begins scanning `range`.
+    pub fn range<'a>(&self, cluster: &'a Cluster, range: Interval) -> RangeScan<'a> {
+        RangeScan {
+            cluster,
+            scan: self.clone(),
+            range,
+            state: Some(PagingState::start()),
+            rows: FIRST_PAGE_ROWS,
+        }
+    }
+}
+
+/// A token range being scanned.
+pub struct RangeScan<'a> {
+    cluster: &'a Cluster,
+    scan: Scan,
+    range: Interval,
+    state: Option<PagingState>,
+    rows: i32,
+}
+
+impl RangeScan<'_> {
+    /// The next page that holds rows, `None` at the end of the range.
+    ///
+    /// # Errors
+    /// `Error` names the table and the range once no attempt is left.
+    pub async fn next_page(&mut self) -> Result<Option<Page>> {
+        while let Some(state) = self.state.take() {
+            let (rows, next) = self.fetch(state).await?;
+            if let ControlFlow::Continue(state) = next.into_paging_control_flow() {
+                self.state = Some(state);
+            }
+            // A page may be empty with more to come: only the paging state tells the end.
+            if rows.rows_num() > 0 {
+                let page = page(&rows, self.scan.width).map_err(|e| e.context(self.place()))?;
+                self.steer(page.rows(), rows.rows_bytes_size());
+                return Ok(Some(page));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn fetch(
+        &mut self,
+        state: PagingState,
+    ) -> Result<(QueryRowsResult, PagingStateResponse)> {
+        let bounds = (self.range.start, self.range.end);
+        let mut attempt = 0;
+        loop {
+            self.scan.statement.set_page_size(self.rows);
+            let result = self
+                .cluster
+                .session
+                .execute_single_page(&self.scan.statement, bounds, state.clone())
+                .await;
+            let error = match result {
+                Ok((result, next)) => {
+                    return Ok((result.into_rows_result().doing(|| self.place())?, next));
+                }
+                Err(error) => error,
+            };
+            attempt += 1;
+            if verdict(&error) == Verdict::Never || attempt >= ATTEMPTS {
+                return Err(Error::failed(format!("{}: {error} (attempt {attempt})", self.place()))
+                    .hint("the range was not read whole, so the dump is not finished; run it again into a new directory"));
+            }
+            tracing::debug!(
+                "{}: {error}; attempt {attempt} failed, trying again",
+                self.place()
+            );
+            self.rows = (self.rows / 2).max(1);
+            tokio::time::sleep(backoff(attempt, self.range.start.unsigned_abs())).await;
+        }
+    }
+
+    fn steer(&mut self, rows: usize, bytes: usize) {
+        let fitting = rows.saturating_mul(PAGE_BYTES) / bytes.max(1);
+        self.rows = i32::try_from(fitting)
+            .unwrap_or(MAX_PAGE_ROWS)
+            .clamp(1, MAX_PAGE_ROWS);
+    }
+
+    fn place(&self) -> String {
+        format!(
+            "scan {}, token range ({}, {}]",
+            self.scan.name, self.range.start, self.range.end
+        )
+    }
+}
+
+/// The page in the bytes the server sent: every cell's slice knows the frame it lies in, and the frame of a result page
+/// is exactly its rows. A key cell is never null, so the first row always has such a slice.
+fn page(rows: &QueryRowsResult, width: usize) -> Result<Page> {
+    let doing = || "read a page";
+    let mut first = rows.rows::<ColumnIterator>().doing(doing)?;
+    let mut bytes = Bytes::new();
+    if let Some(row) = first.next() {
+        for column in row.doing(doing)? {
+            if let Some(slice) = column.doing(doing)?.slice {
+                bytes = slice.as_original_frame_bytes().clone();
+                break;
+            }
+        }
+    }
+    if bytes.len() != rows.rows_bytes_size() {
+        return Err(Error::failed(
+            "the driver did not give the bytes of a page whole; this is a defect of cqlift",
+        ));
+    }
+    Page::from_wire(bytes, rows.rows_num(), width).doing(doing)
+}

@@ -1,0 +1,313 @@
+//! `cqlift dump`: schema and data of the selected tables into a new directory.
+
+mod parts;
+pub mod plan;
+
+use super::{OutputArgs, interruptible, layout, plural, rfc3339};
+use crate::cluster::describe::Schema;
+use crate::cluster::scan::Scan;
+use crate::cluster::{Cluster, ConnectArgs};
+use crate::error::Result;
+use crate::format::Format;
+use crate::manifest::{
+    CAPABILITIES, ColumnEntry, DumpOptions, FORMAT, KeyspaceEntry, Manifest, NotPreserved,
+    TableEntry, TypeEntry,
+};
+use crate::progress::Progress;
+use crate::report;
+use crate::store::{DumpDir, table_path};
+use clap::{Args, ValueEnum};
+use indicatif::HumanBytes;
+use parts::{DumpedTable, TableWork};
+use plan::{Plan, PlannedTable};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Dump schema and data of keyspaces or tables into a directory
+#[derive(Args)]
+pub struct DumpArgs {
+    /// What to dump: ks or ks.table, globs allowed, quoted as in CQL; all user keyspaces if none is named
+    #[arg(value_name = "SELECTOR")]
+    pub selectors: Vec<String>,
+    /// Directory to write, new or empty
+    #[arg(short, long, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Leave these out: ks or ks.table, globs allowed; may repeat
+    #[arg(long, value_name = "SELECTOR")]
+    pub exclude: Vec<String>,
+    /// File format of the data
+    #[arg(long, env = "CQLIFT_FORMAT", value_enum, default_value_t = FormatArg::Parquet)]
+    pub format: FormatArg,
+    /// What to keep beside the values: nothing (write times and expiries are not kept by this version)
+    #[arg(long, env = "CQLIFT_PRESERVE", value_enum, default_value_t = PreserveArg::None)]
+    pub preserve: PreserveArg,
+    /// Say what would be dumped and stop
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How to reach the cluster
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// `--format`.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum FormatArg {
+    /// Apache Parquet, zstd-compressed
+    Parquet,
+    /// RFC 4180 with a header line
+    Csv,
+}
+
+/// `--preserve`.
+#[derive(Clone, Copy, ValueEnum)]
+pub enum PreserveArg {
+    /// Values only
+    None,
+}
+
+impl From<FormatArg> for Format {
+    fn from(arg: FormatArg) -> Format {
+        match arg {
+            FormatArg::Parquet => Format::Parquet,
+            FormatArg::Csv => Format::Csv,
+        }
+    }
+}
+
+/// Dumps.
+///
+/// # Errors
+/// `Error` says what stopped it; the directory then has no manifest.
+pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
+    let selection = super::selection(&args.selectors, &args.exclude)?;
+    let cluster = Arc::new(Cluster::connect(&args.connect).await?);
+    let schema = cluster.schema().await?;
+    let plan = plan::plan(&cluster, &schema, &selection).await?;
+    if args.dry_run {
+        return show(&plan, output);
+    }
+    warn_of_weak_reads(&cluster);
+    let format = Format::from(args.format);
+    let dir = DumpDir::create(&args.output)?;
+    dir.write_schema(&plan.schema_text(&cluster))?;
+    let started = SystemTime::now();
+    let work = interruptible(
+        scan_tables(&cluster, &plan, &dir, format, output),
+        "the dump was not finished",
+    );
+    let dumped = work.await?;
+    let manifest = manifest(&args, &cluster, &schema, plan, dumped, started);
+    dir.write_manifest(&manifest)?;
+    summarise(&manifest, &dir, output)
+}
+
+fn warn_of_weak_reads(cluster: &Cluster) {
+    if cluster.consistency.is_weak() {
+        report::warn(&format!(
+            "reading at {}: rows that the asked replicas do not have yet are missed; the manifest records it",
+            cluster.consistency.name()
+        ));
+    }
+}
+
+async fn scan_tables(
+    cluster: &Arc<Cluster>,
+    plan: &Plan,
+    dir: &DumpDir,
+    format: Format,
+    output: OutputArgs,
+) -> Result<Vec<DumpedTable>> {
+    let mut work = Vec::new();
+    for planned in plan.tables() {
+        work.push(TableWork {
+            scan: Scan::prepare(cluster, &planned.table).await?,
+            layout: layout(&planned.table)?,
+            path: table_path(&planned.table.keyspace, &planned.table.name),
+            ranges: planned.ranges(),
+            table: planned.table.clone(),
+        });
+    }
+    let ranges = work.iter().map(|w| w.ranges.len() as u64).sum();
+    let progress = Progress::start(output.quiet, "dumping", ("token ranges", ranges));
+    parts::dump(cluster, dir, format, work, &progress).await
+}
+
+fn manifest(
+    args: &DumpArgs,
+    cluster: &Cluster,
+    schema: &Schema,
+    plan: Plan,
+    dumped: Vec<DumpedTable>,
+    started: SystemTime,
+) -> Manifest {
+    let mut dumped: Vec<Option<DumpedTable>> = dumped.into_iter().map(Some).collect();
+    let mut next = 0;
+    let mut not_preserved = values_only();
+    let mut keyspaces = Vec::new();
+    for keyspace in plan.keyspaces {
+        not_preserved.extend(keyspace.triggers(schema));
+        let mut types: Vec<TypeEntry> = Vec::new();
+        let mut tables = Vec::new();
+        for planned in &keyspace.tables {
+            for udt in planned.table.udts() {
+                if !types.iter().any(|t| t.name == udt.name) {
+                    types.push(TypeEntry::of(&udt));
+                }
+            }
+            tables.extend(
+                dumped
+                    .get_mut(next)
+                    .and_then(Option::take)
+                    .map(|d| table_entry(planned, d)),
+            );
+            next += 1;
+        }
+        let statements = keyspace
+            .statements
+            .iter()
+            .map(super::statement_entry)
+            .collect();
+        keyspaces.push(KeyspaceEntry {
+            name: keyspace.name,
+            statements,
+            types,
+            tables,
+        });
+    }
+    let now = SystemTime::now();
+    Manifest {
+        format: FORMAT.to_owned(),
+        capabilities: CAPABILITIES.iter().map(|c| (*c).to_owned()).collect(),
+        tool: concat!("cqlift ", env!("CARGO_PKG_VERSION")).to_owned(),
+        id: dump_id(cluster, now),
+        started: rfc3339(started),
+        finished: rfc3339(now),
+        cluster: cluster.about.clone(),
+        options: DumpOptions {
+            format: Format::from(args.format).name().to_owned(),
+            preserve: "none".to_owned(),
+            consistency: cluster.consistency.name().to_owned(),
+            selectors: args.selectors.clone(),
+            exclude: args.exclude.clone(),
+        },
+        not_preserved,
+        keyspaces,
+    }
+}
+
+fn values_only() -> Vec<NotPreserved> {
+    vec![NotPreserved {
+        object: "*".to_owned(),
+        what: "write times and expiries".to_owned(),
+        count: None,
+        reason: "this version dumps values only".to_owned(),
+    }]
+}
+
+fn table_entry(planned: &PlannedTable, dumped: DumpedTable) -> TableEntry {
+    let sum = |of: fn(&crate::manifest::Part) -> u64| dumped.parts.iter().map(of).sum();
+    TableEntry {
+        name: planned.table.name.clone(),
+        path: table_path(&planned.table.keyspace, &planned.table.name),
+        columns: planned.table.columns.iter().map(ColumnEntry::of).collect(),
+        exceptions_column: dumped.exceptions_column,
+        rows: sum(|p| p.rows),
+        cells: sum(|p| p.cells),
+        bytes: sum(|p| p.bytes),
+        parts: dumped.parts,
+    }
+}
+
+/// Identifies a dump among others: hashed from the moment, the process and the cluster.
+fn dump_id(cluster: &Cluster, now: SystemTime) -> String {
+    let nanos = now
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |d| d.as_nanos());
+    let text = format!("{nanos} {} {}", std::process::id(), cluster.about.name);
+    format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
+}
+
+fn show(plan: &Plan, output: OutputArgs) -> Result<()> {
+    #[derive(Serialize)]
+    struct Row {
+        table: String,
+        estimated_bytes: u64,
+    }
+    let rows: Vec<Row> = plan
+        .tables()
+        .map(|t| Row {
+            table: t.table.full_name(),
+            estimated_bytes: t.estimate.unwrap_or(0),
+        })
+        .collect();
+    if output.json {
+        return report::json(&rows);
+    }
+    let mut text = String::new();
+    for row in rows {
+        text.push_str(&format!(
+            "{}\tabout {}\n",
+            row.table,
+            HumanBytes(row.estimated_bytes)
+        ));
+    }
+    report::result(&text)
+}
+
+fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<()> {
+    #[derive(Serialize)]
+    struct Summary<'a> {
+        dump: String,
+        id: &'a str,
+        tables: u64,
+        rows: u64,
+        bytes: u64,
+        exceptions: u64,
+        not_preserved: &'a [NotPreserved],
+    }
+    let tables: Vec<&TableEntry> = manifest.keyspaces.iter().flat_map(|k| &k.tables).collect();
+    let summary = Summary {
+        dump: dir.root().display().to_string(),
+        id: &manifest.id,
+        tables: tables.len() as u64,
+        rows: tables.iter().map(|t| t.rows).sum(),
+        bytes: tables.iter().map(|t| t.bytes).sum(),
+        exceptions: tables
+            .iter()
+            .flat_map(|t| &t.parts)
+            .map(|p| p.exceptions)
+            .sum(),
+        not_preserved: &manifest.not_preserved,
+    };
+    if !output.quiet {
+        report::note(&format!(
+            "dumped {} of {}, {}, into {}",
+            plural(summary.rows, "row"),
+            plural(summary.tables, "table"),
+            HumanBytes(summary.bytes),
+            summary.dump
+        ));
+        if summary.exceptions > 0 {
+            report::note(&format!(
+                "{} no natural form and travel as raw bytes in the exceptions column",
+                match summary.exceptions {
+                    1 => "1 cell has".to_owned(),
+                    n => format!("{n} cells have"),
+                }
+            ));
+        }
+        for missing in summary.not_preserved {
+            report::note(&format!(
+                "not preserved: {} ({}): {}",
+                missing.what, missing.object, missing.reason
+            ));
+        }
+    }
+    if output.json {
+        report::json(&summary)
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,530 @@
+//! The work of a dump: workers scan token ranges and hand whole pages to encoder threads, which write parts.
+//!
+//! Each worker has one encoder, and an encoder has one part open. A part closes at about 64 MiB at a partition boundary,
+//! or inside a partition that is larger than a part; whatever way, the parts' ranges tile the ring exactly.
+
+use crate::cluster::Cluster;
+use crate::cluster::scan::Scan;
+use crate::error::{Context, Error, Result};
+use crate::format::{Format, Layout, Sink};
+use crate::manifest::{Part, Position, RangeEntry};
+use crate::progress::{Counters, Progress};
+use crate::ring::{self, Interval, Token};
+use crate::rows::Page;
+use crate::store::{DumpDir, PartFile};
+use crate::table::{ColumnKind, Table};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Ranges scanned at a time.
+const WORKERS: usize = 8;
+/// Pages of about 1 MiB that may wait for an encoder.
+const PAGES_WAITING: usize = 2;
+/// Bytes at which a part closes.
+const PART_BYTES: u64 = 64 << 20;
+
+/// A table to scan and where its parts go.
+pub struct TableWork {
+    /// Its columns.
+    pub table: Table,
+    /// Their files' form.
+    pub layout: Layout,
+    /// The prepared scan.
+    pub scan: Scan,
+    /// Folder of the parts within the dump.
+    pub path: String,
+    /// What to scan.
+    pub ranges: Vec<Interval>,
+}
+
+/// What came of a table.
+pub struct DumpedTable {
+    /// Name of the exceptions column in its files.
+    pub exceptions_column: String,
+    /// Its parts in name order.
+    pub parts: Vec<Part>,
+}
+
+/// Everything that workers and encoders share.
+struct Shared {
+    cluster: Arc<Cluster>,
+    dir: DumpDir,
+    format: Format,
+    tables: Vec<TableWork>,
+    part_numbers: Vec<AtomicU32>,
+    queue: Mutex<VecDeque<(usize, Interval)>>,
+    stop: AtomicBool,
+    counters: Arc<Counters>,
+}
+
+/// Scans all ranges of all tables, in order, and writes their parts.
+///
+/// # Errors
+/// The first error of any worker or encoder.
+pub async fn dump(
+    cluster: &Arc<Cluster>,
+    dir: &DumpDir,
+    format: Format,
+    tables: Vec<TableWork>,
+    progress: &Progress,
+) -> Result<Vec<DumpedTable>> {
+    let queue = tables
+        .iter()
+        .enumerate()
+        .flat_map(|(i, t)| t.ranges.iter().map(move |r| (i, *r)))
+        .collect();
+    let shared = Arc::new(Shared {
+        cluster: cluster.clone(),
+        dir: dir.clone(),
+        format,
+        part_numbers: tables.iter().map(|_| AtomicU32::new(0)).collect(),
+        tables,
+        queue: Mutex::new(queue),
+        stop: AtomicBool::new(false),
+        counters: progress.counters.clone(),
+    });
+    let mut workers = JoinSet::new();
+    for _ in 0..WORKERS {
+        workers.spawn(worker(shared.clone()));
+    }
+    let mut parts: Vec<Vec<Part>> = shared.tables.iter().map(|_| Vec::new()).collect();
+    let mut failure = None;
+    while let Some(joined) = workers.join_next().await {
+        match joined.doing(|| "run a worker").and_then(|done| done) {
+            Ok(done) => done
+                .into_iter()
+                .for_each(|(table, part)| parts[table].push(part)),
+            Err(error) => {
+                shared.stop.store(true, Relaxed);
+                failure.get_or_insert(error);
+            }
+        }
+    }
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    let finish = |(work, mut parts): (&TableWork, Vec<Part>)| {
+        parts.sort_by(|a, b| a.name.cmp(&b.name));
+        check_cover(work, &parts)?;
+        Ok(DumpedTable {
+            exceptions_column: work.layout.exceptions.clone(),
+            parts,
+        })
+    };
+    shared.tables.iter().zip(parts).map(finish).collect()
+}
+
+/// The promise of a dump, checked: the ranges of a table's parts tile the ring.
+fn check_cover(work: &TableWork, parts: &[Part]) -> Result<()> {
+    let defect = |what: String| {
+        Error::failed(format!(
+            "the parts of {} do not cover the ring: {what}",
+            work.table.full_name()
+        ))
+        .hint("this is a defect of cqlift; the dump was not finished")
+    };
+    let token = |text: &str| {
+        text.parse::<Token>()
+            .map_err(|e| defect(format!("{text}: {e}")))
+    };
+    let mut intervals = Vec::new();
+    for range in parts.iter().flat_map(|p| &p.ranges) {
+        intervals.push(Interval {
+            start: token(&range.start)?,
+            end: token(&range.end)?,
+        });
+    }
+    ring::tiles(&mut intervals).map_err(|gap| defect(gap.to_string()))
+}
+
+async fn worker(shared: Arc<Shared>) -> Result<Vec<(usize, Part)>> {
+    let (pages, received) = mpsc::channel(PAGES_WAITING);
+    let encoder = Encoder {
+        shared: shared.clone(),
+        open: None,
+        done: Vec::new(),
+    };
+    let encoder = tokio::task::spawn_blocking(move || encoder.run(received));
+    let scanned = scan_queue(&shared, &pages).await;
+    drop(pages);
+    let encoded = encoder
+        .await
+        .doing(|| "run an encoder")
+        .and_then(|done| done);
+    // If the encoder failed, the scan only saw its channel close: the encoder's error is the cause.
+    match (encoded, scanned) {
+        (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+        (Ok(parts), Ok(())) => Ok(parts),
+    }
+}
+
+/// What a worker tells its encoder.
+enum Message {
+    Begin {
+        table: usize,
+        range: Interval,
+        asked: SystemTime,
+    },
+    Page(Page),
+    End {
+        arrived: SystemTime,
+    },
+    /// The scan failed: what is open is not whole.
+    Abandon,
+}
+
+async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Result<()> {
+    let gone = |_| Error::failed("an encoder stopped");
+    while !shared.stop.load(Relaxed) {
+        let next = shared
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some((table, range)) = next else {
+            return Ok(());
+        };
+        pages
+            .send(Message::Begin {
+                table,
+                range,
+                asked: SystemTime::now(),
+            })
+            .await
+            .map_err(gone)?;
+        let mut scan = shared.tables[table].scan.range(&shared.cluster, range);
+        loop {
+            match scan.next_page().await {
+                Ok(Some(page)) => pages.send(Message::Page(page)).await.map_err(gone)?,
+                Ok(None) => break,
+                Err(error) => {
+                    pages.send(Message::Abandon).await.map_err(gone)?;
+                    return Err(error);
+                }
+            }
+        }
+        pages
+            .send(Message::End {
+                arrived: SystemTime::now(),
+            })
+            .await
+            .map_err(gone)?;
+        shared.counters.units.fetch_add(1, Relaxed);
+    }
+    Ok(())
+}
+
+/// Turns the pages of one worker into parts.
+struct Encoder {
+    shared: Arc<Shared>,
+    open: Option<OpenPart>,
+    done: Vec<(usize, Part)>,
+}
+
+/// A part being written.
+struct OpenPart {
+    table: usize,
+    part: Part,
+    sink: Option<Box<dyn Sink<PartFile>>>,
+    /// The range being scanned: where this part's share of it begins, and its end.
+    scanning: Option<Scanning>,
+}
+
+struct Scanning {
+    range: Interval,
+    asked: SystemTime,
+    from: Option<Position>,
+    last: Option<LastRow>,
+}
+
+/// The last row written: its partition key, that key's token, and the whole key.
+struct LastRow {
+    partition: Vec<Vec<u8>>,
+    token: Token,
+    position: Position,
+}
+
+impl Encoder {
+    fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<Vec<(usize, Part)>> {
+        while let Some(message) = messages.blocking_recv() {
+            match message {
+                Message::Begin {
+                    table,
+                    range,
+                    asked,
+                } => self.begin(table, range, asked)?,
+                Message::Page(page) => self.page(&page)?,
+                Message::End { arrived } => self.end(arrived)?,
+                Message::Abandon => {
+                    self.open = None;
+                    return Ok(self.done);
+                }
+            }
+        }
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.scanning.is_some())
+        {
+            // The worker was stopped in the middle of a range; what is open is not whole and removes itself.
+            self.open = None;
+        }
+        self.close()?;
+        Ok(self.done)
+    }
+
+    fn begin(&mut self, table: usize, range: Interval, asked: SystemTime) -> Result<()> {
+        if self.open.as_ref().is_some_and(|open| open.table != table) {
+            self.close()?;
+        }
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => self.new_part(table),
+        };
+        self.open = Some(OpenPart {
+            scanning: Some(Scanning {
+                range,
+                asked,
+                from: None,
+                last: None,
+            }),
+            ..open
+        });
+        Ok(())
+    }
+
+    fn new_part(&self, table: usize) -> OpenPart {
+        let number = self.shared.part_numbers[table].fetch_add(1, Relaxed) + 1;
+        let part = Part {
+            name: format!("part-{number:05}"),
+            file: None,
+            rows: 0,
+            cells: 0,
+            exceptions: 0,
+            bytes: 0,
+            checksum: None,
+            ranges: Vec::new(),
+        };
+        OpenPart {
+            table,
+            part,
+            sink: None,
+            scanning: None,
+        }
+    }
+
+    fn page(&mut self, page: &Page) -> Result<()> {
+        let mut begin = 0;
+        if self.is_full(PART_BYTES) {
+            match self.boundary(page) {
+                // The partition ends in this page: its last rows belong to this part.
+                Some((row, token)) => {
+                    self.write(page, 0..row)?;
+                    self.cut(token, None)?;
+                    begin = row;
+                }
+                None if self.is_full(2 * PART_BYTES) => {
+                    let last = self.scanning_mut().and_then(|s| s.last.as_ref());
+                    if let Some((token, position)) = last.map(|l| (l.token, l.position.clone())) {
+                        self.cut(token, Some(position))?;
+                    }
+                }
+                None => {}
+            }
+        }
+        self.write(page, begin..page.rows())
+    }
+
+    fn is_full(&self, bytes: u64) -> bool {
+        self.open
+            .as_ref()
+            .and_then(|open| open.sink.as_ref())
+            .is_some_and(|sink| sink.size() >= bytes)
+    }
+
+    /// The first row of `page` whose partition has another token than the last row written, and that last row's token.
+    /// Partitions that share a token must stay together, since ranges cannot part them.
+    fn boundary(&self, page: &Page) -> Option<(usize, Token)> {
+        let open = self.open.as_ref()?;
+        let last = open.scanning.as_ref()?.last.as_ref()?;
+        let key = self.shared.tables[open.table]
+            .table
+            .indexes(ColumnKind::PartitionKey);
+        let mut previous = last.partition.clone();
+        for row in 0..page.rows() {
+            let partition = key_cells(page, row, &key);
+            if partition != previous {
+                if token(&partition) != last.token {
+                    return Some((row, last.token));
+                }
+                previous = partition;
+            }
+        }
+        None
+    }
+
+    /// Closes the open part at `token` (inside its partition, after `position`, if given) and opens the next one there.
+    fn cut(&mut self, token: Token, position: Option<Position>) -> Result<()> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        let Some(scanning) = open.scanning.take() else {
+            return Ok(());
+        };
+        open.part.ranges.push(RangeEntry {
+            start: scanning.range.start.to_string(),
+            end: token.to_string(),
+            from: scanning.from,
+            to: position.clone(),
+            read: [
+                crate::commands::rfc3339(scanning.asked),
+                super::rfc3339(SystemTime::now()),
+            ],
+        });
+        let table = open.table;
+        self.open = Some(open);
+        self.close()?;
+        let rest = Interval {
+            start: token,
+            end: scanning.range.end,
+        };
+        let scanning = Scanning {
+            range: rest,
+            asked: scanning.asked,
+            from: position,
+            last: None,
+        };
+        self.open = Some(OpenPart {
+            scanning: Some(scanning),
+            ..self.new_part(table)
+        });
+        Ok(())
+    }
+
+    fn write(&mut self, page: &Page, rows: std::ops::Range<usize>) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let whole = rows.len() == page.rows();
+        let page = if whole { page.clone() } else { page.part(rows) };
+        let Some(open) = self.open.as_mut() else {
+            return Ok(());
+        };
+        let work = &self.shared.tables[open.table];
+        let doing = || {
+            format!(
+                "write {}/{}.{}",
+                work.path,
+                open.part.name,
+                self.shared.format.name()
+            )
+        };
+        if open.sink.is_none() {
+            let name = format!("{}.{}", open.part.name, self.shared.format.name());
+            let file = self.shared.dir.begin_part(&work.path, &name)?;
+            open.sink = Some(self.shared.format.sink(&work.layout, file).doing(doing)?);
+            open.part.file = Some(name);
+        }
+        if let Some(sink) = &mut open.sink {
+            open.part.exceptions += sink.write(&page).doing(doing)?;
+        }
+        open.part.rows += page.rows() as u64;
+        open.part.cells += page.cells() as u64;
+        self.shared
+            .counters
+            .rows
+            .fetch_add(page.rows() as u64, Relaxed);
+        self.shared
+            .counters
+            .bytes
+            .fetch_add(page.value_bytes() as u64, Relaxed);
+        if let Some(scanning) = &mut open.scanning {
+            scanning.last = Some(last_row(&page, &work.table));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, arrived: SystemTime) -> Result<()> {
+        if let Some(open) = self.open.as_mut() {
+            if let Some(scanning) = open.scanning.take() {
+                open.part.ranges.push(RangeEntry {
+                    start: scanning.range.start.to_string(),
+                    end: scanning.range.end.to_string(),
+                    from: scanning.from,
+                    to: None,
+                    read: [
+                        crate::commands::rfc3339(scanning.asked),
+                        super::rfc3339(arrived),
+                    ],
+                });
+            }
+        }
+        if self.is_full(PART_BYTES) {
+            self.close()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        let work = &self.shared.tables[open.table];
+        if let Some(sink) = open.sink.take() {
+            let file = sink
+                .finish()
+                .doing(|| format!("write {}/{}", work.path, open.part.name))?;
+            let (bytes, checksum) = file.keep()?;
+            open.part.bytes = bytes;
+            open.part.checksum = Some(checksum);
+        }
+        self.shared.dir.write_sidecar(&work.path, &open.part)?;
+        self.done.push((open.table, open.part));
+        Ok(())
+    }
+
+    fn scanning_mut(&mut self) -> Option<&mut Scanning> {
+        self.open.as_mut().and_then(|open| open.scanning.as_mut())
+    }
+}
+
+fn key_cells(page: &Page, row: usize, columns: &[usize]) -> Vec<Vec<u8>> {
+    columns
+        .iter()
+        .map(|c| page.cell(row, *c).unwrap_or_default().to_vec())
+        .collect()
+}
+
+fn token(partition: &[Vec<u8>]) -> Token {
+    let components: Vec<&[u8]> = partition.iter().map(Vec::as_slice).collect();
+    ring::token(&components)
+}
+
+fn last_row(page: &Page, table: &Table) -> LastRow {
+    let row = page.rows() - 1;
+    let hex = |columns: Vec<usize>| -> Vec<Option<String>> {
+        let text = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+        };
+        columns
+            .iter()
+            .map(|c| page.cell(row, *c).map(text))
+            .collect()
+    };
+    let partition = key_cells(page, row, &table.indexes(ColumnKind::PartitionKey));
+    LastRow {
+        token: token(&partition),
+        position: Position {
+            partition_key: hex(table.indexes(ColumnKind::PartitionKey)),
+            clustering: hex(table.indexes(ColumnKind::Clustering)),
+        },
+        partition,
+    }
+}

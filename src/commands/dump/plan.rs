@@ -1,0 +1,197 @@
+//! What a dump will hold: the selected tables, biggest first, their DDL, and the token ranges to scan.
+
+use crate::cluster::Cluster;
+use crate::cluster::describe::Schema;
+use crate::ddl::{self, Kind, Statement};
+use crate::error::{Error, Result};
+use crate::manifest::NotPreserved;
+use crate::ring::{self, Interval};
+use crate::selector::{Selection, is_system_keyspace};
+use crate::table::Table;
+
+/// Ranges of a table whose size is unknown or large; about two per worker.
+const RANGES: usize = 16;
+/// Bytes of a table, as estimated, up to which one range is enough.
+const SMALL: u64 = 4 << 20;
+/// Bytes that one range of a large table should hold.
+const RANGE_BYTES: u64 = 64 << 20;
+/// Ranges a table never passes.
+const MAX_RANGES: u64 = 4096;
+
+/// What to dump.
+pub struct Plan {
+    /// By name.
+    pub keyspaces: Vec<PlannedKeyspace>,
+}
+
+/// A keyspace to dump.
+pub struct PlannedKeyspace {
+    /// True name.
+    pub name: String,
+    /// DDL of what is dumped, in replay order.
+    pub statements: Vec<Statement>,
+    /// Biggest first.
+    pub tables: Vec<PlannedTable>,
+}
+
+/// A table to dump.
+pub struct PlannedTable {
+    /// Its columns.
+    pub table: Table,
+    /// Bytes, as far as the server has an estimate.
+    pub estimate: Option<u64>,
+}
+
+impl Plan {
+    /// All tables, keyspace by keyspace.
+    pub fn tables(&self) -> impl Iterator<Item = &PlannedTable> {
+        self.keyspaces.iter().flat_map(|k| &k.tables)
+    }
+
+    /// The DDL for people.
+    pub fn schema_text(&self, cluster: &Cluster) -> String {
+        let about = &cluster.about;
+        let mut text = format!(
+            "-- Schema of cluster {:?}, release {}, by cqlift.\n",
+            about.name, about.version
+        );
+        for statement in self.keyspaces.iter().flat_map(|k| &k.statements) {
+            text.push('\n');
+            text.push_str(statement.cql.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+}
+
+impl PlannedKeyspace {
+    /// Its triggers: reported, not dumped, since their classes live outside the database.
+    pub fn triggers(&self, schema: &Schema) -> Vec<NotPreserved> {
+        let Some(keyspace) = schema.keyspaces.get(&self.name) else {
+            return Vec::new();
+        };
+        let dumped = |table: &str| self.tables.iter().any(|t| t.table.name == table);
+        let triggers = keyspace.triggers.iter().filter(|(table, _)| dumped(table));
+        let entry = |(table, trigger): &(String, String)| NotPreserved {
+            object: format!("{}.{table}", self.name),
+            what: format!("trigger {trigger}"),
+            count: None,
+            reason: "the class of a trigger lives outside the database".to_owned(),
+        };
+        triggers.map(entry).collect()
+    }
+}
+
+impl PlannedTable {
+    /// The token ranges to scan one by one; they tile the ring.
+    pub fn ranges(&self) -> Vec<Interval> {
+        let count = match self.estimate {
+            Some(bytes) if bytes <= SMALL => 1,
+            Some(bytes) => usize::try_from((bytes / RANGE_BYTES).min(MAX_RANGES))
+                .unwrap_or(RANGES)
+                .max(RANGES),
+            None => RANGES,
+        };
+        ring::split(Interval::whole(), count)
+    }
+}
+
+/// Chooses tables, reads their DDL and sizes.
+///
+/// # Errors
+/// `Error` names the selector that matches nothing, or the table that cannot be dumped.
+pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> Result<Plan> {
+    let murmur3 = cluster.about.partitioner.ends_with("Murmur3Partitioner");
+    if !murmur3 {
+        return Err(Error::failed(format!(
+            "the cluster uses {}; this version scans by Murmur3Partitioner tokens only",
+            cluster.about.partitioner
+        )));
+    }
+    nothing_unmatched(schema, selection)?;
+    let mut keyspaces = Vec::new();
+    for (name, keyspace) in &schema.keyspaces {
+        let whole = selection.whole_keyspace(name);
+        if !selection.wants_keyspace(name) {
+            continue;
+        }
+        let wanted: Vec<&Table> = keyspace
+            .tables
+            .values()
+            .filter(|t| selection.wants_table(name, &t.name))
+            .collect();
+        if wanted.is_empty() && !whole {
+            continue;
+        }
+        if let Some(compact) = wanted.iter().find(|t| keyspace.compact.contains(&t.name)) {
+            return Err(Error::failed(format!(
+                "{} is a table WITH COMPACT STORAGE, which this version cannot dump",
+                compact.full_name()
+            ))
+            .hint(format!(
+                "leave it out with --exclude {}",
+                compact.full_name()
+            )));
+        }
+        let sizes = cluster.size_estimates(name).await?;
+        let mut tables: Vec<PlannedTable> = wanted
+            .into_iter()
+            // Tables not flushed yet are listed with 0 bytes: as good as unknown.
+            .map(|t| PlannedTable {
+                table: t.clone(),
+                estimate: sizes.get(&t.name).copied().filter(|b| *b > 0),
+            })
+            .collect();
+        tables.sort_by_key(|t| std::cmp::Reverse(t.estimate.unwrap_or(u64::MAX)));
+        let statements = statements(cluster.describe(name).await?, whole, &tables);
+        keyspaces.push(PlannedKeyspace {
+            name: name.clone(),
+            statements,
+            tables,
+        });
+    }
+    Ok(Plan { keyspaces })
+}
+
+fn nothing_unmatched(schema: &Schema, selection: &Selection) -> Result<()> {
+    let keyspaces: Vec<&String> = schema.keyspaces.keys().collect();
+    let tables: Vec<(&String, &String)> = schema
+        .keyspaces
+        .iter()
+        .flat_map(|(k, keyspace)| keyspace.tables.keys().map(move |t| (k, t)))
+        .collect();
+    match selection.unmatched(&keyspaces, &tables).first() {
+        None => Ok(()),
+        Some(selector) => {
+            let users: Vec<&str> = schema
+                .keyspaces
+                .keys()
+                .map(String::as_str)
+                .filter(|k| !is_system_keyspace(k))
+                .collect();
+            Err(
+                Error::usage(format!("no keyspace or table matches {selector}"))
+                    .hint(format!("the cluster's keyspaces are: {}", users.join(", "))),
+            )
+        }
+    }
+}
+
+/// The statements that belong to the dump: everything of a whole keyspace; for single tables the keyspace, the types
+/// they use, the tables, their indexes and views.
+fn statements(all: Vec<Statement>, whole: bool, tables: &[PlannedTable]) -> Vec<Statement> {
+    let dumped = |name: &str| tables.iter().any(|t| t.table.name == name);
+    let used = |name: &str| {
+        tables
+            .iter()
+            .any(|t| t.table.udts().iter().any(|u| u.name == name))
+    };
+    let wanted = |s: &Statement| match s.kind {
+        Kind::Keyspace => true,
+        Kind::Type => whole || used(&s.name),
+        Kind::Function | Kind::Aggregate => whole,
+        Kind::Table => dumped(&s.name),
+        Kind::Index | Kind::View => s.table.as_deref().is_some_and(dumped),
+    };
+    ddl::order(all.into_iter().filter(wanted).collect())
+}

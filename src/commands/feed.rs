@@ -1,0 +1,199 @@
+//! The way of pages into a cluster, shared by `load` and `import`: reader threads turn files into pages and cut them
+//! into groups of one partition; requests for the groups are kept in flight, a bounded number at a time.
+
+use crate::batch::{self, Limits};
+use crate::cluster::Cluster;
+use crate::cluster::write::TableWriter;
+use crate::error::{Context, Error, Result};
+use crate::format::Source;
+use crate::progress::Counters;
+use crate::rows::Page;
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+
+/// Files read at a time.
+const READERS: usize = 2;
+/// Pages that may wait for the cluster.
+const PAGES_WAITING: usize = 4;
+/// Requests in flight.
+const IN_FLIGHT: usize = 128;
+/// A batch of one partition is not limited by the server; this keeps single requests short.
+const BATCH: Limits = Limits {
+    bytes: 128 << 10,
+    rows: 1000,
+};
+
+/// A file to feed.
+pub struct Input {
+    /// For messages.
+    pub name: String,
+    /// Opens it.
+    pub open: Box<dyn FnOnce() -> Result<Box<dyn Source>> + Send>,
+    /// Where its rows go.
+    pub writer: Arc<TableWriter>,
+    /// Page indexes of the partition key.
+    pub partition_key: Vec<usize>,
+    /// Its first partition began in another file, which brings the static cells.
+    pub begins_inside: bool,
+}
+
+/// A page cut into groups of one partition.
+struct Groups {
+    writer: Arc<TableWriter>,
+    page: Arc<Page>,
+    groups: Vec<(Range<usize>, bool)>,
+}
+
+/// Feeds all inputs; answers when the cluster has taken every row.
+///
+/// # Errors
+/// The first error of any file or request, saying how many rows had been written by then.
+pub async fn feed(
+    cluster: &Arc<Cluster>,
+    inputs: Vec<Input>,
+    counters: &Arc<Counters>,
+) -> Result<()> {
+    let inputs = Arc::new(Mutex::new(VecDeque::from(inputs)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let (send, receive) = mpsc::channel(PAGES_WAITING);
+    let mut readers = JoinSet::new();
+    for _ in 0..READERS {
+        let (inputs, send, stop, counters) =
+            (inputs.clone(), send.clone(), stop.clone(), counters.clone());
+        readers.spawn_blocking(move || read(&inputs, &send, &stop, &counters));
+    }
+    drop(send);
+    let written = write(cluster, receive, counters).await;
+    stop.store(true, Relaxed);
+    let mut failure = written.err();
+    while let Some(joined) = readers.join_next().await {
+        if let Err(error) = joined.doing(|| "run a reader").and_then(|read| read) {
+            failure.get_or_insert(error);
+        }
+    }
+    match failure {
+        None => Ok(()),
+        Some(error) => {
+            let rows = counters.rows.load(Relaxed);
+            Err(error.hint(format!(
+                "{} had been written by then and stay in the target",
+                super::plural(rows, "row")
+            )))
+        }
+    }
+}
+
+fn read(
+    inputs: &Mutex<VecDeque<Input>>,
+    send: &mpsc::Sender<Groups>,
+    stop: &AtomicBool,
+    counters: &Counters,
+) -> Result<()> {
+    while !stop.load(Relaxed) {
+        let next = inputs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop_front();
+        let Some(input) = next else { return Ok(()) };
+        let mut source = (input.open)()?;
+        let mut partitions = Partitions {
+            key: &input.partition_key,
+            current: None,
+        };
+        // The partition in which the file begins may have begun in another file, which brings its static cells.
+        let mut skip = input.begins_inside;
+        while let Some(page) = source
+            .next_page()
+            .doing(|| format!("read {}", input.name))?
+        {
+            let mut groups = Vec::new();
+            for rows in batch::groups(&page, &input.partition_key, BATCH) {
+                let begins = partitions.enter(&page, rows.start);
+                groups.push((rows, begins && !skip));
+                skip = false;
+            }
+            let groups = Groups {
+                writer: input.writer.clone(),
+                page: Arc::new(page),
+                groups,
+            };
+            if send.blocking_send(groups).is_err() {
+                return Ok(());
+            }
+        }
+        counters.units.fetch_add(1, Relaxed);
+    }
+    Ok(())
+}
+
+/// Tells where one partition ends and the next begins, across pages.
+struct Partitions<'a> {
+    key: &'a [usize],
+    current: Option<Vec<Option<Vec<u8>>>>,
+}
+
+impl Partitions<'_> {
+    /// Goes on to a row; answers whether its partition is another than the last row's.
+    fn enter(&mut self, page: &Page, row: usize) -> bool {
+        let partition = self
+            .key
+            .iter()
+            .map(|c| page.cell(row, *c).map(<[u8]>::to_vec))
+            .collect();
+        let begins = self.current.as_ref() != Some(&partition);
+        self.current = Some(partition);
+        begins
+    }
+}
+
+async fn write(
+    cluster: &Arc<Cluster>,
+    mut pages: mpsc::Receiver<Groups>,
+    counters: &Arc<Counters>,
+) -> Result<()> {
+    let permits = Arc::new(Semaphore::new(IN_FLIGHT));
+    let mut requests: JoinSet<Result<()>> = JoinSet::new();
+    while let Some(Groups {
+        writer,
+        page,
+        groups,
+    }) = pages.recv().await
+    {
+        for (rows, statics) in groups {
+            let permit = permits
+                .clone()
+                .acquire_owned()
+                .await
+                .doing(|| "wait for a request to end")?;
+            let (cluster, writer, page, counters) = (
+                cluster.clone(),
+                writer.clone(),
+                page.clone(),
+                counters.clone(),
+            );
+            requests.spawn(async move {
+                let count = rows.len() as u64;
+                writer.write(&cluster, &page, rows, statics).await?;
+                drop(permit);
+                counters.rows.fetch_add(count, Relaxed);
+                Ok(())
+            });
+            while let Some(done) = requests.try_join_next() {
+                flat(done)?;
+            }
+        }
+        counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
+    }
+    while let Some(done) = requests.join_next().await {
+        flat(done)?;
+    }
+    Ok(())
+}
+
+fn flat(done: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
+    done.map_err(|e| Error::failed(format!("run a request: {e}")))?
+}

@@ -1,0 +1,260 @@
+//! `cqlift import`: CSV files from anywhere into a table that exists, columns by the names in the header.
+
+use super::feed::{Input, feed};
+use super::{OutputArgs, interruptible, plural};
+use crate::cluster::write::TableWriter;
+use crate::cluster::{Cluster, ConnectArgs};
+use crate::error::{Context, Error, Result};
+use crate::format::csv::{CsvOptions, CsvReader, Need};
+use crate::format::{Column, Source};
+use crate::progress::Progress;
+use crate::report;
+use crate::selector;
+use crate::table::{ColumnKind, Table};
+use clap::Args;
+use serde::Serialize;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Import CSV files into a table that exists, columns by the names in the header
+#[derive(Args)]
+pub struct ImportArgs {
+    /// Table to import into: ks.table, quoted as in CQL
+    #[arg(value_name = "TABLE")]
+    pub table: String,
+    /// CSV files with a header line
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Unquoted text that means null, besides the empty field
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub null: String,
+    /// How to reach the cluster
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// Imports.
+///
+/// # Errors
+/// `Error` names the file, line and column of the first value that is wrong, and how many rows had been written.
+pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
+    let (keyspace, name) =
+        selector::table_name(&args.table).map_err(|e| Error::usage(e.to_string()))?;
+    let options = CsvOptions {
+        null: args.null.clone(),
+        ..CsvOptions::default()
+    };
+    let headers = args
+        .files
+        .iter()
+        .map(|file| header(file, &options))
+        .collect::<Result<Vec<_>>>()?;
+    let cluster = Arc::new(Cluster::connect(&args.connect).await?);
+    let table = find_table(&cluster, &keyspace, &name).await?;
+    let mut inputs = Vec::new();
+    for (file, header) in args.files.iter().zip(headers) {
+        let matched = Matched::new(&table, &header).map_err(|e| e.context(file.display()))?;
+        inputs.push(input(&cluster, &table, file, matched, options.clone()).await?);
+    }
+    let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
+    let work = feed(&cluster, inputs, &progress.counters);
+    interruptible(work, "the rows read so far are in the table").await?;
+    let rows = progress.counters.rows.load(Relaxed);
+    drop(progress);
+    summarise(&table, rows, output)
+}
+
+/// The names in a file's header: read before the cluster is asked anything.
+fn header(file: &Path, options: &CsvOptions) -> Result<Vec<String>> {
+    Ok(open(file, options)?.header().to_vec())
+}
+
+fn open(file: &Path, options: &CsvOptions) -> Result<CsvReader> {
+    let opened = File::open(file).doing(|| format!("open {}", file.display()))?;
+    CsvReader::open(opened, options).doing(|| format!("read {}", file.display()))
+}
+
+async fn find_table(cluster: &Cluster, keyspace: &str, name: &str) -> Result<Table> {
+    let schema = cluster.schema().await?;
+    let Some(found) = schema.keyspaces.get(keyspace) else {
+        let names: Vec<&str> = schema.keyspaces.keys().map(String::as_str).collect();
+        return Err(
+            Error::failed(format!("the cluster has no keyspace {keyspace:?}"))
+                .hint(format!("its keyspaces are: {}", names.join(", "))),
+        );
+    };
+    let Some(table) = found.tables.get(name) else {
+        let names: Vec<&str> = found.tables.keys().map(String::as_str).collect();
+        return Err(
+            Error::failed(format!("the keyspace {keyspace:?} has no table {name:?}")).hint(
+                format!(
+                    "its tables are: {}; create the table first",
+                    names.join(", ")
+                ),
+            ),
+        );
+    };
+    if table.is_counter() && cluster.holds_rows(table).await? {
+        return Err(Error::failed(format!(
+            "the counter table {} holds rows: importing would add to its counts",
+            table.full_name()
+        ))
+        .hint("counters are imported into empty tables only: TRUNCATE it first"));
+    }
+    Ok(table.clone())
+}
+
+/// A header matched with a table.
+#[derive(Debug)]
+struct Matched {
+    /// The table with the file's columns only.
+    table: Table,
+    /// Field number of each of its columns.
+    fields: Vec<usize>,
+    /// Field number of the exceptions column of a dump.
+    exceptions: Option<usize>,
+}
+
+impl Matched {
+    /// Each name in the header is a column's true name, or else one that differs from it in case only.
+    fn new(table: &Table, header: &[String]) -> Result<Matched> {
+        let mut columns = Vec::new();
+        let mut exceptions = None;
+        for (number, name) in header.iter().enumerate() {
+            let exact = table.columns.iter().find(|c| c.name == *name);
+            let mut alike = table
+                .columns
+                .iter()
+                .filter(|c| c.name.eq_ignore_ascii_case(name));
+            let column = exact.or_else(|| alike.next().filter(|_| alike.next().is_none()));
+            match column {
+                Some(column)
+                    if columns
+                        .iter()
+                        .any(|(_, c): &(usize, &crate::table::Column)| c.name == column.name) =>
+                {
+                    return Err(Error::failed(format!(
+                        "the header names the column {:?} twice",
+                        column.name
+                    )));
+                }
+                Some(column) => columns.push((number, column)),
+                None if name == "__wire" => exceptions = Some(number),
+                None => {
+                    let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+                    return Err(Error::failed(format!(
+                        "the header names the column {name:?}, which {} does not have",
+                        table.full_name()
+                    ))
+                    .hint(format!("its columns are: {}", names.join(", "))));
+                }
+            }
+        }
+        complete(table, &columns)?;
+        let wanted = columns.iter().map(|(_, c)| (*c).clone()).collect();
+        let part = Table::new(table.keyspace.clone(), table.name.clone(), wanted);
+        let field = |c: &crate::table::Column| {
+            columns
+                .iter()
+                .find(|(_, m)| m.name == c.name)
+                .map_or(0, |(n, _)| *n)
+        };
+        Ok(Matched {
+            fields: part.columns.iter().map(field).collect(),
+            table: part,
+            exceptions,
+        })
+    }
+}
+
+fn complete(table: &Table, columns: &[(usize, &crate::table::Column)]) -> Result<()> {
+    let has = |name: &str| columns.iter().any(|(_, c)| c.name == name);
+    let key = [ColumnKind::PartitionKey, ColumnKind::Clustering];
+    let only_statics = columns
+        .iter()
+        .all(|(_, c)| matches!(c.kind, ColumnKind::PartitionKey | ColumnKind::Static));
+    for kind in key {
+        if kind == ColumnKind::Clustering
+            && only_statics
+            && columns.iter().any(|(_, c)| c.kind == ColumnKind::Static)
+        {
+            continue;
+        }
+        if let Some(missing) = table.of_kind(kind).find(|c| !has(&c.name)) {
+            return Err(Error::failed(format!(
+                "the header lacks {:?}, a key column of {}",
+                missing.name,
+                table.full_name()
+            ))
+            .hint("every column of the primary key must be in the file"));
+        }
+    }
+    Ok(())
+}
+
+async fn input(
+    cluster: &Cluster,
+    table: &Table,
+    file: &Path,
+    matched: Matched,
+    options: CsvOptions,
+) -> Result<Input> {
+    let into = (table.keyspace.as_str(), table.name.as_str());
+    let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into).await?);
+    let partition_key = matched.table.indexes(ColumnKind::PartitionKey);
+    let path = file.to_owned();
+    Ok(Input {
+        name: file.display().to_string(),
+        open: Box::new(move || source(&path, matched, &options)),
+        writer,
+        partition_key,
+        begins_inside: false,
+    })
+}
+
+fn source(file: &Path, matched: Matched, options: &CsvOptions) -> Result<Box<dyn Source>> {
+    let reader = open(file, options)?;
+    let layout = super::layout(&matched.table)?;
+    let columns: Vec<(usize, Column)> =
+        matched.fields.iter().copied().zip(layout.columns).collect();
+    let source = reader
+        .into_source(columns, matched.exceptions)
+        .doing(|| format!("read {}", file.display()))?
+        .with_needs(&needs(&matched.table));
+    Ok(Box::new(source))
+}
+
+fn needs(table: &Table) -> Vec<Need> {
+    let need = |column: &crate::table::Column| match column.kind {
+        ColumnKind::PartitionKey => Need::Always,
+        ColumnKind::Clustering => Need::Row,
+        ColumnKind::Static => Need::Static,
+        ColumnKind::Regular => Need::Nothing,
+    };
+    table.columns.iter().map(need).collect()
+}
+
+fn summarise(table: &Table, rows: u64, output: OutputArgs) -> Result<()> {
+    #[derive(Serialize)]
+    struct Summary {
+        table: String,
+        rows: u64,
+    }
+    if !output.quiet {
+        report::note(&format!(
+            "imported {} into {}",
+            plural(rows, "row"),
+            table.full_name()
+        ));
+    }
+    if output.json {
+        report::json(&Summary {
+            table: table.full_name(),
+            rows,
+        })
+    } else {
+        Ok(())
+    }
+}

@@ -1,0 +1,107 @@
+//! `cqlift inspect`: what a dump holds, from its manifest.
+
+use super::{OutputArgs, plural};
+use crate::error::Result;
+use crate::manifest::{Manifest, TableEntry};
+use crate::report;
+use crate::store::DumpDir;
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+use std::path::PathBuf;
+
+/// Show what a dump holds
+#[derive(Args)]
+pub struct InspectArgs {
+    /// Directory that `cqlift dump` wrote
+    #[arg(value_name = "DIR")]
+    pub dump: PathBuf,
+}
+
+/// Shows.
+///
+/// # Errors
+/// `Error` says why the dump cannot be read.
+pub fn run(args: &InspectArgs, output: OutputArgs) -> Result<()> {
+    let (_, manifest) = DumpDir::open(&args.dump)?;
+    if output.json {
+        return report::json(&manifest);
+    }
+    report::result(&(head(&manifest) + &body(&manifest)))
+}
+
+fn head(manifest: &Manifest) -> String {
+    let cluster = &manifest.cluster;
+    let datacenters: Vec<String> = cluster
+        .datacenters
+        .iter()
+        .map(|d| format!("{} ({})", d.name, plural(d.nodes as u64, "node")))
+        .collect();
+    let options = &manifest.options;
+    format!(
+        "dump      {} of format {}, by {}\n\
+         cluster   {}, release {}, {}\n\
+         read      {} to {} at {}, no snapshot: each range has its own times\n\
+         options   --format {} --preserve {}\n",
+        manifest.id,
+        manifest.format,
+        manifest.tool,
+        cluster.name,
+        cluster.version,
+        datacenters.join(", "),
+        manifest.started,
+        manifest.finished,
+        options.consistency,
+        options.format,
+        options.preserve,
+    )
+}
+
+fn body(manifest: &Manifest) -> String {
+    let mut text = String::new();
+    for missing in &manifest.not_preserved {
+        text.push_str(&format!(
+            "not kept  {} ({}): {}\n",
+            missing.what, missing.object, missing.reason
+        ));
+    }
+    for keyspace in &manifest.keyspaces {
+        text.push_str(&format!(
+            "\nkeyspace {}: {}\n",
+            keyspace.name,
+            plural(keyspace.statements.len() as u64, "statement")
+        ));
+        for table in &keyspace.tables {
+            text.push_str(&table_lines(table));
+        }
+    }
+    text
+}
+
+fn table_lines(table: &TableEntry) -> String {
+    let files = table.parts.iter().filter(|p| p.file.is_some()).count() as u64;
+    let mut text = format!(
+        "  {}: {}, {} cells, {} in {}\n    {}\n",
+        table.name,
+        plural(table.rows, "row"),
+        HumanCount(table.cells),
+        HumanBytes(table.bytes),
+        plural(files, "file"),
+        table.path
+    );
+    for column in &table.columns {
+        let order = if column.descending { " descending" } else { "" };
+        text.push_str(&format!(
+            "    {} {} {}{order}\n",
+            column.name, column.cql_type, column.kind
+        ));
+    }
+    let exceptions: u64 = table.parts.iter().map(|p| p.exceptions).sum();
+    if exceptions > 0 {
+        text.push_str(&format!(
+            "    {} in the exceptions column {}\n",
+            plural(exceptions, "cell"),
+            table.exceptions_column
+        ));
+    }
+    text
+}

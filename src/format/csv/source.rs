@@ -1,0 +1,577 @@
+//! CSV to pages, for dumps and for foreign files alike: which field is which column, what is null, and the place of
+//! every error. Finding the fields is left to `split`.
+
+use super::split::Splitter;
+use crate::format::{Column, FormatError, Layout, Source};
+use crate::rows::{Page, PageBuilder};
+use crate::types::cql::{CqlType, Native};
+use crate::types::{BadValue, json};
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::Read;
+
+/// What a page may hold before it is handed out.
+const PAGE_BYTES: usize = 1 << 20;
+const PAGE_ROWS: usize = 5000;
+
+/// How a foreign CSV file is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CsvOptions {
+    /// Unquoted text that means null, normally empty. With another one an unquoted empty field is empty text in a
+    /// column of text or ascii and still null in all others, where it could mean nothing else.
+    pub null: String,
+    /// What stands between fields, normally a comma.
+    pub delimiter: u8,
+}
+
+impl Default for CsvOptions {
+    fn default() -> CsvOptions {
+        CsvOptions {
+            null: String::new(),
+            delimiter: b',',
+        }
+    }
+}
+
+/// A CSV file whose header has been read.
+pub struct CsvReader {
+    splitter: Splitter<Box<dyn Read + Send>>,
+    null: Vec<u8>,
+    header: Vec<String>,
+}
+
+impl CsvReader {
+    /// Opens a CSV file and reads its header.
+    ///
+    /// # Errors
+    /// `FormatError` if it has no header, or one that is not UTF-8 or names a column twice.
+    pub fn open(
+        read: impl Read + Send + 'static,
+        options: &CsvOptions,
+    ) -> Result<CsvReader, FormatError> {
+        let delimiter = options.delimiter;
+        if matches!(delimiter, b'"' | b'\r' | b'\n') || !delimiter.is_ascii() {
+            return Err(FormatError::Columns(format!(
+                "{:?} cannot stand between fields",
+                char::from(delimiter)
+            )));
+        }
+        let read: Box<dyn Read + Send> = Box::new(read);
+        let mut splitter = Splitter::new(read, delimiter)?;
+        let Some(line) = splitter.next()? else {
+            return Err(FormatError::Columns(
+                "the file is empty, without a header".to_owned(),
+            ));
+        };
+        let mut header = Vec::with_capacity(splitter.fields());
+        let mut seen = HashSet::new();
+        while let Some((_, name)) = splitter.field(header.len()) {
+            let Ok(name) = std::str::from_utf8(name) else {
+                return Err(FormatError::Record {
+                    line,
+                    what: format!("the name of field {} is not UTF-8", header.len() + 1),
+                });
+            };
+            if !seen.insert(name.to_owned()) {
+                return Err(FormatError::Columns(format!(
+                    "the header names column {name:?} twice"
+                )));
+            }
+            header.push(name.to_owned());
+        }
+        Ok(CsvReader {
+            splitter,
+            null: options.null.clone().into_bytes(),
+            header,
+        })
+    }
+
+    /// The names in the header.
+    pub fn header(&self) -> &[String] {
+        &self.header
+    }
+
+    /// A source of pages of `columns`, each with the number of its field from 0; other fields are ignored. The field
+    /// `exceptions`, if given, holds raw cells under the names of the header.
+    ///
+    /// # Errors
+    /// `FormatError::Columns` if there are no columns or the header has no such field.
+    pub fn into_source(
+        self,
+        columns: Vec<(usize, Column)>,
+        exceptions: Option<usize>,
+    ) -> Result<CsvSource, FormatError> {
+        let width = self.header.len();
+        if let Some(field) = columns
+            .iter()
+            .map(|(field, _)| *field)
+            .chain(exceptions)
+            .find(|field| *field >= width)
+        {
+            return Err(FormatError::Columns(format!(
+                "there is no field {}, the header has {width}",
+                field.saturating_add(1)
+            )));
+        }
+        // Rows without cells could not be counted, so a page of them would look like the end.
+        if columns.is_empty() {
+            return Err(FormatError::Columns("no columns to read".to_owned()));
+        }
+        let columns: Vec<Field> = columns
+            .into_iter()
+            .map(|(number, column)| Field {
+                number,
+                empty_is_text: matches!(
+                    column.cql_type,
+                    CqlType::Native(Native::Text | Native::Ascii)
+                ),
+                column,
+                need: Need::Nothing,
+            })
+            .collect();
+        Ok(CsvSource {
+            page: PageBuilder::new(columns.len()),
+            splitter: self.splitter,
+            null: self.null,
+            header: self.header,
+            columns,
+            exceptions,
+            lines: Vec::new(),
+            handed_out: 0,
+            missing: Vec::new(),
+        })
+    }
+}
+
+/// A column and where it lies in a record.
+struct Field {
+    number: usize,
+    column: Column,
+    /// Whether an unquoted empty field is a value when null has a text of its own.
+    empty_is_text: bool,
+    /// Whether a row may do without it.
+    need: Need,
+}
+
+/// What a row needs of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// A value in every row.
+    Always,
+    /// A value in every row but those that bring only [`Need::Static`] cells.
+    Row,
+    /// Nothing; a value does not need the row's [`Need::Row`] cells.
+    Static,
+    /// Nothing.
+    Nothing,
+}
+
+/// Reads a CSV file. After `FormatError::Value` and `FormatError::Fields` it can go on with the next record; the rows
+/// read before are not lost. Any other error stays.
+pub struct CsvSource {
+    splitter: Splitter<Box<dyn Read + Send>>,
+    null: Vec<u8>,
+    header: Vec<String>,
+    columns: Vec<Field>,
+    exceptions: Option<usize>,
+    /// The rows read and not yet handed out.
+    page: PageBuilder,
+    /// The line where each row begins: first those of the last page handed out, then those of the next.
+    lines: Vec<u64>,
+    handed_out: usize,
+    /// Columns of the current row that are null.
+    missing: Vec<usize>,
+}
+
+impl CsvSource {
+    /// Reads `file`, from where it stands, as a [`super::CsvSink`] of the same layout has written it.
+    ///
+    /// # Errors
+    /// `FormatError` if its header is another.
+    pub fn of_dump(layout: &Layout, file: File) -> Result<CsvSource, FormatError> {
+        let reader = CsvReader::open(file, &CsvOptions::default())?;
+        layout.check_names(reader.header.iter().map(String::as_str))?;
+        let columns = layout.columns.iter().cloned().enumerate().collect();
+        reader.into_source(columns, Some(layout.columns.len()))
+    }
+
+    /// The same source, refusing rows that lack what `needs` says of the columns, in their order.
+    #[must_use]
+    pub fn with_needs(mut self, needs: &[Need]) -> CsvSource {
+        for (field, need) in self.columns.iter_mut().zip(needs) {
+            field.need = *need;
+        }
+        self
+    }
+
+    /// The line where each row of the page last handed out begins.
+    pub fn lines(&self) -> &[u64] {
+        &self.lines[..self.handed_out]
+    }
+
+    /// Adds the record that the splitter stands at.
+    fn add_row(&mut self, line: u64) -> Result<(), FormatError> {
+        let (found, expected) = (self.splitter.fields(), self.header.len());
+        if found != expected {
+            let blank = found == 1 && self.splitter.field(0) == Some((false, b""));
+            return Err(FormatError::Fields {
+                line,
+                what: if blank {
+                    format!("an empty line, expected {expected} fields")
+                } else {
+                    let plural = if found == 1 { "" } else { "s" };
+                    format!("{found} field{plural}, expected {expected}")
+                },
+            });
+        }
+        let raw = self.raw_cells(line)?;
+        self.missing.clear();
+        for (index, field) in self.columns.iter().enumerate() {
+            if let Some((_, raw)) = raw.iter().find(|(number, _)| *number == field.number) {
+                self.page.push(Some(raw))?;
+                continue;
+            }
+            let (quoted, text) = self.splitter.field(field.number).unwrap_or_default();
+            let present = quoted || !(text == self.null || text.is_empty() && !field.empty_is_text);
+            self.page.push_with(|out| {
+                let start = out.len();
+                if present && let Err(error) = field.column.codec.from_text(text, out) {
+                    out.truncate(start);
+                    return Err(FormatError::Value {
+                        place: format!("line {line}"),
+                        column: field.column.name.clone(),
+                        error,
+                    });
+                }
+                Ok(present)
+            })?;
+            if !present {
+                self.missing.push(index);
+            }
+        }
+        self.check_needs(line)
+    }
+
+    /// Refuses a row that lacks a value it needs.
+    fn check_needs(&self, line: u64) -> Result<(), FormatError> {
+        let missing = |index: usize| self.missing.contains(&index);
+        let all = |need, absent| {
+            let mut of_kind = self
+                .columns
+                .iter()
+                .enumerate()
+                .filter(|(_, f)| f.need == need);
+            of_kind.all(|(index, _)| missing(index) == absent)
+        };
+        // The row of a partition without rows: no clustering, no regular cells, but static ones.
+        let static_only =
+            all(Need::Row, true) && all(Need::Nothing, true) && !all(Need::Static, true);
+        let lacks = |need| (self.missing.iter()).find(|index| self.columns[**index].need == need);
+        let lacking = lacks(Need::Always).or(lacks(Need::Row).filter(|_| !static_only));
+        lacking.map_or(Ok(()), |index| {
+            Err(FormatError::Value {
+                place: format!("line {line}"),
+                column: self.columns[*index].column.name.clone(),
+                error: BadValue("a key column needs a value, and the field is empty".to_owned()),
+            })
+        })
+    }
+
+    /// The exceptions of the record, by field number.
+    fn raw_cells(&mut self, line: u64) -> Result<Vec<(usize, Vec<u8>)>, FormatError> {
+        let Some(number) = self.exceptions else {
+            return Ok(Vec::new());
+        };
+        let (quoted, text) = self.splitter.field(number).unwrap_or_default();
+        if text.is_empty() || !quoted && text == self.null {
+            return Ok(Vec::new());
+        }
+        read_exceptions(text, &self.header).map_err(|error| FormatError::Value {
+            place: format!("line {line}"),
+            column: self.header[number].clone(),
+            error,
+        })
+    }
+}
+
+impl Source for CsvSource {
+    fn next_page(&mut self) -> Result<Option<Page>, FormatError> {
+        self.lines.drain(..self.handed_out);
+        self.handed_out = 0;
+        while self.page.rows() < PAGE_ROWS && self.page.value_bytes() < PAGE_BYTES {
+            let Some(line) = self.splitter.next()? else {
+                break;
+            };
+            if let Err(error) = self.add_row(line) {
+                self.page.drop_open_row();
+                return Err(error);
+            }
+            self.lines.push(line);
+        }
+        if self.page.rows() == 0 {
+            return Ok(None);
+        }
+        self.handed_out = self.lines.len();
+        let next = PageBuilder::new(self.columns.len());
+        Ok(Some(std::mem::replace(&mut self.page, next).finish()))
+    }
+}
+
+/// Reads `{"column":"0x…"}`: the number of each field named and its raw cell.
+fn read_exceptions(text: &[u8], header: &[String]) -> Result<Vec<(usize, Vec<u8>)>, BadValue> {
+    let mut raw: Vec<(usize, Vec<u8>)> = Vec::new();
+    for (name, cell) in json::object(text)? {
+        let Some(number) = header.iter().position(|n| *n == name) else {
+            return Err(BadValue(format!("names {name:?}, which is no column")));
+        };
+        if raw.iter().any(|(other, _)| *other == number) {
+            return Err(BadValue(format!("names {name:?} twice")));
+        }
+        let bytes = unhex(&json::string(cell)?)
+            .ok_or_else(|| BadValue::not(cell.as_bytes(), "a string of 0x and hex digits"))?;
+        raw.push((number, bytes));
+    }
+    Ok(raw)
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.strip_prefix("0x")?.as_bytes();
+    let digit = |c: u8| u8::try_from(char::from(c).to_digit(16)?).ok();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    digits
+        .chunks_exact(2)
+        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::tests::columns;
+    use std::io::{Cursor, Seek, Write};
+
+    fn source(text: &str, options: &CsvOptions) -> Result<CsvSource, FormatError> {
+        let reader = CsvReader::open(Cursor::new(text.to_owned()), options)?;
+        let types = [
+            ("k", "int"),
+            ("t", "text"),
+            ("b", "blob"),
+            ("l", "list<int>"),
+        ];
+        let columns = columns(&types)
+            .into_iter()
+            .filter_map(|c| Some((reader.header().iter().position(|n| *n == c.name)?, c)))
+            .collect();
+        let exceptions = reader.header().iter().position(|n| n == "__wire");
+        reader.into_source(columns, exceptions)
+    }
+
+    /// The cells of each row, behind the line where it begins; at most one error.
+    fn read(text: &str, options: &CsvOptions) -> Vec<String> {
+        let mut seen = Vec::new();
+        let mut source = match source(text, options) {
+            Ok(source) => source,
+            Err(error) => return vec![error.to_string()],
+        };
+        loop {
+            match source.next_page() {
+                Ok(None) => return seen,
+                Ok(Some(page)) => {
+                    assert_eq!(source.lines().len(), page.rows());
+                    for (row, line) in source.lines().iter().enumerate() {
+                        let cells: Vec<String> = page
+                            .row(row)
+                            .map(|c| match c {
+                                None => "null".to_owned(),
+                                Some(bytes) => format!("'{}'", bytes.escape_ascii()),
+                            })
+                            .collect();
+                        seen.push(format!("{line}: {}", cells.join(" ")));
+                    }
+                }
+                Err(error) => {
+                    seen.push(error.to_string());
+                    // A source that stays where it failed would go on for ever.
+                    if !matches!(
+                        error,
+                        FormatError::Value { .. } | FormatError::Fields { .. }
+                    ) {
+                        return seen;
+                    }
+                }
+            }
+        }
+    }
+
+    fn reads(text: &str, expected: &[&str]) {
+        assert_eq!(read(text, &CsvOptions::default()), expected, "{text:?}");
+    }
+
+    #[test]
+    fn odd_but_valid_files_are_read() {
+        reads("t\n", &[]);
+        reads("t", &[]);
+        reads(
+            "t\n\n\"\"\n\r\nx",
+            &["2: null", "3: ''", "4: null", "5: 'x'"],
+        );
+        reads(
+            "\u{feff}t,k\r\na,\r\n\"\",1",
+            &["2: null 'a'", "3: '\\x00\\x00\\x00\\x01' ''"],
+        );
+        reads(
+            "\"t\",\"b\"\n\"x\n\"\"y\",0xff\n,0x\n",
+            &["2: 'x\\n\\\"y' '\\xff'", "4: null ''"],
+        );
+        reads("x,t,y\n1,NULL,2\n", &["2: 'NULL'"]);
+        reads(",t\n0,a\n1,b\n", &["2: 'a'", "3: 'b'"]);
+        reads(
+            "t,l\n,\"[1, 2]\"\n",
+            &[
+                "2: null '\\x00\\x00\\x00\\x02\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x02'",
+            ],
+        );
+    }
+
+    #[test]
+    fn exceptions_override_what_the_field_shows() {
+        reads(
+            "t,k,x,__wire\na,1,,\nb,zzz,,\"{\"\"k\"\":\"\"0x\"\"}\"\n\"\",,,\"{\"\"t\"\":\"\"0xFf\"\", \"\"x\"\":\"\"0x00\"\"}\"\n",
+            &[
+                "2: '\\x00\\x00\\x00\\x01' 'a'",
+                "3: '' 'b'",
+                "4: null '\\xff'",
+            ],
+        );
+        reads(
+            "t,__wire\na,\"{\"\"k\"\":\"\"0x\"\"}\"\n",
+            &["line 2, column \"__wire\": names \"k\", which is no column"],
+        );
+        reads(
+            "t,__wire\na,\"{\"\"t\"\":\"\"0x\"\",\"\"t\"\":\"\"0x\"\"}\"\n",
+            &["line 2, column \"__wire\": names \"t\" twice"],
+        );
+        for cell in ["0x1", "0xzz", "ff", "0x+1"] {
+            reads(
+                &format!("t,__wire\na,\"{{\"\"t\"\":\"\"{cell}\"\"}}\"\n"),
+                &[&format!(
+                    "line 2, column \"__wire\": {:?} is not a string of 0x and hex digits",
+                    format!("\"{cell}\"")
+                )],
+            );
+        }
+        let seen = read("t,__wire\na,junk\n", &CsvOptions::default());
+        assert!(
+            seen[0].starts_with("line 2, column \"__wire\": \"junk\" is not a JSON object"),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn bad_files_are_refused_with_the_place() {
+        reads("", &["the file is empty, without a header"]);
+        reads("t,k,t\n", &["the header names column \"t\" twice"]);
+        reads("x,y\n", &["no columns to read"]);
+        reads(
+            "t,k\na,\nb\n",
+            &["line 3: 1 field, expected 2", "2: null 'a'"],
+        );
+        reads(
+            "t,k\n\"a\nb\",\nc,2,\n",
+            &["line 4: 3 fields, expected 2", "2: null 'a\\nb'"],
+        );
+        reads(
+            "t,k\na,\n\n",
+            &["line 3: an empty line, expected 2 fields", "2: null 'a'"],
+        );
+        reads(
+            "t,k\na,\"1\n",
+            &["line 2: a quote is opened and never closed"],
+        );
+        reads(
+            "t\n\"a\"b\n",
+            &["line 2: data after the closing quote of field 1"],
+        );
+        let bytes = Cursor::new(b"t,\xff\n".to_vec());
+        let error = CsvReader::open(bytes, &CsvOptions::default())
+            .err()
+            .unwrap();
+        assert_eq!(
+            error.to_string(),
+            "line 1: the name of field 2 is not UTF-8"
+        );
+        let quotes = CsvOptions {
+            delimiter: b'"',
+            ..CsvOptions::default()
+        };
+        assert_eq!(read("t\n", &quotes), ["'\"' cannot stand between fields"]);
+    }
+
+    #[test]
+    fn a_bad_value_names_line_and_column_and_the_rest_is_read() {
+        let text = "t,k\n\"a\nb\",1\nc,x\nd,\"\"\ne,2\nf\n";
+        let seen = read(text, &CsvOptions::default());
+        assert_eq!(seen.len(), 5, "{seen:?}");
+        assert!(
+            seen[0].starts_with("line 4, column \"k\": \"x\" is not "),
+            "{seen:?}"
+        );
+        assert!(
+            seen[1].starts_with("line 5, column \"k\": \"\" is not "),
+            "{seen:?}"
+        );
+        assert_eq!(seen[2], "line 7: 1 field, expected 2");
+        assert!(
+            seen[3].starts_with("2: ") && seen[4].starts_with("6: "),
+            "{seen:?}"
+        );
+    }
+
+    #[test]
+    fn a_null_marker_leaves_empty_text_to_text_columns() {
+        let options = CsvOptions {
+            null: "NULL".to_owned(),
+            delimiter: b';',
+        };
+        assert_eq!(
+            read("t;b;k\nNULL;NULL;NULL\n;;\n\"NULL\";0x;\na,b;;\n", &options),
+            [
+                "2: null null null",
+                "3: null '' null",
+                "4: null 'NULL' ''",
+                "5: null 'a,b' null"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_header_of_a_dump_must_be_that_of_the_layout() {
+        let layout = Layout::new(columns(&[("k", "int"), ("t", "text")]));
+        for (header, expected) in [
+            ("k,x,__wire", "column 2 is \"x\", expected \"t\""),
+            ("k,t", "column 3, \"__wire\", is missing"),
+            ("k,t,__wire,z", "column 4, \"z\", is not expected"),
+        ] {
+            let mut file = tempfile::tempfile().unwrap();
+            writeln!(file, "{header}").unwrap();
+            file.rewind().unwrap();
+            let error = CsvSource::of_dump(&layout, file).err().unwrap();
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_field_that_the_header_does_not_have_is_refused() {
+        let open = || CsvReader::open(Cursor::new("k\n"), &CsvOptions::default()).unwrap();
+        let column = || columns(&[("k", "int")]).remove(0);
+        for (number, exceptions) in [(1, None), (0, Some(1))] {
+            let error = open()
+                .into_source(vec![(number, column())], exceptions)
+                .err()
+                .unwrap();
+            assert_eq!(error.to_string(), "there is no field 2, the header has 1");
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! The manifest of a dump and the sidecars of its parts: what they say, as JSON, and the manifest's own checksum.
+//! Where the files lie and how they get there whole is left to `store`.
+//!
+//! Tokens and counts that pass 2^53 are strings or stay integers of Rust's readers; tokens are strings, so that every
+//! JSON reader keeps them and wider tokens of other partitioners fit.
+
+use crate::table::{Column, ColumnKind, Table};
+use crate::types::cql::{BadType, CqlType, Udt};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use thiserror::Error;
+use xxhash_rust::xxh3::xxh3_128;
+
+/// The format this tool writes; it reads every minor version of the same major version.
+pub const FORMAT: &str = "1.0";
+
+/// What a dump holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Format version, `major.minor`.
+    pub format: String,
+    /// What a reader must understand to load the dump whole.
+    pub capabilities: Vec<String>,
+    /// Tool and version that wrote it.
+    pub tool: String,
+    /// Identifies this dump.
+    pub id: String,
+    /// When the dump began and ended, RFC 3339 UTC. No snapshot: each range has its own times.
+    pub started: String,
+    /// See `started`.
+    pub finished: String,
+    /// The cluster it came from.
+    pub cluster: SourceCluster,
+    /// The options that decide its content.
+    pub options: DumpOptions,
+    /// What the dump does not carry, and why.
+    pub not_preserved: Vec<NotPreserved>,
+    /// What it holds.
+    pub keyspaces: Vec<KeyspaceEntry>,
+}
+
+/// The cluster a dump came from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceCluster {
+    /// `cluster_name` of the cluster.
+    pub name: String,
+    /// `release_version` of the contact point.
+    pub version: String,
+    /// Full class name of the partitioner.
+    pub partitioner: String,
+    /// Nodes per datacenter.
+    pub datacenters: Vec<Datacenter>,
+}
+
+/// A datacenter of the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Datacenter {
+    /// Its name.
+    pub name: String,
+    /// Number of its nodes.
+    pub nodes: usize,
+}
+
+/// The options that decide what a dump holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DumpOptions {
+    /// `parquet` or `csv`.
+    pub format: String,
+    /// `none`: values only.
+    pub preserve: String,
+    /// Consistency level of every read.
+    pub consistency: String,
+    /// Selectors as given; none is all user keyspaces.
+    pub selectors: Vec<String>,
+    /// Excluding selectors as given.
+    pub exclude: Vec<String>,
+}
+
+/// Something the dump does not carry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotPreserved {
+    /// What it concerns: `*`, `keyspace.table` or `keyspace.table.column`.
+    pub object: String,
+    /// What is missing.
+    pub what: String,
+    /// How many, if it can be counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<u64>,
+    /// Why.
+    pub reason: String,
+}
+
+/// A keyspace of a dump.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyspaceEntry {
+    /// True name, unquoted.
+    pub name: String,
+    /// Its DDL in replay order.
+    pub statements: Vec<StatementEntry>,
+    /// The user types its tables use, inner ones first.
+    pub types: Vec<TypeEntry>,
+    /// Its tables.
+    pub tables: Vec<TableEntry>,
+}
+
+/// One DDL statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementEntry {
+    /// `pre-data` or `post-data`.
+    pub section: String,
+    /// `keyspace`, `type`, `function`, `aggregate`, `table`, `index`, `materialized_view`.
+    pub kind: String,
+    /// True name of the object, unquoted.
+    pub name: String,
+    /// The table an index or view belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The statement.
+    pub cql: String,
+}
+
+/// A user type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TypeEntry {
+    /// True name, unquoted.
+    pub name: String,
+    /// Its fields in order.
+    pub fields: Vec<FieldEntry>,
+}
+
+/// A field of a user type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldEntry {
+    /// True name, unquoted.
+    pub name: String,
+    /// CQL type.
+    #[serde(rename = "type")]
+    pub cql_type: String,
+}
+
+/// A table of a dump.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TableEntry {
+    /// True name, unquoted.
+    pub name: String,
+    /// Folder of its parts, relative to the dump.
+    pub path: String,
+    /// Its columns in the order of the files' columns.
+    pub columns: Vec<ColumnEntry>,
+    /// Name of the exceptions column in its files.
+    pub exceptions_column: String,
+    /// Rows in all parts.
+    pub rows: u64,
+    /// Cells that are not null in all parts.
+    pub cells: u64,
+    /// Bytes of all part files.
+    pub bytes: u64,
+    /// Its parts: the sidecars, in name order.
+    pub parts: Vec<Part>,
+}
+
+/// A column of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnEntry {
+    /// True name, unquoted.
+    pub name: String,
+    /// CQL type.
+    #[serde(rename = "type")]
+    pub cql_type: String,
+    /// `partition_key`, `clustering`, `static` or `regular`.
+    pub kind: String,
+    /// Position in its key, from 0; -1 outside keys.
+    pub position: i32,
+    /// Clustering columns only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub descending: bool,
+}
+
+/// A part: its sidecar's content.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Part {
+    /// `part-00001`.
+    pub name: String,
+    /// Its file beside the sidecar; none if its ranges hold no rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Rows.
+    pub rows: u64,
+    /// Cells that are not null.
+    pub cells: u64,
+    /// Cells that travel in the exceptions column.
+    pub exceptions: u64,
+    /// Bytes of the file.
+    pub bytes: u64,
+    /// `xxh3-128:` and the hash of the file in hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checksum: Option<String>,
+    /// The token ranges it holds, whole but where `from` or `to` says otherwise.
+    pub ranges: Vec<RangeEntry>,
+}
+
+/// A token range `(start, end]` that a part holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RangeEntry {
+    /// Exclusive lower bound.
+    pub start: String,
+    /// Inclusive upper bound.
+    pub end: String,
+    /// The part begins inside the partition whose token is `start`, after this row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Position>,
+    /// The part ends inside the partition whose token is `end`, with this row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Position>,
+    /// When its first page was asked for and its last one arrived, RFC 3339 UTC.
+    pub read: [String; 2],
+}
+
+/// A row's key: cells in wire bytes, `0x…`, null for a static-only row's clustering columns.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Partition key cells.
+    pub partition_key: Vec<Option<String>>,
+    /// Clustering cells.
+    pub clustering: Vec<Option<String>>,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, Error)]
+pub enum BadManifest {
+    /// Not the JSON of a manifest.
+    #[error("not a manifest: {0}")]
+    Json(#[from] serde_json::Error),
+    /// No checksum line.
+    #[error("it has no checksum: it was cut or is not a manifest")]
+    NoChecksum,
+    /// The checksum does not fit the text.
+    #[error("its checksum does not match: it was damaged or edited after it was written")]
+    Checksum,
+    /// Another major version.
+    #[error("it has the format {found:?}; this cqlift reads format 1")]
+    Format {
+        /// What it says.
+        found: String,
+    },
+    /// It needs something this tool does not know.
+    #[error("it needs the capability {0:?}, which this cqlift does not have; use a newer one")]
+    Capability(String),
+    /// A type that cannot be read.
+    #[error("table {table}, column {column:?}: {error}")]
+    Type {
+        /// Keyspace and table.
+        table: String,
+        /// Column name.
+        column: String,
+        /// What is wrong.
+        error: BadType,
+    },
+    /// A word that is none of those allowed.
+    #[error("{0}")]
+    Content(String),
+}
+
+/// What this tool understands beyond the basics of the format.
+pub const CAPABILITIES: &[&str] = &["values"];
+
+const CHECKSUM_KEY: &str = ",\n  \"checksum\": \"xxh3-128:";
+
+/// A hash as files name it.
+pub fn checksum(hash: u128) -> String {
+    format!("xxh3-128:{hash:032x}")
+}
+
+impl Manifest {
+    /// The file's text: pretty JSON whose last member is the checksum of everything before it.
+    ///
+    /// # Errors
+    /// `BadManifest::Json` if it cannot be written as JSON.
+    pub fn to_text(&self) -> Result<String, BadManifest> {
+        let mut text = serde_json::to_string_pretty(self)?;
+        text.truncate(text.trim_end_matches(['}', '\n']).len());
+        let hash = xxh3_128(text.as_bytes());
+        text.push_str(&format!("{CHECKSUM_KEY}{hash:032x}\"\n}}\n"));
+        Ok(text)
+    }
+
+    /// Reads the file's text, checks its checksum, version and capabilities.
+    ///
+    /// # Errors
+    /// `BadManifest` says what is wrong with it.
+    pub fn from_text(text: &str) -> Result<Manifest, BadManifest> {
+        let (body, rest) = text
+            .rsplit_once(CHECKSUM_KEY)
+            .ok_or(BadManifest::NoChecksum)?;
+        let stated = rest.split('"').next().unwrap_or_default();
+        if stated != format!("{:032x}", xxh3_128(body.as_bytes())) {
+            return Err(BadManifest::Checksum);
+        }
+        let manifest: Manifest = serde_json::from_str(text)?;
+        if manifest.format.split('.').next() != FORMAT.split('.').next() {
+            return Err(BadManifest::Format {
+                found: manifest.format,
+            });
+        }
+        match manifest
+            .capabilities
+            .iter()
+            .find(|c| !CAPABILITIES.contains(&c.as_str()))
+        {
+            Some(unknown) => Err(BadManifest::Capability(unknown.clone())),
+            None => Ok(manifest),
+        }
+    }
+}
+
+impl KeyspaceEntry {
+    /// The user types, resolved.
+    ///
+    /// # Errors
+    /// `BadManifest::Type` if a field's type cannot be read.
+    pub fn udts(&self) -> Result<Vec<Arc<Udt>>, BadManifest> {
+        let mut known: Vec<Arc<Udt>> = Vec::new();
+        for entry in &self.types {
+            let mut fields = Vec::with_capacity(entry.fields.len());
+            for field in &entry.fields {
+                let parsed = CqlType::parse(&field.cql_type, &|name| find(&known, name)).map_err(
+                    |error| BadManifest::Type {
+                        table: entry.name.clone(),
+                        column: field.name.clone(),
+                        error,
+                    },
+                )?;
+                fields.push((field.name.clone(), parsed));
+            }
+            known.push(Arc::new(Udt {
+                name: entry.name.clone(),
+                fields,
+            }));
+        }
+        Ok(known)
+    }
+
+    /// A table of it as the engine knows tables.
+    ///
+    /// # Errors
+    /// `BadManifest` names the column that cannot be read.
+    pub fn table(&self, entry: &TableEntry) -> Result<Table, BadManifest> {
+        let udts = self.udts()?;
+        let full_name = format!("{}.{}", self.name, entry.name);
+        let mut columns = Vec::with_capacity(entry.columns.len());
+        for column in &entry.columns {
+            let cql_type =
+                CqlType::parse(&column.cql_type, &|name| find(&udts, name)).map_err(|error| {
+                    BadManifest::Type {
+                        table: full_name.clone(),
+                        column: column.name.clone(),
+                        error,
+                    }
+                })?;
+            let kind = ColumnKind::named(&column.kind).ok_or_else(|| {
+                BadManifest::Content(format!(
+                    "table {full_name}, column {:?}: unknown kind {:?}",
+                    column.name, column.kind
+                ))
+            })?;
+            columns.push(Column {
+                name: column.name.clone(),
+                cql_type,
+                kind,
+                position: column.position,
+                descending: column.descending,
+            });
+        }
+        Ok(Table::new(self.name.clone(), entry.name.clone(), columns))
+    }
+}
+
+impl TypeEntry {
+    /// How the manifest states a user type.
+    pub fn of(udt: &Udt) -> TypeEntry {
+        let field = |(name, t): &(String, CqlType)| FieldEntry {
+            name: name.clone(),
+            cql_type: t.to_string(),
+        };
+        TypeEntry {
+            name: udt.name.clone(),
+            fields: udt.fields.iter().map(field).collect(),
+        }
+    }
+}
+
+impl ColumnEntry {
+    /// How the manifest states a column.
+    pub fn of(column: &Column) -> ColumnEntry {
+        ColumnEntry {
+            name: column.name.clone(),
+            cql_type: column.cql_type.to_string(),
+            kind: column.kind.name().to_owned(),
+            position: column.position,
+            descending: column.descending,
+        }
+    }
+}
+
+fn find(udts: &[Arc<Udt>], name: &str) -> Option<Arc<Udt>> {
+    udts.iter().find(|u| u.name == name).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::cql::Native;
+
+    fn manifest() -> Manifest {
+        let inner = Udt {
+            name: "My Type".into(),
+            fields: vec![("Fi eld".into(), CqlType::Native(Native::Int))],
+        };
+        Manifest {
+            format: FORMAT.into(),
+            capabilities: vec!["values".into()],
+            tool: "cqlift test".into(),
+            id: "1".into(),
+            started: "a".into(),
+            finished: "b".into(),
+            cluster: SourceCluster {
+                name: "c\"}\n".into(),
+                version: "5.0.6".into(),
+                partitioner: "p".into(),
+                datacenters: vec![],
+            },
+            options: DumpOptions {
+                format: "csv".into(),
+                preserve: "none".into(),
+                consistency: "LOCAL_QUORUM".into(),
+                selectors: vec![],
+                exclude: vec![],
+            },
+            not_preserved: vec![],
+            keyspaces: vec![KeyspaceEntry {
+                name: "ks".into(),
+                statements: vec![],
+                types: vec![TypeEntry::of(&inner)],
+                tables: vec![TableEntry {
+                    name: "t".into(),
+                    path: "data/ks/t".into(),
+                    columns: vec![ColumnEntry {
+                        name: "k".into(),
+                        cql_type: "frozen<\"My Type\">".into(),
+                        kind: "partition_key".into(),
+                        position: 0,
+                        descending: false,
+                    }],
+                    exceptions_column: "__wire".into(),
+                    rows: 0,
+                    cells: 0,
+                    bytes: 0,
+                    parts: vec![],
+                }],
+            }],
+        }
+    }
+
+    #[test]
+    fn a_manifest_reads_back_and_resolves_its_types() {
+        let text = manifest().to_text().unwrap();
+        let read = Manifest::from_text(&text).unwrap();
+        assert_eq!(read.to_text().unwrap(), text);
+        let table = read.keyspaces[0]
+            .table(&read.keyspaces[0].tables[0])
+            .unwrap();
+        assert_eq!(table.columns[0].cql_type.to_string(), "frozen<\"My Type\">");
+    }
+
+    #[test]
+    fn every_changed_byte_of_a_manifest_is_noticed() {
+        let text = manifest().to_text().unwrap();
+        for at in 0..text.len() - 2 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[at] ^= 1;
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(
+                Manifest::from_text(&changed).is_err(),
+                "byte {at}: {:?}",
+                &text[at..=at]
+            );
+        }
+        assert!(matches!(
+            Manifest::from_text("{}"),
+            Err(BadManifest::NoChecksum)
+        ));
+    }
+
+    #[test]
+    fn a_member_of_a_later_minor_version_is_ignored_and_an_unknown_capability_refused() {
+        let text = manifest().to_text().unwrap();
+        let (body, _) = text.rsplit_once(CHECKSUM_KEY).unwrap();
+        let with = |body: String| {
+            let hash = xxh3_128(body.as_bytes());
+            Manifest::from_text(&format!("{body}{CHECKSUM_KEY}{hash:032x}\"\n}}\n"))
+        };
+        assert!(with(format!("{body},\n  \"later\": 1")).is_ok());
+        assert!(matches!(
+            with(body.replace("\"values\"", "\"magic\"")),
+            Err(BadManifest::Capability(_))
+        ));
+        assert!(matches!(
+            with(body.replace("\"1.0\"", "\"2.0\"")),
+            Err(BadManifest::Format { .. })
+        ));
+    }
+}

@@ -1,0 +1,479 @@
+//! The dump directory: the only module that opens dump files. Names, modes, temporary files, syncing, renaming.
+//!
+//! Nothing is ever seen half-written under its final name: a file is written under a temporary name, synced, renamed,
+//! and its folder synced. A part's sidecar follows its file; the manifest comes last, so a dump without one is
+//! unfinished. What the files say is left to `format` and `manifest`.
+
+use crate::error::{Context, Error, Result};
+use crate::manifest::{Manifest, Part, checksum};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::Xxh3;
+
+/// Name of the manifest in a dump.
+pub const MANIFEST: &str = "manifest.json";
+/// Name of the DDL for people in a dump.
+pub const SCHEMA: &str = "schema.cql";
+
+/// A dump directory.
+#[derive(Clone, Debug)]
+pub struct DumpDir {
+    root: PathBuf,
+}
+
+impl DumpDir {
+    /// Makes the directory of a new dump: it may exist, but must be empty.
+    ///
+    /// # Errors
+    /// `Error` says what is in the way.
+    pub fn create(root: &Path) -> Result<DumpDir> {
+        if root.join(MANIFEST).exists() {
+            return Err(
+                Error::failed(format!("{} already holds a finished dump", root.display()))
+                    .hint("choose another directory with -o, or move this one away first"),
+            );
+        }
+        match fs::read_dir(root) {
+            Ok(mut entries) => {
+                if entries.next().is_some() {
+                    return Err(Error::failed(format!(
+                        "the output directory {} is not empty",
+                        root.display()
+                    ))
+                    .hint("choose a new or empty directory with -o; nothing was written"));
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_dir(root)
+                    .doing(|| format!("create the output directory {}", root.display()))?;
+            }
+            Err(error) => {
+                return Err(Error::failed(format!(
+                    "cannot use {} as output directory: {error}",
+                    root.display()
+                )));
+            }
+        }
+        Ok(DumpDir {
+            root: root.to_owned(),
+        })
+    }
+
+    /// Opens a finished dump and reads its manifest.
+    ///
+    /// # Errors
+    /// `Error` says what is missing or damaged.
+    pub fn open(root: &Path) -> Result<(DumpDir, Manifest)> {
+        let path = root.join(MANIFEST);
+        let mut text = String::new();
+        match File::open(&path) {
+            Ok(mut file) => {
+                file.read_to_string(&mut text)
+                    .doing(|| format!("read {}", path.display()))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_manifest(root)),
+            Err(error) => return Err(Error::failed(format!("open {}: {error}", path.display()))),
+        }
+        let manifest = Manifest::from_text(&text)
+            .doing(|| format!("read {}", path.display()))
+            .map_err(|e| e.hint("restore the file from where it was copied, or dump again"))?;
+        Ok((
+            DumpDir {
+                root: root.to_owned(),
+            },
+            manifest,
+        ))
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Writes `schema.cql`.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn write_schema(&self, text: &str) -> Result<()> {
+        self.write_whole(&self.root.join(SCHEMA), text.as_bytes())
+    }
+
+    /// Writes the manifest: from here on the dump is finished.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn write_manifest(&self, manifest: &Manifest) -> Result<()> {
+        let text = manifest.to_text().doing(|| "write the manifest")?;
+        self.write_whole(&self.root.join(MANIFEST), text.as_bytes())
+    }
+
+    /// Begins a part's file `<table_path>/<file>`.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn begin_part(&self, table_path: &str, file: &str) -> Result<PartFile> {
+        let folder = self.root.join(table_path);
+        make_dir(&folder).doing(|| format!("create {}", folder.display()))?;
+        let path = folder.join(file);
+        let temporary = folder.join(format!(".{file}.tmp"));
+        let file = new_file(&temporary).doing(|| format!("create {}", temporary.display()))?;
+        Ok(PartFile {
+            file,
+            path,
+            temporary,
+            kept: false,
+            bytes: 0,
+            hash: Box::new(Xxh3::new()),
+        })
+    }
+
+    /// Writes a part's sidecar, after its file has been kept.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn write_sidecar(&self, table_path: &str, part: &Part) -> Result<()> {
+        let folder = self.root.join(table_path);
+        make_dir(&folder).doing(|| format!("create {}", folder.display()))?;
+        let mut text = serde_json::to_string_pretty(part)
+            .doing(|| format!("write the sidecar of {}", part.name))?;
+        text.push('\n');
+        self.write_whole(&folder.join(format!("{}.json", part.name)), text.as_bytes())
+    }
+
+    /// Opens a part's file for reading, after checking that its length is what the manifest says.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn open_part(&self, table_path: &str, part: &Part) -> Result<Option<PartReader>> {
+        let Some(name) = &part.file else {
+            return Ok(None);
+        };
+        let path = self.inside(table_path)?.join(self.plain(name)?);
+        let file =
+            File::open(&path).map_err(|e| damaged(&path, format!("cannot be opened: {e}")))?;
+        let found = file
+            .metadata()
+            .map_err(|e| damaged(&path, e.to_string()))?
+            .len();
+        if found != part.bytes {
+            let what = format!("it has {found} bytes, the manifest says {}", part.bytes);
+            return Err(damaged(&path, what));
+        }
+        Ok(Some(PartReader {
+            path,
+            file,
+            checksum: part.checksum.clone(),
+        }))
+    }
+
+    /// A folder of the dump, given by a manifest: only downwards.
+    fn inside(&self, relative: &str) -> Result<PathBuf> {
+        let mut path = self.root.clone();
+        for name in relative.split('/') {
+            path.push(self.plain(name)?);
+        }
+        Ok(path)
+    }
+
+    fn plain<'a>(&self, name: &'a str) -> Result<&'a str> {
+        if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+            return Err(Error::failed(format!(
+                "{}: the path component {name:?} does not belong into a dump",
+                self.root.join(MANIFEST).display()
+            )));
+        }
+        Ok(name)
+    }
+
+    fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let doing = || format!("write {}", path.display());
+        let folder = path.parent().unwrap_or(&self.root);
+        let name = path
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let temporary = folder.join(format!(".{name}.tmp"));
+        let mut file = new_file(&temporary).doing(doing)?;
+        file.write_all(bytes).doing(doing)?;
+        file.sync_all().doing(doing)?;
+        fs::rename(&temporary, path).doing(doing)?;
+        sync_dir(folder).doing(doing)
+    }
+}
+
+fn no_manifest(root: &Path) -> Error {
+    let what = match root.is_dir() {
+        true => "has no manifest.json: it is no dump, or a dump that was not finished",
+        false => "does not exist or is no directory",
+    };
+    Error::failed(format!("{} {what}", root.display())).hint(
+        "name the directory that `cqlift dump -o` wrote; the manifest is the last thing it writes",
+    )
+}
+
+/// A part to be read.
+#[derive(Debug)]
+pub struct PartReader {
+    path: PathBuf,
+    file: File,
+    checksum: Option<String>,
+}
+
+impl PartReader {
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file, at its beginning, once its checksum has proved right. Formats cannot tell damage from data: most single
+    /// flipped bits of a Parquet page read as other values without any error.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn checked(mut self) -> Result<File> {
+        let Some(stated) = &self.checksum else {
+            return Err(damaged(
+                &self.path,
+                "the manifest states no checksum for it".to_owned(),
+            ));
+        };
+        let mut hash = Box::new(Xxh3::new());
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = self
+                .file
+                .read(&mut buffer)
+                .map_err(|e| damaged(&self.path, e.to_string()))?;
+            if read == 0 {
+                break;
+            }
+            hash.update(&buffer[..read]);
+        }
+        if checksum(hash.digest128()) != *stated {
+            return Err(damaged(
+                &self.path,
+                "its checksum does not match the manifest's".to_owned(),
+            ));
+        }
+        self.file
+            .rewind()
+            .map_err(|e| damaged(&self.path, e.to_string()))?;
+        Ok(self.file)
+    }
+}
+
+fn damaged(path: &Path, what: String) -> Error {
+    Error::failed(format!("{}: {what}", path.display())).hint(
+        "the dump is damaged: copy the file again from where the dump was made, or dump again",
+    )
+}
+
+/// A part being written: counts and hashes what passes, and removes itself unless it is kept.
+pub struct PartFile {
+    file: File,
+    path: PathBuf,
+    temporary: PathBuf,
+    kept: bool,
+    bytes: u64,
+    hash: Box<Xxh3>,
+}
+
+impl PartFile {
+    /// Syncs the file and gives it its name; answers its length in bytes and its checksum.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn keep(mut self) -> Result<(u64, String)> {
+        let doing = || format!("write {}", self.path.display());
+        self.file.sync_all().doing(doing)?;
+        fs::rename(&self.temporary, &self.path).doing(doing)?;
+        if let Some(folder) = self.path.parent() {
+            sync_dir(folder).doing(doing)?;
+        }
+        self.kept = true;
+        Ok((self.bytes, checksum(self.hash.digest128())))
+    }
+
+    /// The file's final path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Write for PartFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // An unfinished part is worth nothing; if it cannot be removed its temporary name says what it is.
+            let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// The folder of a table's parts within a dump. The rule is frozen: bytes other than `a-z 0-9 _` become `%XX`, so that
+/// names differing in case stay apart on every file system; a name that would pass 200 bytes keeps its first 160 and
+/// ends in the hash of the whole.
+pub fn table_path(keyspace: &str, table: &str) -> String {
+    format!("data/{}/{}", encode(keyspace), encode(table))
+}
+
+fn encode(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'0'..=b'9' | b'_' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    if out.len() > 200 {
+        out.truncate(160);
+        out.push_str(&format!(
+            "%{:032x}",
+            xxhash_rust::xxh3::xxh3_128(name.as_bytes())
+        ));
+    }
+    out
+}
+
+fn make_dir(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path)
+}
+
+fn new_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn part(name: &str, bytes: u64) -> Part {
+        Part {
+            name: "part-00001".into(),
+            file: Some(name.into()),
+            rows: 0,
+            cells: 0,
+            exceptions: 0,
+            bytes,
+            checksum: None,
+            ranges: vec![],
+        }
+    }
+
+    #[test]
+    fn names_are_encoded_by_the_frozen_rule() {
+        assert_eq!(table_path("shop", "orders_1"), "data/shop/orders_1");
+        assert_eq!(table_path("KdMix", "1abc"), "data/%4Bd%4Dix/1abc");
+        assert_eq!(encode("a/b..%é"), "a%2Fb%2E%2E%25%C3%A9");
+        let long = encode(&"A".repeat(222));
+        assert_eq!(long.len(), 160 + 33);
+        assert_ne!(long, encode(&"A".repeat(221)));
+    }
+
+    #[test]
+    fn an_unkept_part_leaves_nothing_and_a_kept_one_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let dump = DumpDir::create(&dir.path().join("d")).unwrap();
+        let mut lost = dump.begin_part("data/ks/t", "part-00001.csv").unwrap();
+        lost.write_all(b"half").unwrap();
+        drop(lost);
+        let folder = dump.root().join("data/ks/t");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+
+        let mut kept = dump.begin_part("data/ks/t", "part-00001.csv").unwrap();
+        kept.write_all(b"whole").unwrap();
+        let (bytes, sum) = kept.keep().unwrap();
+        // xxh128sum of "whole", by the reference command-line tool's algorithm over the same bytes in one go.
+        assert_eq!(
+            (bytes, sum),
+            (5, checksum(xxhash_rust::xxh3::xxh3_128(b"whole")))
+        );
+        let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&folder.join("part-00001.csv")), 0o600);
+        assert_eq!(mode(&folder), 0o700);
+    }
+
+    #[test]
+    fn a_directory_with_content_and_one_without_manifest_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("x"), "").unwrap();
+        let error = DumpDir::create(dir.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("not empty") && error.contains("-o"),
+            "{error}"
+        );
+        let error = DumpDir::open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("manifest.json"), "{error}");
+        assert!(
+            DumpDir::open(&dir.path().join("nope"))
+                .unwrap_err()
+                .to_string()
+                .contains("does not exist")
+        );
+    }
+
+    #[test]
+    fn a_manifest_cannot_point_outside_its_dump() {
+        let dir = tempfile::tempdir().unwrap();
+        let dump = DumpDir {
+            root: dir.path().to_owned(),
+        };
+        for (path, file) in [
+            ("data/../..", "x"),
+            ("/etc", "passwd"),
+            ("data", "../x"),
+            ("data", "a/b"),
+            ("", "x"),
+        ] {
+            let error = dump
+                .open_part(path, &part(file, 0))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains("does not belong"), "{path} {file}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_part_of_another_length_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("data")).unwrap();
+        fs::write(dir.path().join("data/p.csv"), "abc").unwrap();
+        let dump = DumpDir {
+            root: dir.path().to_owned(),
+        };
+        assert!(dump.open_part("data", &part("p.csv", 3)).unwrap().is_some());
+        let error = dump
+            .open_part("data", &part("p.csv", 4))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("p.csv") && error.contains("3 bytes"),
+            "{error}"
+        );
+    }
+}

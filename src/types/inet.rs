@@ -1,0 +1,84 @@
+//! inet: 4 or 16 bytes. A v4-mapped address is `::ffff:1.2.3.4` and stays 16 bytes.
+
+use super::{ArrowCells, BadValue, Codec, Fidelity, arrow};
+use crate::rows::Cell;
+use arrow_array::{Array, ArrayRef};
+use arrow_schema::DataType;
+use std::io::Write;
+use std::net::IpAddr;
+
+/// inet.
+#[derive(Debug)]
+pub struct Inet;
+
+impl Codec for Inet {
+    fn arrow_type(&self) -> DataType {
+        DataType::Utf8
+    }
+
+    fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
+        arrow::text_column(self, cells, lossy)
+    }
+
+    fn arrow_cells<'a>(
+        &'a self,
+        array: &'a dyn Array,
+    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+        arrow::text_cells(self, array)
+    }
+
+    fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
+        let address = match cell.len() {
+            4 => <[u8; 4]>::try_from(cell).map(IpAddr::from),
+            _ => <[u8; 16]>::try_from(cell).map(IpAddr::from),
+        };
+        match address {
+            Ok(address) if write!(out, "{address}").is_ok() => Fidelity::Exact,
+            _ => Fidelity::Lossy,
+        }
+    }
+
+    fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
+        let address = std::str::from_utf8(text).ok().and_then(|t| t.parse().ok());
+        match address.ok_or_else(|| BadValue::not(text, "an IP address"))? {
+            IpAddr::V4(v4) => out.extend_from_slice(&v4.octets()),
+            IpAddr::V6(v6) => out.extend_from_slice(&v6.octets()),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::check::{exact, lossy, refuses};
+
+    #[test]
+    fn addresses() {
+        exact(&Inet, b"\x7f\0\0\x01", "127.0.0.1");
+        exact(&Inet, b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", "::1");
+        exact(
+            &Inet,
+            b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x01\x02\x03\x04",
+            "::ffff:1.2.3.4",
+        );
+        exact(
+            &Inet,
+            b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
+            "2001:db8::1",
+        );
+        lossy(&Inet, b"", "", None);
+        lossy(&Inet, b"\x01\x02\x03\x04\x05", "", None);
+        refuses(
+            &Inet,
+            &[
+                "",
+                "1.2.3",
+                "1.2.3.256",
+                "localhost",
+                "::1%eth0",
+                "1.2.3.4:9042",
+            ],
+        );
+    }
+}
