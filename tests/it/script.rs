@@ -113,7 +113,43 @@ impl Script {
     }
 
     /// Whether a server of `version` can run the file.
-    pub fn suits(needs: Option<&str>, version: &str) -> bool {
+    pub fn suits(&self, version: &str) -> bool {
+        suits(self.needs.as_deref(), version)
+    }
+
+    /// Runs the file in the session's keyspace, all of it.
+    ///
+    /// # Errors
+    /// Everything that the server refused, with file and line.
+    pub fn run(&self, db: &Db, version: &str) -> Result<(), String> {
+        let steps = self
+            .steps
+            .iter()
+            .filter(|step| suits(step.needs.as_deref(), version));
+        let refused = steps.filter_map(|step| {
+            let done = match &step.action {
+                Action::Statement(cql) => db.try_execute(cql),
+                Action::Bind(cql, row) => db.try_bind(cql, row),
+                Action::Repeat(from, to, cql) => {
+                    db.try_each((*from..=*to).map(|i| cql.replace("$i", &i.to_string())))
+                }
+            };
+            let error = done.err()?;
+            Some(format!(
+                "schemas/{}.cql line {}: {error}",
+                self.name, step.line
+            ))
+        });
+        let refused: Vec<String> = refused.collect();
+        if refused.is_empty() {
+            Ok(())
+        } else {
+            Err(refused.join("\n"))
+        }
+    }
+}
+
+fn suits(needs: Option<&str>, version: &str) -> bool {
     let number = |v: &str| -> Vec<u32> { v.split('.').map_while(|n| n.parse().ok()).collect() };
     needs.is_none_or(|needs| number(version) >= number(needs))
 }

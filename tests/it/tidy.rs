@@ -24,11 +24,19 @@ impl Law {
             .map(str::trim)
             .collect();
         let section = section.join(" ");
-        let mut chains = section.split('`').skip(1).step_by(2).filter(|code| code.contains('→'));
-        let sentence = chains.next().expect("src/lib.rs states the law under \"# The import law\"");
+        let mut chains = section
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|code| code.contains('→'));
+        let sentence = chains
+            .next()
+            .expect("src/lib.rs states the law under \"# The import law\"");
         let chain = |code: &str| -> Vec<Vec<String>> {
             let names = |group: &str| -> Vec<String> {
-                let names = group.split(',').map(|n| n.trim_matches(|c: char| !c.is_alphanumeric()));
+                let names = group
+                    .split(',')
+                    .map(|n| n.trim_matches(|c: char| !c.is_alphanumeric()));
                 names.map(str::to_owned).collect()
             };
             code.split('→').map(names).collect()
@@ -50,7 +58,11 @@ impl Law {
 
     /// Why `user` may not use `used`, if so.
     fn broken(&self, user: &str, used: &str) -> Option<String> {
-        let group = |module: &str| self.groups.iter().position(|g| g.iter().any(|m| m == module));
+        let group = |module: &str| {
+            self.groups
+                .iter()
+                .position(|g| g.iter().any(|m| m == module))
+        };
         let ordered = |chain: &Vec<String>| {
             let place = |module: &str| chain.iter().position(|m| m == module);
             place(user).zip(place(used)).is_some_and(|(a, b)| a < b)
@@ -64,7 +76,10 @@ impl Law {
             (Some(a), Some(b)) if a == b => "modules of one group do not use each other".into(),
             _ => format!("`{user}` stands to the right of `{used}`"),
         };
-        Some(format!("`{user}` uses `{used}`: {reason}\n    {}", self.sentence))
+        Some(format!(
+            "`{user}` uses `{used}`: {reason}\n    {}",
+            self.sentence
+        ))
     }
 }
 
@@ -201,9 +216,15 @@ fn the_law_and_the_sources_have_the_same_modules() {
     let law = Law::of_this_crate();
     let present: BTreeSet<String> = sources().into_iter().map(|(module, _)| module).collect();
     let stated: BTreeSet<String> = law.groups.iter().flatten().cloned().collect();
-    assert_eq!(present, stated, "src/ on the left, the law of src/lib.rs on the right");
+    assert_eq!(
+        present, stated,
+        "src/ on the left, the law of src/lib.rs on the right"
+    );
     for module in law.inner.iter().flatten() {
-        assert!(law.knows(module), "`{module}` has an order inside a group, but no group");
+        assert!(
+            law.knows(module),
+            "`{module}` has an order inside a group, but no group"
+        );
     }
 }
 
