@@ -64,13 +64,22 @@ fn the_tour_of_the_readme_runs() {
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("tour")).unwrap();
     let binaries = Path::new(env!("CARGO_BIN_EXE_cqlift")).parent().unwrap().to_str().unwrap();
+    // The tour's other tools, cqlsh and Python with DuckDB, are in the environment that scripts/test makes.
+    let python = python();
+    let others = Path::new(&python).parent().unwrap().to_str().unwrap();
+    let db = Db::connect(&node);
+    for keyspace in ["shop", "shop_copy"] {
+        db.execute(&format!("DROP KEYSPACE IF EXISTS {keyspace}"));
+    }
     for Step { command, shown } in steps {
         let output = tool("bash")
             .args(["-euo", "pipefail", "-c", &command])
             .current_dir(scratch.path("tour"))
-            .env("PATH", format!("{binaries}:{}", std::env::var("PATH").unwrap_or_default()))
+            .env("PATH", format!("{binaries}:{others}:{}", std::env::var("PATH").unwrap_or_default()))
             .env("CQLIFT_HOST", &node.host)
             .env("CQLIFT_PORT", node.port.to_string())
+            .env("CQLSH_HOST", &node.host)
+            .env("CQLSH_PORT", node.port.to_string())
             .output()
             .unwrap();
         let printed = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b)).concat();
