@@ -151,7 +151,7 @@ fn an_empty_output_directory_is_fine() {
 }
 
 #[test]
-fn a_dump_without_a_manifest_is_unfinished() {
+fn a_dump_without_a_manifest_was_not_finished() {
     let source = TestKeyspace::with("unfinished", SOME);
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
@@ -161,10 +161,10 @@ fn a_dump_without_a_manifest_is_unfinished() {
     source
         .load(&dir, &target, &[])
         .fails(1)
-        .stderr_has(&["manifest.json", "unfinished"]);
+        .stderr_has(&["manifest.json", "not finished"]);
     run(["inspect", &dir])
         .fails(1)
-        .stderr_has(&["manifest.json", "unfinished"]);
+        .stderr_has(&["manifest.json", "not finished"]);
     assert!(
         source.db.tables(&target).is_empty(),
         "something was created"
@@ -204,17 +204,14 @@ fn a_damaged_dump_is_refused_before_anything_is_written() {
             },
             "manifest.json",
         ),
-        (
-            |dir| std::fs::remove_file(part(dir)).unwrap(),
-            "part-00001.csv",
-        ),
+        (|dir| std::fs::remove_file(part(dir)).unwrap(), "part-0"),
         (
             |dir| edit(&part(dir), |text| text[..text.len() - 3].to_owned()),
-            "part-00001.csv",
+            "part-0",
         ),
         (
             |dir| edit(&part(dir), |text| text.replace(",a,", ",z,")),
-            "part-00001.csv",
+            "part-0",
         ),
     ];
     let source = TestKeyspace::with("damaged", SOME);
@@ -222,11 +219,6 @@ fn a_damaged_dump_is_refused_before_anything_is_written() {
         let scratch = Scratch::new();
         let dir = scratch.path("dump");
         source.dump(&dir, "csv").success();
-        let keyspace = files(&format!("{dir}/data"));
-        assert!(
-            keyspace.iter().any(|f| f.ends_with("t/part-00001.csv")),
-            "{keyspace:?}"
-        );
         damage(&dir);
         let target = source.target(&format!("damage{i}"));
         source
@@ -249,7 +241,7 @@ fn part(dir: &str) -> String {
     let data = format!("{dir}/data");
     let found = files(&data)
         .into_iter()
-        .find(|f| f.ends_with("part-00001.csv"))
+        .find(|f| f.ends_with(".csv"))
         .unwrap();
     format!("{data}/{found}")
 }
@@ -374,12 +366,12 @@ fn an_import_names_what_is_not_there() {
     target
         .node
         .run(["import", &target.table("nope"), &file])
-        .fails(2)
+        .fails(1)
         .stderr_has(&["nope"]);
     target
         .node
         .run(["import", "no_such_ks.t", &file])
-        .fails(2)
+        .fails(1)
         .stderr_has(&["no_such_ks"]);
     let missing = scratch.path("missing.csv");
     target

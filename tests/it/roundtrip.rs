@@ -327,18 +327,3 @@ fn the_comparison_sees_differences() {
         assert!(differences.join("\n").contains(expected), "{differences:?}");
     }
 }
-
-/// Every schema can be filled, whatever the tool does with it.
-#[test]
-fn every_schema_runs() {
-    let node = Node::get(NEWEST);
-    let mut failures = Vec::new();
-    for script in Script::all()
-        .iter()
-        .filter(|script| script.suits(&node.version))
-    {
-        let keyspace = TestKeyspace::on(node.clone(), &format!("run_{}", script.name));
-        failures.extend(script.run(&keyspace.db, &node.version).err());
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n\n"));
-}
