@@ -150,7 +150,7 @@ fn cell(text: &str) -> Result<RawCell, String> {
         .chunks(2)
         .map(|pair| u8::from_str_radix(&pair.iter().collect::<String>(), 16).ok())
         .collect::<Option<Vec<u8>>>()
-        .filter(|_| digits.len() % 2 == 0)
+        .filter(|_| digits.len().is_multiple_of(2))
         .map(RawCell::Value)
         .ok_or(format!("{text:?} is not whole bytes in hex"))
 }
