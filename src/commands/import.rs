@@ -72,7 +72,7 @@ async fn find_table(cluster: &Cluster, keyspace: &str, name: &str) -> Result<Tab
     let schema = cluster.schema().await?;
     let Some(found) = schema.keyspaces.get(keyspace) else {
         let names: Vec<&str> = schema.keyspaces.keys().map(String::as_str).collect();
-        return Err(Error::failed(format!("the cluster has no keyspace {keyspace:?}"))
+        return Err(Error::usage(format!("the cluster has no keyspace {keyspace:?}"))
             .hint(format!("its keyspaces are: {}", names.join(", "))));
     };
     let Some(table) = found.tables.get(name) else {

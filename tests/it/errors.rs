@@ -12,10 +12,7 @@ const SOME: &[&str] = &[
 #[track_caller]
 fn no_manifest(dir: &str) {
     let found = files(dir);
-    assert!(
-        !found.iter().any(|f| f.ends_with("manifest.json")),
-        "{dir} looks whole: {found:?}"
-    );
+    assert!(!found.iter().any(|f| f.ends_with("manifest.json")), "{dir} looks whole: {found:?}");
 }
 
 #[test]
@@ -29,26 +26,14 @@ fn a_selector_that_matches_nothing_is_a_usage_error() {
     ] {
         let scratch = Scratch::new();
         let dir = scratch.path("dump");
-        source
-            .node
-            .run(["dump", &selector, "-o", &dir])
-            .fails(2)
-            .stderr_has(&[named]);
+        source.node.run(["dump", &selector, "-o", &dir]).fails(2).stderr_has(&[named]);
         no_manifest(&dir);
-        source
-            .node
-            .run(["schema", &selector])
-            .fails(2)
-            .stderr_has(&[named]);
+        source.node.run(["schema", &selector]).fails(2).stderr_has(&[named]);
     }
     // One that matches does not excuse one that does not.
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
-    source
-        .node
-        .run(["dump", &source.name, "nope_*", "-o", &dir])
-        .fails(2)
-        .stderr_has(&["nope_*"]);
+    source.node.run(["dump", &source.name, "nope_*", "-o", &dir]).fails(2).stderr_has(&["nope_*"]);
     no_manifest(&dir);
 }
 
@@ -56,38 +41,10 @@ fn a_selector_that_matches_nothing_is_a_usage_error() {
 fn commands_typed_wrongly_are_usage_errors() {
     for (args, named) in [
         (vec!["dump", "ks", "-h", "127.0.0.1"], "--output"),
-        (
-            vec![
-                "dump",
-                "ks",
-                "-o",
-                "x",
-                "-h",
-                "127.0.0.1",
-                "--format",
-                "xml",
-            ],
-            "xml",
-        ),
-        (
-            vec!["load", "x", "-h", "127.0.0.1", "--if-exists", "maybe"],
-            "maybe",
-        ),
-        (
-            vec![
-                "load",
-                "x",
-                "-h",
-                "127.0.0.1",
-                "--schema-only",
-                "--data-only",
-            ],
-            "--data-only",
-        ),
-        (
-            vec!["load", "x", "-h", "127.0.0.1", "--map", "no-equals-sign"],
-            "--map",
-        ),
+        (vec!["dump", "ks", "-o", "x", "-h", "127.0.0.1", "--format", "xml"], "xml"),
+        (vec!["load", "x", "-h", "127.0.0.1", "--if-exists", "maybe"], "maybe"),
+        (vec!["load", "x", "-h", "127.0.0.1", "--schema-only", "--data-only"], "--data-only"),
+        (vec!["load", "x", "-h", "127.0.0.1", "--map", "no-equals-sign"], "--map"),
         (vec!["dmup"], "dmup"),
     ] {
         run(args).fails(2).stderr_has(&[named]);
@@ -96,20 +53,12 @@ fn commands_typed_wrongly_are_usage_errors() {
 
 #[test]
 fn a_host_that_does_not_answer_is_named() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let port = closed.port().to_string();
-    for (host, port) in [
-        ("127.0.0.1", port.as_str()),
-        ("no-such-host.invalid", "9042"),
-    ] {
+    for (host, port) in [("127.0.0.1", port.as_str()), ("no-such-host.invalid", "9042")] {
         let scratch = Scratch::new();
         let dir = scratch.path("dump");
-        run(["dump", "ks", "-o", &dir, "-h", host, "-P", port])
-            .fails(1)
-            .stderr_has(&[host, port]);
+        run(["dump", "ks", "-o", &dir, "-h", host, "-P", port]).fails(1).stderr_has(&[host, port]);
         no_manifest(&dir);
     }
 }
@@ -120,10 +69,7 @@ fn an_output_directory_with_something_in_it_is_left_alone() {
     let scratch = Scratch::new();
     scratch.write("precious.txt", "mine");
     let dir = scratch.path("");
-    source
-        .dump(&dir, "parquet")
-        .fails(1)
-        .stderr_has(&["not empty", "-o"]);
+    source.dump(&dir, "parquet").fails(1).stderr_has(&["not empty", "-o"]);
     assert_eq!(files(&dir), ["precious.txt"]);
     // Nor is a finished dump overwritten.
     let dir = scratch.path("dump");
@@ -132,14 +78,8 @@ fn an_output_directory_with_something_in_it_is_left_alone() {
     source.dump(&dir, "csv").fails(1).stderr_has(&[&dir]);
     assert_eq!(files(&dir), before);
     // A file where the directory should be.
-    source
-        .dump(&scratch.path("precious.txt"), "csv")
-        .fails(1)
-        .stderr_has(&["precious.txt"]);
-    assert_eq!(
-        std::fs::read_to_string(scratch.path("precious.txt")).unwrap(),
-        "mine"
-    );
+    source.dump(&scratch.path("precious.txt"), "csv").fails(1).stderr_has(&["precious.txt"]);
+    assert_eq!(std::fs::read_to_string(scratch.path("precious.txt")).unwrap(), "mine");
 }
 
 #[test]
@@ -158,17 +98,9 @@ fn a_dump_without_a_manifest_was_not_finished() {
     source.dump(&dir, "parquet").success();
     std::fs::remove_file(format!("{dir}/manifest.json")).unwrap();
     let target = source.target("loaded");
-    source
-        .load(&dir, &target, &[])
-        .fails(1)
-        .stderr_has(&["manifest.json", "not finished"]);
-    run(["inspect", &dir])
-        .fails(1)
-        .stderr_has(&["manifest.json", "not finished"]);
-    assert!(
-        source.db.tables(&target).is_empty(),
-        "something was created"
-    );
+    source.load(&dir, &target, &[]).fails(1).stderr_has(&["manifest.json", "not finished"]);
+    run(["inspect", &dir]).fails(1).stderr_has(&["manifest.json", "not finished"]);
+    assert!(source.db.tables(&target).is_empty(), "something was created");
 }
 
 #[test]
@@ -189,30 +121,16 @@ type Damage = (fn(&str), &'static str);
 fn a_damaged_dump_is_refused_before_anything_is_written() {
     let damages: &[Damage] = &[
         (
-            |dir| {
-                edit(&format!("{dir}/manifest.json"), |text| {
-                    text.replacen("\"t\"", "\"u\"", 1)
-                })
-            },
+            |dir| edit(&format!("{dir}/manifest.json"), |text| text.replacen("\"t\"", "\"u\"", 1)),
             "manifest.json",
         ),
         (
-            |dir| {
-                edit(&format!("{dir}/manifest.json"), |text| {
-                    text[..text.len() / 2].to_owned()
-                })
-            },
+            |dir| edit(&format!("{dir}/manifest.json"), |text| text[..text.len() / 2].to_owned()),
             "manifest.json",
         ),
         (|dir| std::fs::remove_file(part(dir)).unwrap(), "part-0"),
-        (
-            |dir| edit(&part(dir), |text| text[..text.len() - 3].to_owned()),
-            "part-0",
-        ),
-        (
-            |dir| edit(&part(dir), |text| text.replace(",a,", ",z,")),
-            "part-0",
-        ),
+        (|dir| edit(&part(dir), |text| text[..text.len() - 3].to_owned()), "part-0"),
+        (|dir| edit(&part(dir), |text| text.replace(",a,", ",z,")), "part-0"),
     ];
     let source = TestKeyspace::with("damaged", SOME);
     for (i, (damage, named)) in damages.iter().enumerate() {
@@ -221,28 +139,16 @@ fn a_damaged_dump_is_refused_before_anything_is_written() {
         source.dump(&dir, "csv").success();
         damage(&dir);
         let target = source.target(&format!("damage{i}"));
-        source
-            .load(&dir, &target, &[])
-            .fails(1)
-            .stderr_has(&[named]);
+        source.load(&dir, &target, &[]).fails(1).stderr_has(&[named]);
         let tables = source.db.tables(&target);
-        let rows: usize = tables
-            .iter()
-            .map(|t| source.db.count(&format!("{target}.{t}")))
-            .sum();
-        assert_eq!(
-            rows, 0,
-            "damage {i}: rows were loaded from a dump that is not whole"
-        );
+        let rows: usize = tables.iter().map(|t| source.db.count(&format!("{target}.{t}"))).sum();
+        assert_eq!(rows, 0, "damage {i}: rows were loaded from a dump that is not whole");
     }
 }
 
 fn part(dir: &str) -> String {
     let data = format!("{dir}/data");
-    let found = files(&data)
-        .into_iter()
-        .find(|f| f.ends_with(".csv"))
-        .unwrap();
+    let found = files(&data).into_iter().find(|f| f.ends_with(".csv")).unwrap();
     format!("{data}/{found}")
 }
 
@@ -261,14 +167,9 @@ fn a_table_that_holds_rows_is_not_loaded_into() {
     source.dump(&dir, "parquet").success();
     let target = source.target("loaded");
     source.load(&dir, &target, &[]).success();
-    source
-        .db
-        .execute(&format!("DELETE FROM {target}.t WHERE k = 1 AND c = 1"));
+    source.db.execute(&format!("DELETE FROM {target}.t WHERE k = 1 AND c = 1"));
     let table = format!("{target}.t");
-    source
-        .load(&dir, &target, &["--if-exists", "fail"])
-        .fails(1)
-        .stderr_has(&[&table, "--if-exists"]);
+    source.load(&dir, &target, &["--if-exists", "fail"]).fails(1).stderr_has(&[&table, "--if-exists"]);
     assert_eq!(source.db.count(&table), 1, "rows were written");
 }
 
@@ -292,23 +193,15 @@ fn a_table_of_another_shape_is_named_with_the_difference() {
     {
         let target = source.target(&format!("shape{i}"));
         let replication = crate::harness::SIMPLE;
-        source.db.execute(&format!(
-            "CREATE KEYSPACE {target} WITH replication = {replication}"
-        ));
-        source
-            .db
-            .execute(&format!("CREATE TABLE {target}.t ({columns})"));
+        source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {replication}"));
+        source.db.execute(&format!("CREATE TABLE {target}.t ({columns})"));
         for mode in ["fail", "append", "truncate"] {
             source
                 .load(&dir, &target, &["--if-exists", mode])
                 .fails(1)
                 .stderr_has(&[&format!("{target}.t"), named]);
         }
-        assert_eq!(
-            source.db.count(&format!("{target}.t")),
-            0,
-            "{columns}: rows were written"
-        );
+        assert_eq!(source.db.count(&format!("{target}.t")), 0, "{columns}: rows were written");
     }
 }
 
@@ -318,16 +211,8 @@ fn a_map_to_or_from_nothing_is_named() {
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
     source.dump(&dir, "parquet").success();
-    source
-        .node
-        .run(["load", &dir, "--map", "stranger=x"])
-        .fails(2)
-        .stderr_has(&["stranger", "--map"]);
-    source
-        .node
-        .run(["load", &dir, "stranger"])
-        .fails(2)
-        .stderr_has(&["stranger"]);
+    source.node.run(["load", &dir, "--map", "stranger=x"]).fails(2).stderr_has(&["stranger", "--map"]);
+    source.node.run(["load", &dir, "stranger"]).fails(2).stderr_has(&["stranger"]);
 }
 
 #[test]
@@ -350,11 +235,7 @@ fn a_csv_value_that_is_none_is_named_with_line_column_and_text() {
         let file = scratch.write("in.csv", csv);
         let mut fragments = vec!["in.csv"];
         fragments.extend(named);
-        target
-            .node
-            .run(["import", &target.table("t"), &file])
-            .fails(1)
-            .stderr_has(&fragments);
+        target.node.run(["import", &target.table("t"), &file]).fails(1).stderr_has(&fragments);
     }
 }
 
@@ -363,20 +244,8 @@ fn an_import_names_what_is_not_there() {
     let target = TestKeyspace::with("bad_import", SOME);
     let scratch = Scratch::new();
     let file = scratch.write("in.csv", "k,c,v\n1,1,a\n");
-    target
-        .node
-        .run(["import", &target.table("nope"), &file])
-        .fails(1)
-        .stderr_has(&["nope"]);
-    target
-        .node
-        .run(["import", "no_such_ks.t", &file])
-        .fails(1)
-        .stderr_has(&["no_such_ks"]);
+    target.node.run(["import", &target.table("nope"), &file]).fails(1).stderr_has(&["nope"]);
+    target.node.run(["import", "no_such_ks.t", &file]).fails(1).stderr_has(&["no_such_ks"]);
     let missing = scratch.path("missing.csv");
-    target
-        .node
-        .run(["import", &target.table("t"), &missing])
-        .fails(1)
-        .stderr_has(&["missing.csv"]);
+    target.node.run(["import", &target.table("t"), &missing]).fails(1).stderr_has(&["missing.csv"]);
 }

@@ -8,6 +8,8 @@ use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::deserialize::row::ColumnIterator;
+use scylla::errors::TranslationError;
+use scylla::policies::address_translator::{AddressTranslator, UntranslatedPeer};
 use scylla::response::PagingState;
 use scylla::response::query_result::QueryResult;
 use scylla::serialize::SerializationError;
@@ -16,10 +18,12 @@ use scylla::serialize::writers::RowWriter;
 use scylla::statement::unprepared::Statement;
 use std::ffi::OsStr;
 use std::fmt::Write;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -69,13 +73,42 @@ impl Node {
         format!("{}:{}", self.host, self.port)
     }
 
+    /// Whether the server is behind port mapping, as the containers of `docker-compose.yml` are: it then tells of an
+    /// address that cannot be reached at this port.
+    fn is_mapped(&self) -> bool {
+        self.port != 9042
+    }
+
     /// Runs the tool against this server: `args`, then `-h HOST -P PORT`.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         let port = self.port.to_string();
         let mut all: Vec<_> = args.into_iter().map(|a| a.as_ref().to_owned()).collect();
         all.extend(["-h", &self.host, "-P", &port].map(Into::into));
+        if self.is_mapped() {
+            all.push("--only-contact-points".into());
+        }
         run(all)
     }
+}
+
+/// Every node is reached at one address.
+struct Everywhere(SocketAddr);
+
+#[async_trait::async_trait]
+impl AddressTranslator for Everywhere {
+    async fn translate_address(&self, _: &UntranslatedPeer) -> Result<SocketAddr, TranslationError> {
+        Ok(self.0)
+    }
+}
+
+/// The interpreter that has the packages of `tests/requirements.txt`.
+pub fn python() -> String {
+    std::env::var("CQLIFT_PYTHON").unwrap_or_else(|_| {
+        panic!(
+            "this test needs the Python of tests/requirements.txt: run `scripts/test`, which makes one, or set \
+             CQLIFT_PYTHON=$(scripts/python)"
+        )
+    })
 }
 
 /// A session in one keyspace, on a runtime of its own: tests stay synchronous.
@@ -93,7 +126,12 @@ impl Db {
     pub fn connect(node: &Node) -> Db {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let profile = ExecutionProfile::builder().request_timeout(Some(Duration::from_secs(60))).build();
-        let builder = SessionBuilder::new()
+        let mut builder = SessionBuilder::new();
+        if node.is_mapped() {
+            let address = node.address().parse().expect("a mapped node is named by its IP address");
+            builder = builder.address_translator(Arc::new(Everywhere(address)));
+        }
+        let builder = builder
             .known_node(node.address())
             .fetch_full_schema_metadata(false)
             .schema_agreement_interval(Duration::from_millis(20))

@@ -1,20 +1,14 @@
 //! The files of a dump, read by others: pyarrow, DuckDB and the `csv` crate, and compared with what a `SELECT` by the
 //! Python driver gives. What our own reader and writer agree on wrongly is found here.
 
-use crate::harness::{Scratch, TestKeyspace, parts};
+use crate::harness::{Scratch, TestKeyspace, parts, python};
 use crate::roundtrip::filled;
 use std::process::Command;
 
 /// Runs `independent.py` on a dump of `source` in `dir`.
-fn python(source: &TestKeyspace, dir: &str, format: &str) {
-    let python = std::env::var("CQLIFT_PYTHON").unwrap_or_else(|_| {
-        panic!(
-            "this test needs a Python with pyarrow, duckdb and cassandra-driver: run `scripts/test`, which makes one, \
-             or set CQLIFT_PYTHON to its interpreter"
-        )
-    });
+fn compare(source: &TestKeyspace, dir: &str, format: &str) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/independent.py");
-    let output = Command::new(python)
+    let output = Command::new(python())
         .args([script, &source.node.host, &source.node.port.to_string(), &source.name, dir, format])
         .output()
         .unwrap();
@@ -33,7 +27,7 @@ fn others_read_what_a_select_gives() {
             let scratch = Scratch::new();
             let dir = scratch.path("dump");
             source.dump(&dir, format).success();
-            python(&source, &dir, format);
+            compare(&source, &dir, format);
         }
     }
 }

@@ -11,12 +11,14 @@
     reason = "tests state facts; helpers outside #[test] functions do so too"
 )]
 
+mod demo;
 mod dump;
 mod errors;
 mod harness;
 mod independent;
 mod load;
 mod network;
+mod parts;
 mod readme;
 mod roundtrip;
 mod script;

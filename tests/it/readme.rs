@@ -1,6 +1,6 @@
 //! The README's tour, typed in by a test: every command of its console blocks runs, and prints what the page shows.
 
-use crate::harness::{NEWEST, Node, Scratch, tool};
+use crate::harness::{Db, NEWEST, Node, Scratch, python, tool};
 use std::path::Path;
 
 const SECTION: &str = "five-minute tour";

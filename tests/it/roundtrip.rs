@@ -28,12 +28,7 @@ fn every_schema_comes_back_from_every_format() {
         }
     });
     let failures = failures.into_inner().unwrap();
-    assert!(
-        failures.is_empty(),
-        "{} failed:\n\n{}",
-        failures.len(),
-        failures.join("\n\n")
-    );
+    assert!(failures.is_empty(), "{} failed:\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
 /// The dump of a dump's load is the same again: nothing that comes back differs on a second journey.
@@ -44,31 +39,16 @@ fn a_loaded_keyspace_dumps_to_the_same_rows() {
     let (first, second) = (source.target("a"), source.target("b"));
     source.dump(&scratch.path("1"), "csv").success();
     source.load(&scratch.path("1"), &first, &[]).success();
-    source
-        .node
-        .run([
-            "dump",
-            &first,
-            "-o",
-            &scratch.path("2"),
-            "--format",
-            "parquet",
-        ])
-        .success();
+    source.node.run(["dump", &first, "-o", &scratch.path("2"), "--format", "parquet"]).success();
     let map = format!("{first}={second}");
-    source
-        .node
-        .run(["load", &scratch.path("2"), "--map", &map])
-        .success();
+    source.node.run(["load", &scratch.path("2"), "--map", &map]).success();
     assert_same(&source.db, &source.name, &second);
 }
 
 /// A keyspace with what `schemas/NAME.cql` puts into it.
 pub fn filled(keyspace: &str, schema: &str) -> TestKeyspace {
     let keyspace = TestKeyspace::new(keyspace);
-    Script::named(schema)
-        .run(&keyspace.db, &keyspace.node.version)
-        .unwrap();
+    Script::named(schema).run(&keyspace.db, &keyspace.node.version).unwrap();
     keyspace
 }
 
@@ -77,11 +57,7 @@ pub fn filled(keyspace: &str, schema: &str) -> TestKeyspace {
 pub fn assert_same(db: &Db, source: &str, loaded: &str) -> usize {
     let mut differences = Vec::new();
     let rows = compare(db, source, loaded, &mut differences);
-    assert!(
-        differences.is_empty(),
-        "{source} and {loaded} differ:\n{}",
-        differences.join("\n")
-    );
+    assert!(differences.is_empty(), "{source} and {loaded} differ:\n{}", differences.join("\n"));
     rows
 }
 
@@ -96,18 +72,12 @@ fn round_trip(node: &Node, script: &Script) -> Vec<String> {
         let mut differences = Vec::new();
         let scratch = Scratch::new();
         let (dir, target) = (scratch.path("dump"), source.target(format));
-        let steps = [
-            source.dump(&dir, format).done(),
-            source.load(&dir, &target, &[]).done(),
-        ];
+        let steps = [source.dump(&dir, format).done(), source.load(&dir, &target, &[]).done()];
         match steps.iter().find(|done| done.code != Some(0)) {
             Some(failed) => differences.push(failed.told()),
             None => {
                 let rows = compare(&source.db, &source.name, &target, &mut differences);
-                println!(
-                    "schemas/{}.cql through {format}: {rows} rows compared",
-                    script.name
-                );
+                println!("schemas/{}.cql through {format}: {rows} rows compared", script.name);
                 if rows == 0 && script.name != "empty" {
                     differences.push("no row was compared".into());
                 }
@@ -115,10 +85,7 @@ fn round_trip(node: &Node, script: &Script) -> Vec<String> {
         }
         if !differences.is_empty() {
             let name = &script.name;
-            failures.push(format!(
-                "== schemas/{name}.cql, {format}\n{}",
-                differences.join("\n")
-            ));
+            failures.push(format!("== schemas/{name}.cql, {format}\n{}", differences.join("\n")));
         }
     }
     failures
@@ -145,9 +112,7 @@ fn compare(db: &Db, source: &str, loaded: &str, differences: &mut Vec<String>) -
     }
     let views = db.names("view_name", "views", source);
     let tables = columns[0].iter().filter(|(name, _)| !views.contains(name));
-    tables
-        .map(|(name, columns)| compare_rows(db, [source, loaded], name, columns, differences))
-        .sum()
+    tables.map(|(name, columns)| compare_rows(db, [source, loaded], name, columns, differences)).sum()
 }
 
 /// What `system_schema.columns` says of a column, in the order of the key first.
@@ -169,7 +134,8 @@ impl Column {
 /// The columns of every table and view, by name of the table.
 fn columns(db: &Db, keyspace: &str) -> BTreeMap<String, Vec<Column>> {
     let mut tables: BTreeMap<String, Vec<Column>> = BTreeMap::new();
-    let query = "SELECT table_name, column_name, kind, position, clustering_order, type FROM system_schema.columns";
+    let query =
+        "SELECT table_name, column_name, kind, position, clustering_order, type FROM system_schema.columns";
     for row in db.rows(&format!("{query} WHERE keyspace_name = '{keyspace}'")) {
         let text = |i: usize| String::from_utf8(row[i].clone().unwrap_or_default()).unwrap();
         tables.entry(text(0)).or_default().push(Column {
@@ -195,9 +161,7 @@ fn columns(db: &Db, keyspace: &str) -> BTreeMap<String, Vec<Column>> {
 /// The statements of `DESCRIBE KEYSPACE`, without the keyspace's name.
 fn description(db: &Db, keyspace: &str) -> Vec<String> {
     let rows = db.texts(&format!("DESCRIBE KEYSPACE {keyspace}"));
-    rows.iter()
-        .map(|row| row.last().unwrap().replace(keyspace, "THE_KEYSPACE"))
-        .collect()
+    rows.iter().map(|row| row.last().unwrap().replace(keyspace, "THE_KEYSPACE")).collect()
 }
 
 fn compare_rows(
@@ -211,17 +175,11 @@ fn compare_rows(
     let names: Vec<String> = columns.iter().map(|c| quoted(&c.name)).collect();
     let key_width = columns.iter().filter(|c| c.is_key()).count();
     let [before, after] = keyspaces.map(|keyspace| {
-        let select = format!(
-            "SELECT {} FROM {keyspace}.{}",
-            names.join(", "),
-            quoted(table)
-        );
+        let select = format!("SELECT {} FROM {keyspace}.{}", names.join(", "), quoted(table));
         let rows = db.rows(&select);
         let count = rows.len();
-        let by_key: BTreeMap<Row, Row> = rows
-            .into_iter()
-            .map(|mut row| (row.drain(..key_width).collect(), row))
-            .collect();
+        let by_key: BTreeMap<Row, Row> =
+            rows.into_iter().map(|mut row| (row.drain(..key_width).collect(), row)).collect();
         assert_eq!(by_key.len(), count, "{select}: keys repeat");
         by_key
     });
@@ -230,33 +188,21 @@ fn compare_rows(
         match after.get(key) {
             None => found.push(format!("{} is missing", shown(&columns[..key_width], key))),
             Some(other) => found.extend(
-                row.iter()
-                    .zip(other)
-                    .zip(&columns[key_width..])
-                    .filter(|((a, b), _)| a != b)
-                    .map(|((a, b), column)| {
+                row.iter().zip(other).zip(&columns[key_width..]).filter(|((a, b), _)| a != b).map(
+                    |((a, b), column)| {
                         let key = shown(&columns[..key_width], key);
                         let [a, b] = [a, b].map(|cell| hex(cell.as_deref()));
-                        format!(
-                            "{key} {} {}:\n    {a}\n    {b}",
-                            column.name, column.cql_type
-                        )
-                    }),
+                        format!("{key} {} {}:\n    {a}\n    {b}", column.name, column.cql_type)
+                    },
+                ),
             ),
         }
     }
     for key in after.keys().filter(|key| !before.contains_key(*key)) {
-        found.push(format!(
-            "{} came from nowhere",
-            shown(&columns[..key_width], key)
-        ));
+        found.push(format!("{} came from nowhere", shown(&columns[..key_width], key)));
     }
     if !found.is_empty() {
-        let mut text = format!(
-            "table {table}: {} differences in {} rows",
-            found.len(),
-            before.len()
-        );
+        let mut text = format!("table {table}: {} differences in {} rows", found.len(), before.len());
         for difference in found.iter().take(SHOWN) {
             write!(text, "\n  {difference}").unwrap();
         }
@@ -266,10 +212,7 @@ fn compare_rows(
 }
 
 fn shown(columns: &[Column], key: &Row) -> String {
-    let cells = columns
-        .iter()
-        .zip(key)
-        .map(|(c, k)| format!("{}={}", c.name, hex(k.as_deref())));
+    let cells = columns.iter().zip(key).map(|(c, k)| format!("{}={}", c.name, hex(k.as_deref())));
     cells.collect::<Vec<_>>().join(" ")
 }
 
@@ -278,49 +221,22 @@ fn shown(columns: &[Column], key: &Row) -> String {
 fn the_comparison_sees_differences() {
     let table = "(a int, b int, v text, PRIMARY KEY (a, b))";
     for (other, fill, expected) in [
-        (
-            table,
-            "INSERT INTO {} (a, b, v) VALUES (1, 1, 'y')",
-            "v text:\n    0x78\n    0x79",
-        ),
-        (
-            table,
-            "INSERT INTO {} (a, b, v) VALUES (2, 1, 'x')",
-            "came from nowhere",
-        ),
-        (
-            "(a int, b int, v ascii, PRIMARY KEY (a, b))",
-            "",
-            "table t: columns",
-        ),
-        (
-            "(a int, b int, v text, PRIMARY KEY (a, b)) WITH comment = 'c'",
-            "",
-            "DESCRIBE",
-        ),
+        (table, "INSERT INTO {} (a, b, v) VALUES (1, 1, 'y')", "v text:\n    0x78\n    0x79"),
+        (table, "INSERT INTO {} (a, b, v) VALUES (2, 1, 'x')", "came from nowhere"),
+        ("(a int, b int, v ascii, PRIMARY KEY (a, b))", "", "table t: columns"),
+        ("(a int, b int, v text, PRIMARY KEY (a, b)) WITH comment = 'c'", "", "DESCRIBE"),
     ] {
         let source = TestKeyspace::with(
             "judge",
-            &[
-                &format!("CREATE TABLE t {table}"),
-                "INSERT INTO t (a, b, v) VALUES (1, 1, 'x')",
-            ],
+            &[&format!("CREATE TABLE t {table}"), "INSERT INTO t (a, b, v) VALUES (1, 1, 'x')"],
         );
         let target = source.target("other");
         let replication = crate::harness::SIMPLE;
-        source.db.execute(&format!(
-            "CREATE KEYSPACE {target} WITH replication = {replication}"
-        ));
-        source
-            .db
-            .execute(&format!("CREATE TABLE {target}.t {other}"));
-        source.db.execute(&format!(
-            "INSERT INTO {target}.t (a, b, v) VALUES (1, 1, 'x')"
-        ));
+        source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {replication}"));
+        source.db.execute(&format!("CREATE TABLE {target}.t {other}"));
+        source.db.execute(&format!("INSERT INTO {target}.t (a, b, v) VALUES (1, 1, 'x')"));
         if !fill.is_empty() {
-            source
-                .db
-                .execute(&fill.replace("{}", &format!("{target}.t")));
+            source.db.execute(&fill.replace("{}", &format!("{target}.t")));
         }
         let mut differences = Vec::new();
         compare(&source.db, &source.name, &target, &mut differences);

@@ -34,9 +34,9 @@ impl Request {
         let mappings: Vec<Mapping> = args
             .map
             .iter()
-            .map(|text| Mapping::parse(text).map_err(|e| Error::usage(e.to_string())))
+            .map(|text| Mapping::parse(text).map_err(|e| Error::usage(format!("--map: {e}"))))
             .collect::<Result<_>>()?;
-        let renames = Mapping::renames(&mappings).map_err(|e| Error::usage(e.to_string()))?;
+        let renames = Mapping::renames(&mappings).map_err(|e| Error::usage(format!("--map: {e}")))?;
         let replication = match &args.replication {
             Some(text) => {
                 Some(Replication::parse(text).map_err(|e| Error::usage(format!("--replication: {e}")))?)
