@@ -37,9 +37,7 @@ pub fn groups(page: &Page, key_columns: &[usize], limits: Limits) -> Vec<Range<u
 }
 
 fn same_key(page: &Page, key_columns: &[usize], a: usize, b: usize) -> bool {
-    key_columns
-        .iter()
-        .all(|&column| page.cell(a, column) == page.cell(b, column))
+    key_columns.iter().all(|&column| page.cell(a, column) == page.cell(b, column))
 }
 
 #[cfg(test)]
@@ -63,18 +61,9 @@ mod tests {
 
     #[test]
     fn neighbours_of_one_partition_form_a_group() {
-        let limits = Limits {
-            bytes: 100,
-            rows: 10,
-        };
-        let rows = [
-            (1, Some(1), 1),
-            (1, Some(1), 1),
-            (1, Some(2), 1),
-            (1, None, 1),
-            (1, None, 1),
-            (1, Some(1), 1),
-        ];
+        let limits = Limits { bytes: 100, rows: 10 };
+        let rows =
+            [(1, Some(1), 1), (1, Some(1), 1), (1, Some(2), 1), (1, None, 1), (1, None, 1), (1, Some(1), 1)];
         assert_eq!(groups(&page(&rows), &KEY, limits), [0..2, 2..3, 3..5, 5..6]);
         assert_eq!(groups(&page(&[]), &KEY, limits), Vec::<Range<usize>>::new());
     }
@@ -82,20 +71,8 @@ mod tests {
     #[test]
     fn limits_cut_and_a_large_row_stands_alone() {
         // With its key each row has 2 bytes more.
-        let rows: Vec<_> = [3, 3, 50, 3, 3, 3]
-            .iter()
-            .map(|len| (1, Some(1), *len))
-            .collect();
-        let cut = |bytes, rows_max| {
-            groups(
-                &page(&rows),
-                &KEY,
-                Limits {
-                    bytes,
-                    rows: rows_max,
-                },
-            )
-        };
+        let rows: Vec<_> = [3, 3, 50, 3, 3, 3].iter().map(|len| (1, Some(1), *len)).collect();
+        let cut = |bytes, rows_max| groups(&page(&rows), &KEY, Limits { bytes, rows: rows_max });
         assert_eq!(cut(10, 10), [0..2, 2..3, 3..5, 5..6]);
         assert_eq!(cut(9, 10), [0..1, 1..2, 2..3, 3..4, 4..5, 5..6]);
         assert_eq!(cut(1000, 4), [0..4, 4..6]);

@@ -6,12 +6,7 @@ use clap::{ArgAction, Parser, Subcommand};
 
 /// Logical dump and load for Apache Cassandra and ScyllaDB
 #[derive(Parser)]
-#[command(
-    name = "cqlift",
-    version,
-    disable_help_flag = true,
-    propagate_version = true
-)]
+#[command(name = "cqlift", version, disable_help_flag = true, propagate_version = true)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -60,9 +55,6 @@ mod tests {
     fn the_command_line_is_consistent_and_h_is_the_host() {
         Cli::command().debug_assert();
         assert!(Cli::try_parse_from(["cqlift", "schema", "-h", "db1", "-P", "9142"]).is_ok());
-        assert!(
-            Cli::try_parse_from(["cqlift", "dump", "ks"]).is_err(),
-            "dump needs -o"
-        );
+        assert!(Cli::try_parse_from(["cqlift", "dump", "ks"]).is_err(), "dump needs -o");
     }
 }

@@ -28,29 +28,17 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// The command as typed cannot be meant.
     pub fn usage(message: impl Into<String>) -> Error {
-        Error {
-            kind: Kind::Usage,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Error { kind: Kind::Usage, message: message.into(), hints: Vec::new() }
     }
 
     /// The cluster, a file or the data stopped the work.
     pub fn failed(message: impl Into<String>) -> Error {
-        Error {
-            kind: Kind::Failed,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Error { kind: Kind::Failed, message: message.into(), hints: Vec::new() }
     }
 
     /// The user stopped the work.
     pub fn interrupted(message: impl Into<String>) -> Error {
-        Error {
-            kind: Kind::Interrupted,
-            message: message.into(),
-            hints: Vec::new(),
-        }
+        Error { kind: Kind::Interrupted, message: message.into(), hints: Vec::new() }
     }
 
     /// Adds what the user can do about it.

@@ -31,10 +31,9 @@
 //! # The import law
 //!
 //! Left may use anything to its right, nothing else; a test holds it:
-//! `main → cli → commands → {cluster, format, store, progress} → {ring, batch, ddl, manifest, selector, report}
-//! → {types, table, rows} → error`, and within the last group `table → types → rows`. `cluster`, `format` and `store` never
-//! see each other: they meet in `commands`, over `rows`. Async lives in `cluster` and `commands`; codecs, sinks and
-//! sources are synchronous.
+//! `main → cli → commands → {cluster, format, store, progress} → {ring, batch, manifest, selector, report} → ddl → table →
+//! types → rows → error`. Modules in braces do not use each other: `cluster`, `format` and `store` meet in `commands`, over
+//! `rows`. Async lives in `cluster` and `commands`; codecs, sinks and sources are synchronous.
 //!
 //! # Words
 //!

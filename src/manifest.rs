@@ -177,7 +177,7 @@ pub struct ColumnEntry {
 }
 
 /// A part: its sidecar's content.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Part {
     /// `part-00001`.
     pub name: String,
@@ -223,6 +223,28 @@ pub struct Position {
     pub partition_key: Vec<Option<String>>,
     /// Clustering cells.
     pub clustering: Vec<Option<String>>,
+}
+
+impl Position {
+    /// The partition key's cells in wire bytes.
+    ///
+    /// # Errors
+    /// `BadManifest::Content` if one is not written as `0x…`.
+    pub fn partition(&self) -> Result<Vec<Option<Vec<u8>>>, BadManifest> {
+        self.partition_key.iter().map(|cell| cell.as_deref().map(unhex).transpose()).collect()
+    }
+}
+
+/// Wire bytes as `0x…`.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn unhex(text: &str) -> Result<Vec<u8>, BadManifest> {
+    let bad = || BadManifest::Content(format!("{text:?} is not a cell written as 0x and hex digits"));
+    let digits = text.strip_prefix("0x").filter(|d| d.len() % 2 == 0 && d.is_ascii()).ok_or_else(bad)?;
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| bad());
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 /// Why a manifest cannot be used.
@@ -289,24 +311,16 @@ impl Manifest {
     /// # Errors
     /// `BadManifest` says what is wrong with it.
     pub fn from_text(text: &str) -> Result<Manifest, BadManifest> {
-        let (body, rest) = text
-            .rsplit_once(CHECKSUM_KEY)
-            .ok_or(BadManifest::NoChecksum)?;
+        let (body, rest) = text.rsplit_once(CHECKSUM_KEY).ok_or(BadManifest::NoChecksum)?;
         let stated = rest.split('"').next().unwrap_or_default();
         if stated != format!("{:032x}", xxh3_128(body.as_bytes())) {
             return Err(BadManifest::Checksum);
         }
         let manifest: Manifest = serde_json::from_str(text)?;
         if manifest.format.split('.').next() != FORMAT.split('.').next() {
-            return Err(BadManifest::Format {
-                found: manifest.format,
-            });
+            return Err(BadManifest::Format { found: manifest.format });
         }
-        match manifest
-            .capabilities
-            .iter()
-            .find(|c| !CAPABILITIES.contains(&c.as_str()))
-        {
+        match manifest.capabilities.iter().find(|c| !CAPABILITIES.contains(&c.as_str())) {
             Some(unknown) => Err(BadManifest::Capability(unknown.clone())),
             None => Ok(manifest),
         }
@@ -323,19 +337,13 @@ impl KeyspaceEntry {
         for entry in &self.types {
             let mut fields = Vec::with_capacity(entry.fields.len());
             for field in &entry.fields {
-                let parsed = CqlType::parse(&field.cql_type, &|name| find(&known, name)).map_err(
-                    |error| BadManifest::Type {
-                        table: entry.name.clone(),
-                        column: field.name.clone(),
-                        error,
-                    },
-                )?;
+                let parsed =
+                    CqlType::parse(&field.cql_type, &|name| find(&known, name)).map_err(|error| {
+                        BadManifest::Type { table: entry.name.clone(), column: field.name.clone(), error }
+                    })?;
                 fields.push((field.name.clone(), parsed));
             }
-            known.push(Arc::new(Udt {
-                name: entry.name.clone(),
-                fields,
-            }));
+            known.push(Arc::new(Udt { name: entry.name.clone(), fields }));
         }
         Ok(known)
     }
@@ -349,14 +357,9 @@ impl KeyspaceEntry {
         let full_name = format!("{}.{}", self.name, entry.name);
         let mut columns = Vec::with_capacity(entry.columns.len());
         for column in &entry.columns {
-            let cql_type =
-                CqlType::parse(&column.cql_type, &|name| find(&udts, name)).map_err(|error| {
-                    BadManifest::Type {
-                        table: full_name.clone(),
-                        column: column.name.clone(),
-                        error,
-                    }
-                })?;
+            let cql_type = CqlType::parse(&column.cql_type, &|name| find(&udts, name)).map_err(|error| {
+                BadManifest::Type { table: full_name.clone(), column: column.name.clone(), error }
+            })?;
             let kind = ColumnKind::named(&column.kind).ok_or_else(|| {
                 BadManifest::Content(format!(
                     "table {full_name}, column {:?}: unknown kind {:?}",
@@ -378,14 +381,9 @@ impl KeyspaceEntry {
 impl TypeEntry {
     /// How the manifest states a user type.
     pub fn of(udt: &Udt) -> TypeEntry {
-        let field = |(name, t): &(String, CqlType)| FieldEntry {
-            name: name.clone(),
-            cql_type: t.to_string(),
-        };
-        TypeEntry {
-            name: udt.name.clone(),
-            fields: udt.fields.iter().map(field).collect(),
-        }
+        let field =
+            |(name, t): &(String, CqlType)| FieldEntry { name: name.clone(), cql_type: t.to_string() };
+        TypeEntry { name: udt.name.clone(), fields: udt.fields.iter().map(field).collect() }
     }
 }
 
@@ -412,10 +410,8 @@ mod tests {
     use crate::types::cql::Native;
 
     fn manifest() -> Manifest {
-        let inner = Udt {
-            name: "My Type".into(),
-            fields: vec![("Fi eld".into(), CqlType::Native(Native::Int))],
-        };
+        let inner =
+            Udt { name: "My Type".into(), fields: vec![("Fi eld".into(), CqlType::Native(Native::Int))] };
         Manifest {
             format: FORMAT.into(),
             capabilities: vec!["values".into()],
@@ -466,9 +462,7 @@ mod tests {
         let text = manifest().to_text().unwrap();
         let read = Manifest::from_text(&text).unwrap();
         assert_eq!(read.to_text().unwrap(), text);
-        let table = read.keyspaces[0]
-            .table(&read.keyspaces[0].tables[0])
-            .unwrap();
+        let table = read.keyspaces[0].table(&read.keyspaces[0].tables[0]).unwrap();
         assert_eq!(table.columns[0].cql_type.to_string(), "frozen<\"My Type\">");
     }
 
@@ -479,16 +473,9 @@ mod tests {
             let mut bytes = text.clone().into_bytes();
             bytes[at] ^= 1;
             let changed = String::from_utf8(bytes).unwrap();
-            assert!(
-                Manifest::from_text(&changed).is_err(),
-                "byte {at}: {:?}",
-                &text[at..=at]
-            );
+            assert!(Manifest::from_text(&changed).is_err(), "byte {at}: {:?}", &text[at..=at]);
         }
-        assert!(matches!(
-            Manifest::from_text("{}"),
-            Err(BadManifest::NoChecksum)
-        ));
+        assert!(matches!(Manifest::from_text("{}"), Err(BadManifest::NoChecksum)));
     }
 
     #[test]
@@ -500,13 +487,7 @@ mod tests {
             Manifest::from_text(&format!("{body}{CHECKSUM_KEY}{hash:032x}\"\n}}\n"))
         };
         assert!(with(format!("{body},\n  \"later\": 1")).is_ok());
-        assert!(matches!(
-            with(body.replace("\"values\"", "\"magic\"")),
-            Err(BadManifest::Capability(_))
-        ));
-        assert!(matches!(
-            with(body.replace("\"1.0\"", "\"2.0\"")),
-            Err(BadManifest::Format { .. })
-        ));
+        assert!(matches!(with(body.replace("\"values\"", "\"magic\"")), Err(BadManifest::Capability(_))));
+        assert!(matches!(with(body.replace("\"1.0\"", "\"2.0\"")), Err(BadManifest::Format { .. })));
     }
 }

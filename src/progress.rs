@@ -44,8 +44,7 @@ impl Progress {
         });
         let ticker = (!quiet).then(|| {
             let (counters, bar) = (counters.clone(), bar.clone());
-            let mut ticks =
-                tokio::time::interval(if terminal { TERMINAL_TICK } else { PLAIN_TICK });
+            let mut ticks = tokio::time::interval(if terminal { TERMINAL_TICK } else { PLAIN_TICK });
             tokio::spawn(async move {
                 ticks.tick().await;
                 loop {
@@ -61,12 +60,7 @@ impl Progress {
                 }
             })
         });
-        Progress {
-            counters,
-            ticker,
-            bar,
-            begun,
-        }
+        Progress { counters, ticker, bar, begun }
     }
 
     /// Time since the start.

@@ -133,10 +133,7 @@ pub struct Interval {
 impl Interval {
     /// The whole ring.
     pub fn whole() -> Interval {
-        Interval {
-            start: Token::MIN,
-            end: Token::MAX,
-        }
+        Interval { start: Token::MIN, end: Token::MAX }
     }
 
     /// Whether the token is in it.
@@ -146,11 +143,7 @@ impl Interval {
 
     /// Number of tokens in it.
     pub fn span(self) -> u64 {
-        if self.start < self.end {
-            self.end.abs_diff(self.start)
-        } else {
-            0
-        }
+        if self.start < self.end { self.end.abs_diff(self.start) } else { 0 }
     }
 }
 
@@ -208,10 +201,7 @@ pub fn tiles(intervals: &mut [Interval]) -> Result<(), Gap> {
         }
         match before {
             _ if at < start => {
-                return Err(Gap::Missing(Interval {
-                    start: at,
-                    end: start,
-                }));
+                return Err(Gap::Missing(Interval { start: at, end: start }));
             }
             Some(before) if start < at => return Err(Gap::Overlap(before, interval)),
             _ => {}
@@ -220,10 +210,7 @@ pub fn tiles(intervals: &mut [Interval]) -> Result<(), Gap> {
         before = Some(interval);
     }
     if at < Token::MAX {
-        return Err(Gap::Missing(Interval {
-            start: at,
-            end: Token::MAX,
-        }));
+        return Err(Gap::Missing(Interval { start: at, end: Token::MAX }));
     }
     Ok(())
 }
@@ -248,11 +235,7 @@ mod tests {
     fn tokens_of_every_length_are_the_drivers() {
         for len in 0..64u8 {
             let key: Vec<u8> = (0..len).map(|i| i.wrapping_mul(37) ^ 0xa5).collect();
-            assert_eq!(
-                token(&[&key]),
-                Murmur3Partitioner.hash_one(&key).value(),
-                "{len}"
-            );
+            assert_eq!(token(&[&key]), Murmur3Partitioner.hash_one(&key).value(), "{len}");
         }
     }
 
@@ -262,10 +245,7 @@ mod tests {
         let halves = split(Interval::whole(), 2);
         assert_eq!(halves.len(), 2);
         assert_eq!(halves[0].end, -1);
-        let last = Interval {
-            start: Token::MAX - 2,
-            end: Token::MAX,
-        };
+        let last = Interval { start: Token::MAX - 2, end: Token::MAX };
         assert_eq!(split(last, usize::MAX).len(), 2);
         assert_eq!(split(Interval { start: 7, end: 7 }, 3), []);
     }
@@ -282,26 +262,11 @@ mod tests {
         assert_eq!(check(&[i(min, 5), i(6, max)]), Err(Gap::Missing(i(5, 6))));
         assert_eq!(check(&[i(min, 5)]), Err(Gap::Missing(i(5, max))));
         assert_eq!(check(&[i(0, max)]), Err(Gap::Missing(i(min, 0))));
-        assert_eq!(
-            check(&[i(min, 5), i(4, max)]),
-            Err(Gap::Overlap(i(min, 5), i(4, max)))
-        );
-        assert_eq!(
-            check(&[i(min, max), i(min, max)]),
-            Err(Gap::Overlap(i(min, max), i(min, max)))
-        );
-        assert_eq!(
-            check(&[i(min, 5), i(3, 3), i(5, max)]),
-            Err(Gap::Overlap(i(min, 5), i(3, 3)))
-        );
-        assert_eq!(
-            check(&[i(min, 5), i(5, max), i(7, 7)]),
-            Err(Gap::Overlap(i(5, max), i(7, 7)))
-        );
-        assert_eq!(
-            check(&[i(min, min), i(min, max)]),
-            Err(Gap::Malformed(i(min, min)))
-        );
+        assert_eq!(check(&[i(min, 5), i(4, max)]), Err(Gap::Overlap(i(min, 5), i(4, max))));
+        assert_eq!(check(&[i(min, max), i(min, max)]), Err(Gap::Overlap(i(min, max), i(min, max))));
+        assert_eq!(check(&[i(min, 5), i(3, 3), i(5, max)]), Err(Gap::Overlap(i(min, 5), i(3, 3))));
+        assert_eq!(check(&[i(min, 5), i(5, max), i(7, 7)]), Err(Gap::Overlap(i(5, max), i(7, 7))));
+        assert_eq!(check(&[i(min, min), i(min, max)]), Err(Gap::Malformed(i(min, min))));
         assert_eq!(check(&[i(min, 5), i(5, 4)]), Err(Gap::Malformed(i(5, 4))));
     }
 

@@ -51,11 +51,7 @@ impl Page {
     /// # Errors
     /// `BadPage` if the length prefixes do not end exactly where the bytes do.
     pub fn from_wire(bytes: Bytes, rows: usize, width: usize) -> Result<Page, BadPage> {
-        let shape = || BadPage::Shape {
-            rows,
-            width,
-            bytes: bytes.len(),
-        };
+        let shape = || BadPage::Shape { rows, width, bytes: bytes.len() };
         if bytes.len() >= NULL as usize {
             return Err(BadPage::TooLarge);
         }
@@ -70,21 +66,14 @@ impl Page {
             let cell = take_cell(&mut rest).ok_or_else(shape)?;
             let end = bytes.len() - rest.len();
             spans.push(match cell {
-                None => Span {
-                    start: 0,
-                    len: NULL,
-                },
+                None => Span { start: 0, len: NULL },
                 Some(value) => span(end - value.len(), value.len())?,
             });
         }
         if !rest.is_empty() {
             return Err(shape());
         }
-        Ok(Page {
-            bytes,
-            spans,
-            width,
-        })
+        Ok(Page { bytes, spans, width })
     }
 
     /// Number of rows.
@@ -99,11 +88,7 @@ impl Page {
 
     /// Bytes of the values in this page, without length prefixes.
     pub fn value_bytes(&self) -> usize {
-        self.spans
-            .iter()
-            .filter(|s| s.len != NULL)
-            .map(|s| s.len as usize)
-            .sum()
+        self.spans.iter().filter(|s| s.len != NULL).map(|s| s.len as usize).sum()
     }
 
     /// Cells that are not null.
@@ -118,19 +103,12 @@ impl Page {
 
     /// The cells of one row.
     pub fn row(&self, row: usize) -> impl Iterator<Item = Cell<'_>> {
-        self.spans[row * self.width..(row + 1) * self.width]
-            .iter()
-            .map(|s| self.slice(*s))
+        self.spans[row * self.width..(row + 1) * self.width].iter().map(|s| self.slice(*s))
     }
 
     /// The cells of one column, in row order.
     pub fn column(&self, column: usize) -> Vec<Cell<'_>> {
-        self.spans
-            .iter()
-            .skip(column)
-            .step_by(self.width)
-            .map(|s| self.slice(*s))
-            .collect()
+        self.spans.iter().skip(column).step_by(self.width).map(|s| self.slice(*s)).collect()
     }
 
     /// The rows `range` as a page of their own, sharing the bytes.
@@ -143,8 +121,7 @@ impl Page {
     }
 
     fn slice(&self, span: Span) -> Cell<'_> {
-        (span.len != NULL)
-            .then(|| &self.bytes[span.start as usize..(span.start + span.len) as usize])
+        (span.len != NULL).then(|| &self.bytes[span.start as usize..(span.start + span.len) as usize])
     }
 }
 
@@ -159,11 +136,7 @@ pub struct PageBuilder {
 impl PageBuilder {
     /// An empty page of `width` cells per row.
     pub fn new(width: usize) -> PageBuilder {
-        PageBuilder {
-            bytes: Vec::new(),
-            spans: Vec::new(),
-            width,
-        }
+        PageBuilder { bytes: Vec::new(), spans: Vec::new(), width }
     }
 
     /// Appends a cell.
@@ -213,11 +186,7 @@ impl PageBuilder {
     /// The finished page; cells of an unfinished last row are left out.
     pub fn finish(mut self) -> Page {
         self.drop_open_row();
-        Page {
-            bytes: Bytes::from(self.bytes),
-            spans: self.spans,
-            width: self.width,
-        }
+        Page { bytes: Bytes::from(self.bytes), spans: self.spans, width: self.width }
     }
 
     fn end_cell(&mut self, start: usize, present: bool) -> Result<(), BadPage> {
@@ -225,21 +194,14 @@ impl PageBuilder {
             span(start, self.bytes.len() - start)?
         } else {
             self.bytes.truncate(start);
-            Span {
-                start: 0,
-                len: NULL,
-            }
+            Span { start: 0, len: NULL }
         });
         Ok(())
     }
 }
 
 fn span(start: usize, len: usize) -> Result<Span, BadPage> {
-    match (
-        u32::try_from(start),
-        u32::try_from(start + len),
-        u32::try_from(len),
-    ) {
+    match (u32::try_from(start), u32::try_from(start + len), u32::try_from(len)) {
         (Ok(start), Ok(_), Ok(len)) if len != NULL => Ok(Span { start, len }),
         _ => Err(BadPage::TooLarge),
     }
@@ -302,10 +264,7 @@ mod tests {
     fn a_page_that_lies_about_its_shape_is_refused() {
         let bytes = wire(&[Some(b"abc"), None]);
         for (rows, width) in [(1, 1), (2, 2), (usize::MAX, 2), (1 << 40, 1)] {
-            assert!(
-                Page::from_wire(bytes.clone(), rows, width).is_err(),
-                "{rows} x {width}"
-            );
+            assert!(Page::from_wire(bytes.clone(), rows, width).is_err(), "{rows} x {width}");
         }
         assert!(Page::from_wire(bytes.slice(..5), 1, 2).is_err());
     }

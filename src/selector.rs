@@ -82,10 +82,7 @@ impl Selector {
     /// # Errors
     /// `SelectorError` says what is wrong and what a selector looks like.
     pub fn parse(text: &str) -> Result<Selector, SelectorError> {
-        let error = |why| SelectorError::Selector {
-            text: text.to_owned(),
-            why,
-        };
+        let error = |why| SelectorError::Selector { text: text.to_owned(), why };
         let mut chars = text.char_indices().peekable();
         let (keyspace, table) = path(&mut chars).map_err(error)?;
         if chars.next().is_some() {
@@ -96,8 +93,7 @@ impl Selector {
 
     /// Whether the keyspace part matches. A system keyspace is matched by its exact name only, never by a glob.
     pub fn matches_keyspace(&self, keyspace: &str) -> bool {
-        self.covers_keyspace(keyspace)
-            && (self.keyspace.literal().is_some() || !is_system_keyspace(keyspace))
+        self.covers_keyspace(keyspace) && (self.keyspace.literal().is_some() || !is_system_keyspace(keyspace))
     }
 
     /// Whether the table is one of those selected.
@@ -173,9 +169,7 @@ impl Selection {
     ) -> Vec<&Selector> {
         let matches_any = |s: &Selector| {
             (s.is_whole_keyspace() && keyspaces.iter().any(|k| s.matches_keyspace(k.as_ref())))
-                || tables
-                    .iter()
-                    .any(|(k, t)| s.matches_table(k.as_ref(), t.as_ref()))
+                || tables.iter().any(|(k, t)| s.matches_table(k.as_ref(), t.as_ref()))
         };
         self.include.iter().filter(|s| !matches_any(s)).collect()
     }
@@ -184,15 +178,11 @@ impl Selection {
         if self.include.is_empty() {
             return !is_system_keyspace(keyspace);
         }
-        self.include
-            .iter()
-            .any(|s| s.matches_keyspace(keyspace) && also(s))
+        self.include.iter().any(|s| s.matches_keyspace(keyspace) && also(s))
     }
 
     fn excludes(&self, keyspace: &str, also: impl Fn(&Selector) -> bool) -> bool {
-        self.exclude
-            .iter()
-            .any(|s| s.covers_keyspace(keyspace) && also(s))
+        self.exclude.iter().any(|s| s.covers_keyspace(keyspace) && also(s))
     }
 }
 
@@ -221,10 +211,7 @@ impl Mapping {
     /// # Errors
     /// `SelectorError` says what is wrong and what a mapping looks like.
     pub fn parse(text: &str) -> Result<Mapping, SelectorError> {
-        let error = |why| SelectorError::Mapping {
-            text: text.to_owned(),
-            why,
-        };
+        let error = |why| SelectorError::Mapping { text: text.to_owned(), why };
         let mut chars = text.char_indices().peekable();
         let from = path(&mut chars).map_err(error)?;
         match chars.next() {
@@ -238,14 +225,10 @@ impl Mapping {
         }
         let name = |pattern: Pattern| pattern.literal().ok_or(error("a name cannot be a glob"));
         Ok(match (from, to) {
-            ((from, None), (to, None)) => Mapping::Keyspace {
-                from: name(from)?,
-                to: name(to)?,
-            },
-            ((ks, Some(t)), (ks2, Some(t2))) => Mapping::Table {
-                from: (name(ks)?, name(t)?),
-                to: (name(ks2)?, name(t2)?),
-            },
+            ((from, None), (to, None)) => Mapping::Keyspace { from: name(from)?, to: name(to)? },
+            ((ks, Some(t)), (ks2, Some(t2))) => {
+                Mapping::Table { from: (name(ks)?, name(t)?), to: (name(ks2)?, name(t2)?) }
+            }
             _ => return Err(error("one side is a keyspace, the other a table")),
         })
     }
@@ -277,12 +260,8 @@ impl Mapping {
 
     fn contradicts(&self, other: &Mapping) -> bool {
         match (self, other) {
-            (Mapping::Keyspace { from, to }, Mapping::Keyspace { from: f, to: t }) => {
-                from == f && to != t
-            }
-            (Mapping::Table { from, to }, Mapping::Table { from: f, to: t }) => {
-                (from == f) != (to == t)
-            }
+            (Mapping::Keyspace { from, to }, Mapping::Keyspace { from: f, to: t }) => from == f && to != t,
+            (Mapping::Table { from, to }, Mapping::Table { from: f, to: t }) => (from == f) != (to == t),
             _ => false,
         }
     }
@@ -293,10 +272,7 @@ impl Mapping {
 /// # Errors
 /// `SelectorError` says what is wrong and what a table's name looks like.
 pub fn table_name(text: &str) -> Result<(String, String), SelectorError> {
-    let error = |why| SelectorError::Table {
-        text: text.to_owned(),
-        why,
-    };
+    let error = |why| SelectorError::Table { text: text.to_owned(), why };
     let mut chars = text.char_indices().peekable();
     let (keyspace, table) = path(&mut chars).map_err(error)?;
     if chars.next().is_some() {
@@ -319,14 +295,9 @@ impl fmt::Display for Mapping {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Mapping::Keyspace { from, to } => write!(f, "{}={}", Ident(from), Ident(to)),
-            Mapping::Table { from, to } => write!(
-                f,
-                "{}.{}={}.{}",
-                Ident(&from.0),
-                Ident(&from.1),
-                Ident(&to.0),
-                Ident(&to.1)
-            ),
+            Mapping::Table { from, to } => {
+                write!(f, "{}.{}={}.{}", Ident(&from.0), Ident(&from.1), Ident(&to.0), Ident(&to.1))
+            }
         }
     }
 }
@@ -546,10 +517,7 @@ mod tests {
     fn mappings_have_the_same_shape_on_both_sides() {
         assert_eq!(
             Mapping::parse("Shop=\"Shop=2\"").unwrap(),
-            Mapping::Keyspace {
-                from: "shop".into(),
-                to: "Shop=2".into()
-            }
+            Mapping::Keyspace { from: "shop".into(), to: "Shop=2".into() }
         );
         let table = Mapping::parse("a.t=b.\"T.2\"").unwrap();
         assert_eq!(table.to_string(), "a.t=b.\"T.2\"");
@@ -581,10 +549,7 @@ mod tests {
         assert!(renames(&["a=b", "a=c"]).is_err());
         assert!(renames(&["a.t=b.t", "a.t=c.t"]).is_err());
         let both = renames(&["a.t=c.t", "b.t=c.t"]).unwrap_err();
-        assert_eq!(
-            both.to_string(),
-            "a.t=c.t and b.t=c.t contradict each other"
-        );
+        assert_eq!(both.to_string(), "a.t=c.t and b.t=c.t contradict each other");
     }
 
     proptest! {

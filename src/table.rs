@@ -19,12 +19,8 @@ pub enum ColumnKind {
 
 impl ColumnKind {
     /// All kinds, in page order.
-    pub const ALL: &'static [ColumnKind] = &[
-        ColumnKind::PartitionKey,
-        ColumnKind::Clustering,
-        ColumnKind::Static,
-        ColumnKind::Regular,
-    ];
+    pub const ALL: &'static [ColumnKind] =
+        &[ColumnKind::PartitionKey, ColumnKind::Clustering, ColumnKind::Static, ColumnKind::Regular];
 
     /// The name that `system_schema.columns.kind` uses.
     pub fn name(self) -> &'static str {
@@ -72,18 +68,12 @@ impl Table {
     /// A table with its columns put into page order.
     pub fn new(keyspace: String, name: String, mut columns: Vec<Column>) -> Table {
         columns.sort_by(|a, b| (a.kind, a.position, &a.name).cmp(&(b.kind, b.position, &b.name)));
-        Table {
-            keyspace,
-            name,
-            columns,
-        }
+        Table { keyspace, name, columns }
     }
 
     /// The page indexes of the columns of `kind`.
     pub fn indexes(&self, kind: ColumnKind) -> Vec<usize> {
-        (0..self.columns.len())
-            .filter(|i| self.columns[*i].kind == kind)
-            .collect()
+        (0..self.columns.len()).filter(|i| self.columns[*i].kind == kind).collect()
     }
 
     /// The columns of `kind`.
@@ -94,9 +84,7 @@ impl Table {
     /// Whether its values are counters: counters never stand beside other types.
     pub fn is_counter(&self) -> bool {
         use crate::types::cql::Native;
-        self.columns
-            .iter()
-            .any(|c| c.cql_type == CqlType::Native(Native::Counter))
+        self.columns.iter().any(|c| c.cql_type == CqlType::Native(Native::Counter))
     }
 
     /// The user types its columns need, inner ones first, each once.
@@ -122,19 +110,13 @@ impl Table {
     pub fn misfit(&self, target: &Table) -> Option<String> {
         for kind in [ColumnKind::PartitionKey, ColumnKind::Clustering] {
             let key = |t: &Table| {
-                let names: Vec<String> = t
-                    .of_kind(kind)
-                    .map(|c| format!("{} {}", c.name, c.cql_type))
-                    .collect();
+                let names: Vec<String> =
+                    t.of_kind(kind).map(|c| format!("{} {}", c.name, c.cql_type)).collect();
                 names.join(", ")
             };
             let (ours, theirs) = (key(self), key(target));
             if ours != theirs {
-                let what = if kind == ColumnKind::PartitionKey {
-                    "partition key"
-                } else {
-                    "clustering key"
-                };
+                let what = if kind == ColumnKind::PartitionKey { "partition key" } else { "clustering key" };
                 return Some(format!("its {what} is ({theirs}), the dump's is ({ours})"));
             }
         }
@@ -167,11 +149,7 @@ impl Table {
 fn describe_type(cql_type: &CqlType) -> String {
     let mut text = cql_type.to_string();
     cql_type.visit_udts(&mut |udt| {
-        let fields: Vec<String> = udt
-            .fields
-            .iter()
-            .map(|(name, t)| format!("{name} {t}"))
-            .collect();
+        let fields: Vec<String> = udt.fields.iter().map(|(name, t)| format!("{name} {t}")).collect();
         text.push_str(&format!(" with {} ({})", udt.name, fields.join(", ")));
     });
     text

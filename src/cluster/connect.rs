@@ -14,6 +14,7 @@ use scylla::policies::load_balancing::DefaultPolicy;
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::statement::Consistency;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -31,13 +32,7 @@ const CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 #[command(next_help_heading = "Connection")]
 pub struct ConnectArgs {
     /// Contact points: names or addresses, several separated by commas or by repeating the flag
-    #[arg(
-        short = 'h',
-        long,
-        env = "CQLIFT_HOST",
-        value_delimiter = ',',
-        default_value = "127.0.0.1"
-    )]
+    #[arg(short = 'h', long, env = "CQLIFT_HOST", value_delimiter = ',', default_value = "127.0.0.1")]
     pub host: Vec<String>,
     /// Port of the native protocol
     #[arg(short = 'P', long, env = "CQLIFT_PORT", default_value_t = 9042)]
@@ -58,11 +53,7 @@ pub struct ConnectArgs {
     #[arg(long, env = "CQLIFT_ADDRESS_MAP", value_delimiter = ',', value_name = "A=B", value_parser = MapEntry::from_str)]
     pub address_map: Vec<MapEntry>,
     /// Connect to the contact points only, whatever addresses the cluster tells of
-    #[arg(
-        long,
-        env = "CQLIFT_ONLY_CONTACT_POINTS",
-        conflicts_with = "address_map"
-    )]
+    #[arg(long, env = "CQLIFT_ONLY_CONTACT_POINTS", conflicts_with = "address_map")]
     pub only_contact_points: bool,
 }
 
@@ -83,27 +74,19 @@ const LEVELS: &[(&str, Consistency)] = &[
 impl Level {
     /// The name CQL gives it.
     pub fn name(self) -> &'static str {
-        LEVELS
-            .iter()
-            .find(|(_, level)| *level == self.0)
-            .map_or("?", |(name, _)| name)
+        LEVELS.iter().find(|(_, level)| *level == self.0).map_or("?", |(name, _)| name)
     }
 
     /// Whether a read at this level may miss what a write at LOCAL_QUORUM left.
     pub fn is_weak(self) -> bool {
-        matches!(
-            self.0,
-            Consistency::One | Consistency::Two | Consistency::LocalOne
-        )
+        matches!(self.0, Consistency::One | Consistency::Two | Consistency::LocalOne)
     }
 }
 
 impl FromStr for Level {
     type Err = String;
     fn from_str(text: &str) -> Result<Level, String> {
-        let found = LEVELS
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let found = LEVELS.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
         found.map(|(_, level)| Level(*level)).ok_or_else(|| {
             let names: Vec<&str> = LEVELS.iter().map(|(name, _)| *name).collect();
             format!("one of {}", names.join(", "))
@@ -126,15 +109,18 @@ impl FromStr for MapEntry {
             with_port.or_else(|_| text.parse::<IpAddr>().map(|ip| (ip, None)))
         };
         text.split_once('=')
-            .and_then(|(from, to)| {
-                Some(MapEntry {
-                    from: side(from).ok()?,
-                    to: side(to).ok()?,
-                })
-            })
-            .ok_or_else(|| {
-                "expected A=B, both IP or IP:PORT, such as 172.17.0.2=127.0.0.1:9142".to_owned()
-            })
+            .and_then(|(from, to)| Some(MapEntry { from: side(from).ok()?, to: side(to).ok()? }))
+            .ok_or_else(|| "expected A=B, both IP or IP:PORT, such as 172.17.0.2=127.0.0.1:9142".to_owned())
+    }
+}
+
+impl fmt::Display for MapEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = |(ip, port): (IpAddr, Option<u16>)| match port {
+            Some(port) => SocketAddr::new(ip, port).to_string(),
+            None => ip.to_string(),
+        };
+        write!(f, "{}={}", side(self.from), side(self.to))
     }
 }
 
@@ -178,25 +164,16 @@ impl Cluster {
         if let Some(translator) = translator(args).await? {
             builder = builder.address_translator(translator);
         }
-        let session = builder
-            .build()
-            .await
-            .map_err(|error| connect_error(args, &error.to_string()))?;
-        let about = about(&session).await?;
+        let session = builder.build().await.map_err(|error| connect_error(args, &error.to_string()))?;
+        let about = about(&session).await.map_err(|error| connect_error(args, &error.to_string()))?;
         if let Some(dc) = &args.dc {
             let names: Vec<&str> = about.datacenters.iter().map(|d| d.name.as_str()).collect();
             if !names.contains(&dc.as_str()) {
-                return Err(
-                    Error::usage(format!("the cluster has no datacenter {dc:?}"))
-                        .hint(format!("--dc is one of {}", names.join(", "))),
-                );
+                return Err(Error::usage(format!("the cluster has no datacenter {dc:?}"))
+                    .hint(format!("--dc is one of {}", names.join(", "))));
             }
         }
-        Ok(Cluster {
-            session,
-            about,
-            consistency: args.consistency,
-        })
+        Ok(Cluster { session, about, consistency: args.consistency })
     }
 
     /// The major version of the server, as far as it says.
@@ -219,8 +196,8 @@ fn password(args: &ConnectArgs) -> Result<Option<String>> {
         return Ok(None);
     };
     if let Some(path) = &args.password_file {
-        let text = std::fs::read_to_string(path)
-            .doing(|| format!("read the password from {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).doing(|| format!("read the password from {}", path.display()))?;
         return Ok(Some(text.lines().next().unwrap_or_default().to_owned()));
     }
     if let Ok(password) = std::env::var("CQLIFT_PASSWORD") {
@@ -234,51 +211,38 @@ fn password(args: &ConnectArgs) -> Result<Option<String>> {
 }
 
 fn connect_error(args: &ConnectArgs, error: &str) -> Error {
-    let hosts: Vec<String> = args
-        .host
-        .iter()
-        .map(|host| with_port(host, args.port))
-        .collect();
+    let hosts: Vec<String> = args.host.iter().map(|host| with_port(host, args.port)).collect();
     let failed = Error::failed(format!("cannot connect to {}: {error}", hosts.join(", ")));
     let lower = error.to_lowercase();
+    if !args.address_map.is_empty() {
+        let map: Vec<String> = args.address_map.iter().map(MapEntry::to_string).collect();
+        return failed
+            .hint(format!("nodes are looked for by --address-map {}: is each B reachable?", map.join(",")));
+    }
     if lower.contains("authentic") || lower.contains("credential") || lower.contains("password") {
-        failed.hint("give the user with -u and its password with --password-file, CQLIFT_PASSWORD or at the prompt")
-    } else {
         failed.hint(
-            "check -h and -P, that the node is up and that its native transport listens there",
+            "give the user with -u and its password with --password-file, CQLIFT_PASSWORD or at the prompt",
         )
+    } else {
+        failed.hint("check -h and -P, that the node is up and that its native transport listens there")
     }
 }
 
 async fn about(session: &Session) -> Result<SourceCluster> {
     let local = session
-        .query_unpaged(
-            "SELECT cluster_name, release_version, partitioner FROM system.local",
-            (),
-        )
+        .query_unpaged("SELECT cluster_name, release_version, partitioner FROM system.local", ())
         .await
         .doing(|| "read system.local")?
         .into_rows_result()
         .doing(|| "read system.local")?;
-    let (name, version, partitioner) = local
-        .single_row::<(String, String, String)>()
-        .doing(|| "read system.local")?;
+    let (name, version, partitioner) =
+        local.single_row::<(String, String, String)>().doing(|| "read system.local")?;
     let mut nodes: BTreeMap<String, usize> = BTreeMap::new();
     for node in session.get_cluster_state().get_nodes_info() {
-        *nodes
-            .entry(node.datacenter.clone().unwrap_or_default())
-            .or_default() += 1;
+        *nodes.entry(node.datacenter.clone().unwrap_or_default()).or_default() += 1;
     }
-    let datacenters = nodes
-        .into_iter()
-        .map(|(name, nodes)| Datacenter { name, nodes })
-        .collect();
-    Ok(SourceCluster {
-        name,
-        version,
-        partitioner,
-        datacenters,
-    })
+    let datacenters = nodes.into_iter().map(|(name, nodes)| Datacenter { name, nodes }).collect();
+    Ok(SourceCluster { name, version, partitioner, datacenters })
 }
 
 async fn translator(args: &ConnectArgs) -> Result<Option<Arc<dyn AddressTranslator>>> {
@@ -287,8 +251,7 @@ async fn translator(args: &ConnectArgs) -> Result<Option<Arc<dyn AddressTranslat
         for host in &args.host {
             let name = with_port(host, args.port);
             let found = tokio::net::lookup_host(&name).await;
-            let found =
-                found.map_err(|e| connect_error(args, &format!("cannot resolve {name}: {e}")))?;
+            let found = found.map_err(|e| connect_error(args, &format!("cannot resolve {name}: {e}")))?;
             points.extend(found);
         }
         return Ok(Some(Arc::new(OnlyContactPoints { points })));
@@ -296,10 +259,7 @@ async fn translator(args: &ConnectArgs) -> Result<Option<Arc<dyn AddressTranslat
     if args.address_map.is_empty() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(AddressMap {
-        entries: args.address_map.clone(),
-        port: args.port,
-    })))
+    Ok(Some(Arc::new(AddressMap { entries: args.address_map.clone(), port: args.port })))
 }
 
 /// `--address-map`. The driver assumes the contact point's port for every node, so the port of A tells nodes apart
@@ -322,10 +282,7 @@ impl AddressMap {
 
 #[async_trait]
 impl AddressTranslator for AddressMap {
-    async fn translate_address(
-        &self,
-        peer: &UntranslatedPeer,
-    ) -> Result<SocketAddr, TranslationError> {
+    async fn translate_address(&self, peer: &UntranslatedPeer) -> Result<SocketAddr, TranslationError> {
         Ok(self.find(peer.untranslated_address()))
     }
 }
@@ -337,15 +294,10 @@ struct OnlyContactPoints {
 
 #[async_trait]
 impl AddressTranslator for OnlyContactPoints {
-    async fn translate_address(
-        &self,
-        peer: &UntranslatedPeer,
-    ) -> Result<SocketAddr, TranslationError> {
+    async fn translate_address(&self, peer: &UntranslatedPeer) -> Result<SocketAddr, TranslationError> {
         let node = peer.untranslated_address();
         let same = self.points.iter().find(|p| p.ip() == node.ip());
-        same.or(self.points.first())
-            .copied()
-            .ok_or(TranslationError::NoRuleForAddress(node))
+        same.or(self.points.first()).copied().ok_or(TranslationError::NoRuleForAddress(node))
     }
 }
 
@@ -364,11 +316,7 @@ mod tests {
         assert_eq!(find(&one, "172.17.0.2:9042"), "127.0.0.1:9142");
         assert_eq!(find(&one, "10.0.0.3:19042"), "10.9.9.3:9042");
         assert_eq!(find(&one, "10.0.0.4:9042"), "10.0.0.4:9042");
-        let ports = map(&[
-            "10.0.0.1:1=127.0.0.1:11",
-            "10.0.0.1:2=127.0.0.1:12",
-            "[::1]:5=127.0.0.1:13",
-        ]);
+        let ports = map(&["10.0.0.1:1=127.0.0.1:11", "10.0.0.1:2=127.0.0.1:12", "[::1]:5=127.0.0.1:13"]);
         assert_eq!(find(&ports, "10.0.0.1:2"), "127.0.0.1:12");
         assert_eq!(find(&ports, "[::1]:9"), "127.0.0.1:13");
         assert!("a=b".parse::<MapEntry>().unwrap_err().contains("A=B"));
@@ -383,10 +331,7 @@ mod tests {
 
     #[test]
     fn levels_are_named_as_cql_names_them() {
-        assert_eq!(
-            "local_quorum".parse::<Level>().unwrap().name(),
-            "LOCAL_QUORUM"
-        );
+        assert_eq!("local_quorum".parse::<Level>().unwrap().name(), "LOCAL_QUORUM");
         assert!("ANY".parse::<Level>().unwrap_err().contains("LOCAL_QUORUM"));
     }
 }

@@ -53,10 +53,7 @@ impl Cluster {
     /// `Error` names what could not be read.
     pub async fn schema(&self) -> Result<Schema> {
         let mut schema = Schema::default();
-        for (name,) in self
-            .read::<(String,)>("SELECT keyspace_name FROM system_schema.keyspaces")
-            .await?
-        {
+        for (name,) in self.read::<(String,)>("SELECT keyspace_name FROM system_schema.keyspaces").await? {
             schema.keyspaces.insert(name, Keyspace::default());
         }
         self.read_types(&mut schema).await?;
@@ -72,11 +69,7 @@ impl Cluster {
         );
         let mut pending: BTreeMap<String, Vec<(String, Vec<(String, String)>)>> = BTreeMap::new();
         for (keyspace, name, names, types) in rows.await? {
-            let fields = names
-                .unwrap_or_default()
-                .into_iter()
-                .zip(types.unwrap_or_default())
-                .collect();
+            let fields = names.unwrap_or_default().into_iter().zip(types.unwrap_or_default()).collect();
             pending.entry(keyspace).or_default().push((name, fields));
         }
         for (keyspace, types) in pending {
@@ -87,9 +80,8 @@ impl Cluster {
     }
 
     async fn read_names(&self, schema: &mut Schema) -> Result<()> {
-        for (ks, view) in self
-            .read::<(String, String)>("SELECT keyspace_name, view_name FROM system_schema.views")
-            .await?
+        for (ks, view) in
+            self.read::<(String, String)>("SELECT keyspace_name, view_name FROM system_schema.views").await?
         {
             schema.keyspaces.entry(ks).or_default().views.insert(view);
         }
@@ -97,51 +89,25 @@ impl Cluster {
             .read::<(String, String)>("SELECT keyspace_name, index_name FROM system_schema.indexes")
             .await?
         {
-            schema
-                .keyspaces
-                .entry(ks)
-                .or_default()
-                .indexes
-                .insert(index);
+            schema.keyspaces.entry(ks).or_default().indexes.insert(index);
         }
-        for (what, column) in [
-            ("functions", "function_name"),
-            ("aggregates", "aggregate_name"),
-        ] {
+        for (what, column) in [("functions", "function_name"), ("aggregates", "aggregate_name")] {
             let query = format!("SELECT keyspace_name, {column} FROM system_schema.{what}");
             for (ks, name) in self.read::<(String, String)>(&query).await? {
-                schema
-                    .keyspaces
-                    .entry(ks)
-                    .or_default()
-                    .functions
-                    .insert(name);
+                schema.keyspaces.entry(ks).or_default().functions.insert(name);
             }
         }
         let triggers = "SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers";
         for (ks, table, trigger) in self.read::<(String, String, String)>(triggers).await? {
-            schema
-                .keyspaces
-                .entry(ks)
-                .or_default()
-                .triggers
-                .push((table, trigger));
+            schema.keyspaces.entry(ks).or_default().triggers.push((table, trigger));
         }
         let tables = "SELECT keyspace_name, table_name, flags FROM system_schema.tables";
-        for (ks, table, flags) in self
-            .read::<(String, String, Option<Vec<String>>)>(tables)
-            .await?
-        {
+        for (ks, table, flags) in self.read::<(String, String, Option<Vec<String>>)>(tables).await? {
             let flags = flags.unwrap_or_default();
             let has = |flag: &str| flags.iter().any(|f| f == flag);
             // Every CQL table is compound and not dense; only tables WITH COMPACT STORAGE differ (measured 3.11-5.0).
             if !has("compound") || has("dense") {
-                schema
-                    .keyspaces
-                    .entry(ks)
-                    .or_default()
-                    .compact
-                    .insert(table);
+                schema.keyspaces.entry(ks).or_default().compact.insert(table);
             }
         }
         Ok(())
@@ -152,9 +118,7 @@ impl Cluster {
         let query = "SELECT keyspace_name, table_name, column_name, clustering_order, kind, position, type \
                      FROM system_schema.columns";
         let mut columns: BTreeMap<(String, String), Vec<Column>> = BTreeMap::new();
-        for (keyspace, table, name, order, kind, position, cql_type) in
-            self.read::<Row>(query).await?
-        {
+        for (keyspace, table, name, order, kind, position, cql_type) in self.read::<Row>(query).await? {
             let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
             if entry.views.contains(&table) {
                 continue;
@@ -167,20 +131,12 @@ impl Cluster {
                     place()
                 )));
             };
-            let column = Column {
-                name,
-                cql_type,
-                kind,
-                position,
-                descending: order == "desc",
-            };
+            let column = Column { name, cql_type, kind, position, descending: order == "desc" };
             columns.entry((keyspace, table)).or_default().push(column);
         }
         for ((keyspace, table), columns) in columns {
             let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
-            entry
-                .tables
-                .insert(table.clone(), Table::new(keyspace, table, columns));
+            entry.tables.insert(table.clone(), Table::new(keyspace, table, columns));
         }
         Ok(())
     }
@@ -204,10 +160,7 @@ impl Cluster {
         })?;
         let rows = answer.into_rows_result().doing(|| query.clone())?;
         let mut statements = Vec::new();
-        for row in rows
-            .rows::<(Option<String>, String, String, String)>()
-            .doing(|| query.clone())?
-        {
+        for row in rows.rows::<(Option<String>, String, String, String)>().doing(|| query.clone())? {
             let (_, kind, name, cql) = row.doing(|| query.clone())?;
             match ddl::Statement::parse(&cql) {
                 Ok(statement) => statements.push(statement),
@@ -231,23 +184,12 @@ impl Cluster {
     pub async fn size_estimates(&self, keyspace: &str) -> Result<BTreeMap<String, u64>> {
         let query = "SELECT table_name, mean_partition_size, partitions_count FROM system.size_estimates \
                      WHERE keyspace_name = ?";
-        let rows = self
-            .session
-            .query_iter(query, (keyspace,))
-            .await
-            .doing(|| "read system.size_estimates")?;
-        let mut rows = rows
-            .rows_stream::<(String, i64, i64)>()
-            .doing(|| "read system.size_estimates")?;
+        let rows =
+            self.session.query_iter(query, (keyspace,)).await.doing(|| "read system.size_estimates")?;
+        let mut rows = rows.rows_stream::<(String, i64, i64)>().doing(|| "read system.size_estimates")?;
         let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
-        while let Some((table, mean, count)) = rows
-            .try_next()
-            .await
-            .doing(|| "read system.size_estimates")?
-        {
-            let bytes = u64::try_from(mean)
-                .unwrap_or(0)
-                .saturating_mul(u64::try_from(count).unwrap_or(0));
+        while let Some((table, mean, count)) = rows.try_next().await.doing(|| "read system.size_estimates")? {
+            let bytes = u64::try_from(mean).unwrap_or(0).saturating_mul(u64::try_from(count).unwrap_or(0));
             let size = sizes.entry(table).or_default();
             *size = size.saturating_add(bytes);
         }
@@ -259,15 +201,10 @@ impl Cluster {
     /// # Errors
     /// `Error` names the table.
     pub async fn holds_rows(&self, table: &Table) -> Result<bool> {
-        let key: Vec<String> = table
-            .of_kind(ColumnKind::PartitionKey)
-            .map(|c| Ident(&c.name).to_string())
-            .collect();
+        let key: Vec<String> =
+            table.of_kind(ColumnKind::PartitionKey).map(|c| Ident(&c.name).to_string()).collect();
         let (keyspace, name) = (Ident(&table.keyspace), Ident(&table.name));
-        let mut query = Statement::new(format!(
-            "SELECT {} FROM {keyspace}.{name} LIMIT 1",
-            key.join(", ")
-        ));
+        let mut query = Statement::new(format!("SELECT {} FROM {keyspace}.{name} LIMIT 1", key.join(", ")));
         query.set_consistency(self.consistency.0);
         let doing = || format!("look for rows in {}", table.full_name());
         let answer = self.session.query_unpaged(query, ()).await.doing(doing)?;
@@ -280,20 +217,14 @@ impl Cluster {
     /// `Error` shows the statement.
     pub async fn run_ddl(&self, cql: &str) -> Result<()> {
         let result = self.session.query_unpaged(cql, ()).await;
-        result
-            .map(drop)
-            .doing(|| format!("run this statement on the target\n{cql}\n"))
+        result.map(drop).doing(|| format!("run this statement on the target\n{cql}\n"))
     }
 
     async fn read<T>(&self, query: &str) -> Result<Vec<T>>
     where
         T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
     {
-        let rows = self
-            .session
-            .query_iter(query, ())
-            .await
-            .doing(|| query.to_owned())?;
+        let rows = self.session.query_iter(query, ()).await.doing(|| query.to_owned())?;
         let rows = rows.rows_stream::<T>().doing(|| query.to_owned())?;
         rows.try_collect().await.doing(|| query.to_owned())
     }

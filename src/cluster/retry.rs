@@ -23,8 +23,9 @@ pub fn verdict(error: &ExecutionError) -> Verdict {
     match error {
         ExecutionError::LastAttemptError(error) => match error {
             RequestAttemptError::DbError(error, message) => db_verdict(error, message),
-            RequestAttemptError::BrokenConnectionError(_)
-            | RequestAttemptError::UnableToAllocStreamId => Verdict::Later,
+            RequestAttemptError::BrokenConnectionError(_) | RequestAttemptError::UnableToAllocStreamId => {
+                Verdict::Later
+            }
             _ => Verdict::Never,
         },
         ExecutionError::ConnectionPoolError(_)
@@ -43,9 +44,7 @@ fn db_verdict(error: &DbError, message: &str) -> Verdict {
         | DbError::WriteTimeout { .. } => Verdict::Later,
         // 1500 also answers a mutation that is too large (3.11, 4.0), 1300 a page with too many tombstones.
         DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => Verdict::Smaller,
-        DbError::Invalid
-            if message.contains("too large") || message.contains("exceeds allowed maximum") =>
-        {
+        DbError::Invalid if message.contains("too large") || message.contains("exceeds allowed maximum") => {
             Verdict::Smaller
         }
         _ => Verdict::Never,
@@ -56,9 +55,7 @@ fn db_verdict(error: &DbError, message: &str) -> Verdict {
 /// so that workers that failed together do not come back together.
 pub fn backoff(attempt: u32, salt: u64) -> Duration {
     let base = 50u64.saturating_mul(1 << attempt.min(8)).min(10_000);
-    let jitter = xxhash_rust::xxh3::xxh3_64(
-        &[salt.to_le_bytes(), u64::from(attempt).to_le_bytes()].concat(),
-    );
+    let jitter = xxhash_rust::xxh3::xxh3_64(&[salt.to_le_bytes(), u64::from(attempt).to_le_bytes()].concat());
     Duration::from_millis(base - base / 3 + jitter % (base / 3 + 1))
 }
 
@@ -81,9 +78,7 @@ mod tests {
     #[test]
     fn a_refusal_is_final_and_a_size_is_not() {
         let db = |e, m: &str| {
-            verdict(&ExecutionError::LastAttemptError(
-                RequestAttemptError::DbError(e, m.into()),
-            ))
+            verdict(&ExecutionError::LastAttemptError(RequestAttemptError::DbError(e, m.into())))
         };
         assert_eq!(db(DbError::Overloaded, ""), Verdict::Later);
         assert_eq!(db(DbError::Invalid, "Batch too large"), Verdict::Smaller);

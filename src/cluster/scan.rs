@@ -37,14 +37,8 @@ impl Scan {
     /// `Error` names the table; a column of a legacy custom type cannot be prepared by the driver.
     pub async fn prepare(cluster: &Cluster, table: &Table) -> Result<Scan> {
         let list = |kind: Option<ColumnKind>| {
-            let wanted = table
-                .columns
-                .iter()
-                .filter(|c| kind.is_none_or(|k| c.kind == k));
-            wanted
-                .map(|c| Ident(&c.name).to_string())
-                .collect::<Vec<_>>()
-                .join(", ")
+            let wanted = table.columns.iter().filter(|c| kind.is_none_or(|k| c.kind == k));
+            wanted.map(|c| Ident(&c.name).to_string()).collect::<Vec<_>>().join(", ")
         };
         let key = list(Some(ColumnKind::PartitionKey));
         let query = format!(
@@ -56,11 +50,7 @@ impl Scan {
         let doing = || format!("prepare the scan of {}", table.full_name());
         let mut statement = cluster.session.prepare(query).await.doing(doing)?;
         statement.set_consistency(cluster.consistency.0);
-        Ok(Scan {
-            statement,
-            name: table.full_name(),
-            width: table.columns.len(),
-        })
+        Ok(Scan { statement, name: table.full_name(), width: table.columns.len() })
     }
 
     /// Begins scanning `range`.
@@ -105,19 +95,13 @@ impl RangeScan<'_> {
         Ok(None)
     }
 
-    async fn fetch(
-        &mut self,
-        state: PagingState,
-    ) -> Result<(QueryRowsResult, PagingStateResponse)> {
+    async fn fetch(&mut self, state: PagingState) -> Result<(QueryRowsResult, PagingStateResponse)> {
         let bounds = (self.range.start, self.range.end);
         let mut attempt = 0;
         loop {
             self.scan.statement.set_page_size(self.rows);
-            let result = self
-                .cluster
-                .session
-                .execute_single_page(&self.scan.statement, bounds, state.clone())
-                .await;
+            let result =
+                self.cluster.session.execute_single_page(&self.scan.statement, bounds, state.clone()).await;
             let error = match result {
                 Ok((result, next)) => {
                     return Ok((result.into_rows_result().doing(|| self.place())?, next));
@@ -129,10 +113,7 @@ impl RangeScan<'_> {
                 return Err(Error::failed(format!("{}: {error} (attempt {attempt})", self.place()))
                     .hint("the range was not read whole, so the dump is not finished; run it again into a new directory"));
             }
-            tracing::debug!(
-                "{}: {error}; attempt {attempt} failed, trying again",
-                self.place()
-            );
+            tracing::debug!("{}: {error}; attempt {attempt} failed, trying again", self.place());
             self.rows = (self.rows / 2).max(1);
             tokio::time::sleep(backoff(attempt, self.range.start.unsigned_abs())).await;
         }
@@ -140,16 +121,11 @@ impl RangeScan<'_> {
 
     fn steer(&mut self, rows: usize, bytes: usize) {
         let fitting = rows.saturating_mul(PAGE_BYTES) / bytes.max(1);
-        self.rows = i32::try_from(fitting)
-            .unwrap_or(MAX_PAGE_ROWS)
-            .clamp(1, MAX_PAGE_ROWS);
+        self.rows = i32::try_from(fitting).unwrap_or(MAX_PAGE_ROWS).clamp(1, MAX_PAGE_ROWS);
     }
 
     fn place(&self) -> String {
-        format!(
-            "scan {}, token range ({}, {}]",
-            self.scan.name, self.range.start, self.range.end
-        )
+        format!("scan {}, token range ({}, {}]", self.scan.name, self.range.start, self.range.end)
     }
 }
 

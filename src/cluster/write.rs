@@ -49,11 +49,7 @@ impl TableWriter {
     ///
     /// # Errors
     /// `Error` names the table.
-    pub async fn prepare(
-        cluster: &Cluster,
-        table: &Table,
-        into: (&str, &str),
-    ) -> Result<TableWriter> {
+    pub async fn prepare(cluster: &Cluster, table: &Table, into: (&str, &str)) -> Result<TableWriter> {
         let partition = table.indexes(ColumnKind::PartitionKey);
         let clustering = table.indexes(ColumnKind::Clustering);
         let statics = table.indexes(ColumnKind::Static);
@@ -63,11 +59,8 @@ impl TableWriter {
         let texts = Texts { table, into };
         let name = format!("{}.{}", into.0, into.1);
         let prepare = async |(cql, markers): (String, Vec<usize>)| {
-            let mut statement = cluster
-                .session
-                .prepare(cql)
-                .await
-                .doing(|| format!("prepare writing into {name}"))?;
+            let mut statement =
+                cluster.session.prepare(cql).await.doing(|| format!("prepare writing into {name}"))?;
             statement.set_consistency(cluster.consistency.0);
             Ok::<_, Error>(Bound { statement, markers })
         };
@@ -89,11 +82,7 @@ impl TableWriter {
         let mut shown = Vec::new();
         for index in key {
             let column = &table.columns[index];
-            shown.push((
-                index,
-                column.name.clone(),
-                codec(&column.cql_type).doing(|| name.clone())?,
-            ));
+            shown.push((index, column.name.clone(), codec(&column.cql_type).doing(|| name.clone())?));
         }
         Ok(TableWriter {
             name,
@@ -120,28 +109,14 @@ impl TableWriter {
     ) -> Result<()> {
         let mut items = Vec::with_capacity(rows.len() + 1);
         if let Some(bound) = self.statics.as_ref().filter(|_| statics) {
-            if self
-                .static_columns
-                .iter()
-                .any(|c| page.cell(rows.start, *c).is_some())
-            {
-                items.push(Item {
-                    bound,
-                    page,
-                    row: rows.start,
-                });
+            if self.static_columns.iter().any(|c| page.cell(rows.start, *c).is_some()) {
+                items.push(Item { bound, page, row: rows.start });
             }
         }
         if let Some(bound) = &self.row {
             // A partition that holds only static cells is read as one row without clustering.
-            let is_row = |row: usize| {
-                self.first_clustering
-                    .is_none_or(|c| page.cell(row, c).is_some())
-            };
-            items.extend(
-                rows.filter(|row| is_row(*row))
-                    .map(|row| Item { bound, page, row }),
-            );
+            let is_row = |row: usize| self.first_clustering.is_none_or(|c| page.cell(row, c).is_some());
+            items.extend(rows.filter(|row| is_row(*row)).map(|row| Item { bound, page, row }));
         }
         self.send(cluster, &items).await
     }
@@ -165,24 +140,12 @@ impl TableWriter {
         Ok(())
     }
 
-    async fn attempt(
-        &self,
-        cluster: &Cluster,
-        items: &[Item<'_>],
-    ) -> Result<(), (ExecutionError, Verdict)> {
+    async fn attempt(&self, cluster: &Cluster, items: &[Item<'_>]) -> Result<(), (ExecutionError, Verdict)> {
         let mut attempt = 0;
         loop {
             let result = match items {
-                [one] => cluster
-                    .session
-                    .execute_unpaged(&one.bound.statement, one)
-                    .await
-                    .map(drop),
-                many => cluster
-                    .session
-                    .batch(&self.batch(cluster, many), many)
-                    .await
-                    .map(drop),
+                [one] => cluster.session.execute_unpaged(&one.bound.statement, one).await.map(drop),
+                many => cluster.session.batch(&self.batch(cluster, many), many).await.map(drop),
             };
             let Err(error) = result else { return Ok(()) };
             let verdict = verdict(&error);
@@ -191,24 +154,14 @@ impl TableWriter {
             if verdict != Verdict::Later || attempt >= ATTEMPTS || self.counter {
                 return Err((error, verdict));
             }
-            tracing::debug!(
-                "write {}: {error}; attempt {attempt} failed, trying again",
-                self.name
-            );
+            tracing::debug!("write {}: {error}; attempt {attempt} failed, trying again", self.name);
             tokio::time::sleep(backoff(attempt, items[0].row as u64)).await;
         }
     }
 
     fn batch(&self, cluster: &Cluster, items: &[Item<'_>]) -> Batch {
-        let kind = if self.counter {
-            BatchType::Counter
-        } else {
-            BatchType::Unlogged
-        };
-        let statements = items
-            .iter()
-            .map(|i| i.bound.statement.clone().into())
-            .collect();
+        let kind = if self.counter { BatchType::Counter } else { BatchType::Unlogged };
+        let statements = items.iter().map(|i| i.bound.statement.clone().into()).collect();
         let mut batch = Batch::new_with_statements(kind, statements);
         batch.set_consistency(cluster.consistency.0);
         batch
@@ -230,10 +183,7 @@ impl TableWriter {
             1 => String::new(),
             n => format!(" and {} more of its partition", n - 1),
         };
-        let failed = Error::failed(format!(
-            "write the row {key}{others} into {}: {error}",
-            self.name
-        ));
+        let failed = Error::failed(format!("write the row {key}{others} into {}: {error}", self.name));
         if self.counter {
             failed.hint(format!(
                 "whether this update was counted is unknown; empty {} and load again, or use --if-exists truncate",
@@ -256,35 +206,21 @@ impl Texts<'_> {
         format!("{}.{}", Ident(self.into.0), Ident(self.into.1))
     }
 
-    fn list(
-        &self,
-        columns: &[usize],
-        separator: &str,
-        each: impl Fn(Ident<'_>) -> String,
-    ) -> String {
-        let parts: Vec<String> = columns
-            .iter()
-            .map(|c| each(Ident(&self.table.columns[*c].name)))
-            .collect();
+    fn list(&self, columns: &[usize], separator: &str, each: impl Fn(Ident<'_>) -> String) -> String {
+        let parts: Vec<String> = columns.iter().map(|c| each(Ident(&self.table.columns[*c].name))).collect();
         parts.join(separator)
     }
 
     fn insert(&self, columns: &[usize]) -> (String, Vec<usize>) {
         let names = self.list(columns, ", ", |name| name.to_string());
         let marks = self.list(columns, ", ", |_| "?".to_owned());
-        (
-            format!("INSERT INTO {} ({names}) VALUES ({marks})", self.target()),
-            columns.to_vec(),
-        )
+        (format!("INSERT INTO {} ({names}) VALUES ({marks})", self.target()), columns.to_vec())
     }
 
     fn count(&self, counters: &[usize], key: &[usize]) -> (String, Vec<usize>) {
         let sets = self.list(counters, ", ", |name| format!("{name} = {name} + ?"));
         let keys = self.list(key, " AND ", |name| format!("{name} = ?"));
-        (
-            format!("UPDATE {} SET {sets} WHERE {keys}", self.target()),
-            [counters, key].concat(),
-        )
+        (format!("UPDATE {} SET {sets} WHERE {keys}", self.target()), [counters, key].concat())
     }
 }
 

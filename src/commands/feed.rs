@@ -22,10 +22,10 @@ const PAGES_WAITING: usize = 4;
 /// Requests in flight.
 const IN_FLIGHT: usize = 128;
 /// A batch of one partition is not limited by the server; this keeps single requests short.
-const BATCH: Limits = Limits {
-    bytes: 128 << 10,
-    rows: 1000,
-};
+const BATCH: Limits = Limits { bytes: 128 << 10, rows: 1000 };
+
+/// The cells of a partition key.
+pub type Partition = Vec<Option<Vec<u8>>>;
 
 /// A file to feed.
 pub struct Input {
@@ -37,8 +37,9 @@ pub struct Input {
     pub writer: Arc<TableWriter>,
     /// Page indexes of the partition key.
     pub partition_key: Vec<usize>,
-    /// Its first partition began in another file, which brings the static cells.
-    pub begins_inside: bool,
+    /// The key of the partition in which the file begins, if that partition began in another file, which brings its
+    /// static cells.
+    pub inside: Option<Partition>,
 }
 
 /// A page cut into groups of one partition.
@@ -52,18 +53,13 @@ struct Groups {
 ///
 /// # Errors
 /// The first error of any file or request, saying how many rows had been written by then.
-pub async fn feed(
-    cluster: &Arc<Cluster>,
-    inputs: Vec<Input>,
-    counters: &Arc<Counters>,
-) -> Result<()> {
+pub async fn feed(cluster: &Arc<Cluster>, inputs: Vec<Input>, counters: &Arc<Counters>) -> Result<()> {
     let inputs = Arc::new(Mutex::new(VecDeque::from(inputs)));
     let stop = Arc::new(AtomicBool::new(false));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
     let mut readers = JoinSet::new();
     for _ in 0..READERS {
-        let (inputs, send, stop, counters) =
-            (inputs.clone(), send.clone(), stop.clone(), counters.clone());
+        let (inputs, send, stop, counters) = (inputs.clone(), send.clone(), stop.clone(), counters.clone());
         readers.spawn_blocking(move || read(&inputs, &send, &stop, &counters));
     }
     drop(send);
@@ -94,33 +90,20 @@ fn read(
     counters: &Counters,
 ) -> Result<()> {
     while !stop.load(Relaxed) {
-        let next = inputs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
+        let next = inputs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(input) = next else { return Ok(()) };
         let mut source = (input.open)()?;
-        let mut partitions = Partitions {
-            key: &input.partition_key,
-            current: None,
-        };
-        // The partition in which the file begins may have begun in another file, which brings its static cells.
-        let mut skip = input.begins_inside;
-        while let Some(page) = source
-            .next_page()
-            .doing(|| format!("read {}", input.name))?
-        {
+        let mut current: Option<Partition> = None;
+        while let Some(page) = source.next_page().doing(|| format!("read {}", input.name))? {
             let mut groups = Vec::new();
             for rows in batch::groups(&page, &input.partition_key, BATCH) {
-                let begins = partitions.enter(&page, rows.start);
-                groups.push((rows, begins && !skip));
-                skip = false;
+                let cell = |column: &usize| page.cell(rows.start, *column).map(<[u8]>::to_vec);
+                let partition = Some(input.partition_key.iter().map(cell).collect());
+                let begins = partition != current && partition != input.inside;
+                groups.push((rows, begins));
+                current = partition;
             }
-            let groups = Groups {
-                writer: input.writer.clone(),
-                page: Arc::new(page),
-                groups,
-            };
+            let groups = Groups { writer: input.writer.clone(), page: Arc::new(page), groups };
             if send.blocking_send(groups).is_err() {
                 return Ok(());
             }
@@ -130,26 +113,6 @@ fn read(
     Ok(())
 }
 
-/// Tells where one partition ends and the next begins, across pages.
-struct Partitions<'a> {
-    key: &'a [usize],
-    current: Option<Vec<Option<Vec<u8>>>>,
-}
-
-impl Partitions<'_> {
-    /// Goes on to a row; answers whether its partition is another than the last row's.
-    fn enter(&mut self, page: &Page, row: usize) -> bool {
-        let partition = self
-            .key
-            .iter()
-            .map(|c| page.cell(row, *c).map(<[u8]>::to_vec))
-            .collect();
-        let begins = self.current.as_ref() != Some(&partition);
-        self.current = Some(partition);
-        begins
-    }
-}
-
 async fn write(
     cluster: &Arc<Cluster>,
     mut pages: mpsc::Receiver<Groups>,
@@ -157,24 +120,11 @@ async fn write(
 ) -> Result<()> {
     let permits = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut requests: JoinSet<Result<()>> = JoinSet::new();
-    while let Some(Groups {
-        writer,
-        page,
-        groups,
-    }) = pages.recv().await
-    {
+    while let Some(Groups { writer, page, groups }) = pages.recv().await {
         for (rows, statics) in groups {
-            let permit = permits
-                .clone()
-                .acquire_owned()
-                .await
-                .doing(|| "wait for a request to end")?;
-            let (cluster, writer, page, counters) = (
-                cluster.clone(),
-                writer.clone(),
-                page.clone(),
-                counters.clone(),
-            );
+            let permit = permits.clone().acquire_owned().await.doing(|| "wait for a request to end")?;
+            let (cluster, writer, page, counters) =
+                (cluster.clone(), writer.clone(), page.clone(), counters.clone());
             requests.spawn(async move {
                 let count = rows.len() as u64;
                 writer.write(&cluster, &page, rows, statics).await?;

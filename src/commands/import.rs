@@ -40,17 +40,9 @@ pub struct ImportArgs {
 /// # Errors
 /// `Error` names the file, line and column of the first value that is wrong, and how many rows had been written.
 pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
-    let (keyspace, name) =
-        selector::table_name(&args.table).map_err(|e| Error::usage(e.to_string()))?;
-    let options = CsvOptions {
-        null: args.null.clone(),
-        ..CsvOptions::default()
-    };
-    let headers = args
-        .files
-        .iter()
-        .map(|file| header(file, &options))
-        .collect::<Result<Vec<_>>>()?;
+    let (keyspace, name) = selector::table_name(&args.table).map_err(|e| Error::usage(e.to_string()))?;
+    let options = CsvOptions { null: args.null.clone(), ..CsvOptions::default() };
+    let headers = args.files.iter().map(|file| header(file, &options)).collect::<Result<Vec<_>>>()?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let table = find_table(&cluster, &keyspace, &name).await?;
     let mut inputs = Vec::new();
@@ -80,21 +72,13 @@ async fn find_table(cluster: &Cluster, keyspace: &str, name: &str) -> Result<Tab
     let schema = cluster.schema().await?;
     let Some(found) = schema.keyspaces.get(keyspace) else {
         let names: Vec<&str> = schema.keyspaces.keys().map(String::as_str).collect();
-        return Err(
-            Error::failed(format!("the cluster has no keyspace {keyspace:?}"))
-                .hint(format!("its keyspaces are: {}", names.join(", "))),
-        );
+        return Err(Error::failed(format!("the cluster has no keyspace {keyspace:?}"))
+            .hint(format!("its keyspaces are: {}", names.join(", "))));
     };
     let Some(table) = found.tables.get(name) else {
         let names: Vec<&str> = found.tables.keys().map(String::as_str).collect();
-        return Err(
-            Error::failed(format!("the keyspace {keyspace:?} has no table {name:?}")).hint(
-                format!(
-                    "its tables are: {}; create the table first",
-                    names.join(", ")
-                ),
-            ),
-        );
+        return Err(Error::usage(format!("the keyspace {keyspace:?} has no table {name:?}"))
+            .hint(format!("its tables are: {}; create the table first", names.join(", "))));
     };
     if table.is_counter() && cluster.holds_rows(table).await? {
         return Err(Error::failed(format!(
@@ -124,10 +108,7 @@ impl Matched {
         let mut exceptions = None;
         for (number, name) in header.iter().enumerate() {
             let exact = table.columns.iter().find(|c| c.name == *name);
-            let mut alike = table
-                .columns
-                .iter()
-                .filter(|c| c.name.eq_ignore_ascii_case(name));
+            let mut alike = table.columns.iter().filter(|c| c.name.eq_ignore_ascii_case(name));
             let column = exact.or_else(|| alike.next().filter(|_| alike.next().is_none()));
             match column {
                 Some(column)
@@ -155,26 +136,17 @@ impl Matched {
         complete(table, &columns)?;
         let wanted = columns.iter().map(|(_, c)| (*c).clone()).collect();
         let part = Table::new(table.keyspace.clone(), table.name.clone(), wanted);
-        let field = |c: &crate::table::Column| {
-            columns
-                .iter()
-                .find(|(_, m)| m.name == c.name)
-                .map_or(0, |(n, _)| *n)
-        };
-        Ok(Matched {
-            fields: part.columns.iter().map(field).collect(),
-            table: part,
-            exceptions,
-        })
+        let field =
+            |c: &crate::table::Column| columns.iter().find(|(_, m)| m.name == c.name).map_or(0, |(n, _)| *n);
+        Ok(Matched { fields: part.columns.iter().map(field).collect(), table: part, exceptions })
     }
 }
 
 fn complete(table: &Table, columns: &[(usize, &crate::table::Column)]) -> Result<()> {
     let has = |name: &str| columns.iter().any(|(_, c)| c.name == name);
     let key = [ColumnKind::PartitionKey, ColumnKind::Clustering];
-    let only_statics = columns
-        .iter()
-        .all(|(_, c)| matches!(c.kind, ColumnKind::PartitionKey | ColumnKind::Static));
+    let only_statics =
+        columns.iter().all(|(_, c)| matches!(c.kind, ColumnKind::PartitionKey | ColumnKind::Static));
     for kind in key {
         if kind == ColumnKind::Clustering
             && only_statics
@@ -210,15 +182,14 @@ async fn input(
         open: Box::new(move || source(&path, matched, &options)),
         writer,
         partition_key,
-        begins_inside: false,
+        inside: None,
     })
 }
 
 fn source(file: &Path, matched: Matched, options: &CsvOptions) -> Result<Box<dyn Source>> {
     let reader = open(file, options)?;
     let layout = super::layout(&matched.table)?;
-    let columns: Vec<(usize, Column)> =
-        matched.fields.iter().copied().zip(layout.columns).collect();
+    let columns: Vec<(usize, Column)> = matched.fields.iter().copied().zip(layout.columns).collect();
     let source = reader
         .into_source(columns, matched.exceptions)
         .doing(|| format!("read {}", file.display()))?
@@ -243,18 +214,7 @@ fn summarise(table: &Table, rows: u64, output: OutputArgs) -> Result<()> {
         rows: u64,
     }
     if !output.quiet {
-        report::note(&format!(
-            "imported {} into {}",
-            plural(rows, "row"),
-            table.full_name()
-        ));
+        report::note(&format!("imported {} into {}", plural(rows, "row"), table.full_name()));
     }
-    if output.json {
-        report::json(&Summary {
-            table: table.full_name(),
-            rows,
-        })
-    } else {
-        Ok(())
-    }
+    if output.json { report::json(&Summary { table: table.full_name(), rows }) } else { Ok(()) }
 }

@@ -38,15 +38,9 @@ pub struct OutputArgs {
 /// A usage error names the selector that cannot be read.
 pub fn selection(include: &[String], exclude: &[String]) -> Result<Selection> {
     let parse = |texts: &[String]| -> Result<Vec<Selector>> {
-        texts
-            .iter()
-            .map(|t| Selector::parse(t).map_err(|e| Error::usage(e.to_string())))
-            .collect()
+        texts.iter().map(|t| Selector::parse(t).map_err(|e| Error::usage(e.to_string()))).collect()
     };
-    Ok(Selection {
-        include: parse(include)?,
-        exclude: parse(exclude)?,
-    })
+    Ok(Selection { include: parse(include)?, exclude: parse(exclude)? })
 }
 
 /// How the manifest states a DDL statement.
@@ -68,17 +62,8 @@ pub fn layout(table: &Table) -> Result<Layout> {
     let columns = table.columns.iter().map(|column| {
         let codec = codec(&column.cql_type)
             .doing(|| format!("table {}, column {:?}", table.full_name(), column.name))
-            .map_err(|e| {
-                e.hint(format!(
-                    "leave the table out with --exclude {}",
-                    table.full_name()
-                ))
-            })?;
-        Ok(Column {
-            name: column.name.clone(),
-            cql_type: column.cql_type.clone(),
-            codec: Arc::from(codec),
-        })
+            .map_err(|e| e.hint(format!("leave the table out with --exclude {}", table.full_name())))?;
+        Ok(Column { name: column.name.clone(), cql_type: column.cql_type.clone(), codec: Arc::from(codec) })
     });
     Ok(Layout::new(columns.collect::<Result<Vec<_>>>()?))
 }
@@ -86,11 +71,8 @@ pub fn layout(table: &Table) -> Result<Layout> {
 /// A moment as RFC 3339 in UTC, milliseconds.
 pub fn rfc3339(time: SystemTime) -> String {
     use crate::types::cql::{CqlType, Native};
-    let millis = time
-        .duration_since(UNIX_EPOCH)
-        .ok()
-        .and_then(|d| i64::try_from(d.as_millis()).ok())
-        .unwrap_or(0);
+    let millis =
+        time.duration_since(UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or(0);
     let mut text = Vec::new();
     if let Ok(codec) = codec(&CqlType::Native(Native::Timestamp)) {
         codec.to_text(&millis.to_be_bytes(), &mut text);
@@ -111,9 +93,5 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T>>, left: &str)
 
 /// `1 row`, `2 rows`.
 pub fn plural(count: u64, noun: &str) -> String {
-    format!(
-        "{} {noun}{}",
-        indicatif::HumanCount(count),
-        if count == 1 { "" } else { "s" }
-    )
+    format!("{} {noun}{}", indicatif::HumanCount(count), if count == 1 { "" } else { "s" })
 }

@@ -32,10 +32,7 @@ pub async fn run(args: SchemaArgs, output: OutputArgs) -> Result<()> {
     let plan = plan::plan(&cluster, &schema, &selection).await?;
     let statements: Vec<_> = plan.keyspaces.iter().flat_map(|k| &k.statements).collect();
     if output.json {
-        let entries: Vec<_> = statements
-            .iter()
-            .map(|s| super::statement_entry(s))
-            .collect();
+        let entries: Vec<_> = statements.iter().map(|s| super::statement_entry(s)).collect();
         return report::json(&entries);
     }
     let texts: Vec<&str> = statements.iter().map(|s| s.cql.trim_end()).collect();

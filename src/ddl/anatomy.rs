@@ -60,24 +60,14 @@ impl Anatomy {
             end = semicolon.range.end;
         }
         let Some(first) = tokens.first() else {
-            return Err(if commented {
-                DdlError::OnlyComment
-            } else {
-                DdlError::Empty
-            });
+            return Err(if commented { DdlError::OnlyComment } else { DdlError::Empty });
         };
         let span = first.range.start..end;
-        let mut cursor = Cursor {
-            cql,
-            tokens: &tokens,
-            at: 0,
-        };
+        let mut cursor = Cursor { cql, tokens: &tokens, at: 0 };
         let kind = cursor.kind()?;
         if let Some(end) = tokens.iter().position(|t| &cql[t.range.clone()] == ";") {
             let second = tokens.get(end + 1..).unwrap_or_default();
-            return Err(DdlError::Several {
-                second: leading_words(cql, second),
-            });
+            return Err(DdlError::Several { second: leading_words(cql, second) });
         }
         cursor.check_brackets()?;
         cursor.body(kind, span)
@@ -96,9 +86,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn is_word(&self, at: usize, word: &str) -> bool {
-        self.tokens
-            .get(at)
-            .is_some_and(|t| t.kind == TokenKind::Word)
+        self.tokens.get(at).is_some_and(|t| t.kind == TokenKind::Word)
             && self.text(at).is_some_and(|t| t.eq_ignore_ascii_case(word))
     }
 
@@ -108,9 +96,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn take_words(&mut self, words: &[&str]) -> bool {
-        let all = (self.at..)
-            .zip(words)
-            .all(|(at, word)| self.is_word(at, word));
+        let all = (self.at..).zip(words).all(|(at, word)| self.is_word(at, word));
         if all {
             self.at += words.len();
         }
@@ -120,20 +106,13 @@ impl<'a> Cursor<'a> {
     fn expected(&self, what: &'static str) -> DdlError {
         DdlError::Expected {
             what,
-            found: self
-                .text(self.at)
-                .map_or_else(|| "the end".to_owned(), |t| format!("{:?}", shorten(t))),
-            at: self
-                .tokens
-                .get(self.at)
-                .map_or(self.cql.len(), |t| t.range.start),
+            found: self.text(self.at).map_or_else(|| "the end".to_owned(), |t| format!("{:?}", shorten(t))),
+            at: self.tokens.get(self.at).map_or(self.cql.len(), |t| t.range.start),
         }
     }
 
     fn kind(&mut self) -> Result<Kind, DdlError> {
-        let unsupported = || DdlError::Unsupported {
-            found: leading_words(self.cql, self.tokens),
-        };
+        let unsupported = || DdlError::Unsupported { found: leading_words(self.cql, self.tokens) };
         if !self.is_word(0, "create") {
             return Err(unsupported());
         }
@@ -151,9 +130,8 @@ impl<'a> Cursor<'a> {
             (&["custom", "index"], Kind::Index),
             (&["materialized", "view"], Kind::View),
         ];
-        let found = forms
-            .iter()
-            .find(|(words, _)| (1..).zip(*words).all(|(at, word)| self.is_word(at, word)));
+        let found =
+            forms.iter().find(|(words, _)| (1..).zip(*words).all(|(at, word)| self.is_word(at, word)));
         let Some((words, kind)) = found else {
             return Err(unsupported());
         };
@@ -170,10 +148,7 @@ impl<'a> Cursor<'a> {
             TokenKind::QuotedName => text[1..text.len() - 1].replace("\"\"", "\""),
             _ => return None,
         };
-        (!text.is_empty()).then(|| Name {
-            range: token.range.clone(),
-            text,
-        })
+        (!text.is_empty()).then(|| Name { range: token.range.clone(), text })
     }
 
     fn name(&mut self, what: &'static str) -> Result<Name, DdlError> {
@@ -185,16 +160,10 @@ impl<'a> Cursor<'a> {
     fn qualified(&mut self, what: &'static str) -> Result<Qualified, DdlError> {
         let first = self.name(what)?;
         if !self.is_punct(self.at, ".") {
-            return Ok(Qualified {
-                keyspace: None,
-                name: first,
-            });
+            return Ok(Qualified { keyspace: None, name: first });
         }
         self.at += 1;
-        Ok(Qualified {
-            keyspace: Some(first),
-            name: self.name(what)?,
-        })
+        Ok(Qualified { keyspace: Some(first), name: self.name(what)? })
     }
 
     fn body(mut self, kind: Kind, span: Range<usize>) -> Result<Anatomy, DdlError> {
@@ -213,10 +182,7 @@ impl<'a> Cursor<'a> {
                 let name = self.name("the keyspace's name")?;
                 anatomy.keyspace.clone_from(&name.text);
                 anatomy.replication = Some(self.replication(name.range.end)?);
-                anatomy.name = Some(Qualified {
-                    keyspace: None,
-                    name,
-                });
+                anatomy.name = Some(Qualified { keyspace: None, name });
                 return Ok(anatomy);
             }
             Kind::Index => {
@@ -246,9 +212,7 @@ impl<'a> Cursor<'a> {
                 let from = self.at;
                 anatomy.table = Some(self.qualified("the base table's name")?);
                 anatomy.references = self.references(start..from, true);
-                anatomy
-                    .references
-                    .extend(self.references(self.at..self.tokens.len(), true));
+                anatomy.references.extend(self.references(self.at..self.tokens.len(), true));
             }
             Kind::Table | Kind::Type => {
                 anatomy.name = Some(self.qualified("the name")?);
@@ -270,11 +234,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn expect_bracket(&self) -> Result<(), DdlError> {
-        if self.is_punct(self.at, "(") {
-            Ok(())
-        } else {
-            Err(self.expected("("))
-        }
+        if self.is_punct(self.at, "(") { Ok(()) } else { Err(self.expected("(")) }
     }
 
     /// Keyspaces in `keyspace.name` within the tokens `within`; `called` asks for a `(` after it.
@@ -319,14 +279,10 @@ impl<'a> Cursor<'a> {
         while at < self.tokens.len() {
             if self.is_punct(at, "{") {
                 at = self.closing(at);
-            } else if self.is_punct(at + 1, "=")
-                && self.name_at(at).is_some_and(|n| n.text == "replication")
+            } else if self.is_punct(at + 1, "=") && self.name_at(at).is_some_and(|n| n.text == "replication")
             {
                 if !self.is_punct(at + 2, "{") {
-                    let value = Cursor {
-                        at: at + 2,
-                        ..*self
-                    };
+                    let value = Cursor { at: at + 2, ..*self };
                     return Err(value.expected("the replication map"));
                 }
                 let close = self.closing(at + 2);
@@ -371,17 +327,12 @@ impl<'a> Cursor<'a> {
                 _ => {}
             }
         }
-        open.pop()
-            .map_or(Ok(()), |(_, at)| Err(DdlError::Bracket { at }))
+        open.pop().map_or(Ok(()), |(_, at)| Err(DdlError::Bracket { at }))
     }
 }
 
 /// The one keyspace that the names agree on.
-fn home(
-    kind: Kind,
-    name: Option<&Qualified>,
-    table: Option<&Qualified>,
-) -> Result<String, DdlError> {
+fn home(kind: Kind, name: Option<&Qualified>, table: Option<&Qualified>) -> Result<String, DdlError> {
     let shown = || {
         let named = name.or(table);
         named.map_or_else(String::new, |q| q.name.text.clone())
@@ -398,10 +349,7 @@ fn home(
         (Some(keyspace), _) => Ok(keyspace.text.clone()),
         // An index lives where its table does; a view without a keyspace lives where the session happens to be.
         (None, Some(keyspace)) if kind == Kind::Index => Ok(keyspace.text.clone()),
-        _ => Err(DdlError::NoKeyspace {
-            kind,
-            name: shown(),
-        }),
+        _ => Err(DdlError::NoKeyspace { kind, name: shown() }),
     }
 }
 
@@ -421,7 +369,5 @@ fn leading_words(cql: &str, tokens: &[Token]) -> String {
 
 /// The first characters of a text that may be long.
 pub(super) fn shorten(text: &str) -> &str {
-    text.char_indices()
-        .nth(40)
-        .map_or(text, |(end, _)| &text[..end])
+    text.char_indices().nth(40).map_or(text, |(end, _)| &text[..end])
 }

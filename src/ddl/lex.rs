@@ -59,10 +59,7 @@ pub fn lex(text: &str) -> Result<Vec<Token>, LexError> {
     let mut at = 0;
     while let Some(first) = text[at..].chars().next() {
         let (kind, len) = token(&text[at..], first).map_err(|what| LexError { what, at })?;
-        tokens.push(Token {
-            kind,
-            range: at..at + len,
-        });
+        tokens.push(Token { kind, range: at..at + len });
         at += len;
     }
     Ok(tokens)
@@ -72,10 +69,7 @@ pub fn lex(text: &str) -> Result<Vec<Token>, LexError> {
 fn token(rest: &str, first: char) -> Result<(TokenKind, usize), &'static str> {
     let run = |is: fn(u8) -> bool| rest.bytes().position(|b| !is(b)).unwrap_or(rest.len());
     Ok(match first {
-        ' ' | '\t' | '\r' | '\n' => (
-            TokenKind::Space,
-            run(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n')),
-        ),
+        ' ' | '\t' | '\r' | '\n' => (TokenKind::Space, run(|b| matches!(b, b' ' | b'\t' | b'\r' | b'\n'))),
         '-' | '/' if rest.starts_with("--") || rest.starts_with("//") => {
             (TokenKind::Comment, run(|b| !matches!(b, b'\r' | b'\n')))
         }
@@ -88,14 +82,8 @@ fn token(rest: &str, first: char) -> Result<(TokenKind, usize), &'static str> {
             (TokenKind::Body, end + 4)
         }
         '\'' => (TokenKind::Text, quoted(rest, b'\'').ok_or("string")?),
-        '"' => (
-            TokenKind::QuotedName,
-            quoted(rest, b'"').ok_or("quoted name")?,
-        ),
-        'a'..='z' | 'A'..='Z' => (
-            TokenKind::Word,
-            run(|b| b.is_ascii_alphanumeric() || b == b'_'),
-        ),
+        '"' => (TokenKind::QuotedName, quoted(rest, b'"').ok_or("quoted name")?),
+        'a'..='z' | 'A'..='Z' => (TokenKind::Word, run(|b| b.is_ascii_alphanumeric() || b == b'_')),
         '0'..='9' => (TokenKind::Number, number(rest.as_bytes())),
         other => (TokenKind::Punct, other.len_utf8()),
     })
@@ -170,12 +158,7 @@ mod tests {
         );
         assert_eq!(
             kinds("''''/* ' */é//x"),
-            [
-                (Text, "''''"),
-                (Comment, "/* ' */"),
-                (Punct, "é"),
-                (Comment, "//x"),
-            ]
+            [(Text, "''''"), (Comment, "/* ' */"), (Punct, "é"), (Comment, "//x"),]
         );
     }
 

@@ -36,15 +36,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in replay order.
-    pub const ALL: [Kind; 7] = [
-        Kind::Keyspace,
-        Kind::Type,
-        Kind::Function,
-        Kind::Aggregate,
-        Kind::Table,
-        Kind::Index,
-        Kind::View,
-    ];
+    pub const ALL: [Kind; 7] =
+        [Kind::Keyspace, Kind::Type, Kind::Function, Kind::Aggregate, Kind::Table, Kind::Index, Kind::View];
 
     /// The name in the `type` column of DESCRIBE.
     pub fn name(self) -> &'static str {
@@ -104,9 +97,7 @@ impl Section {
 
     /// The section of that name.
     pub fn named(name: &str) -> Option<Section> {
-        [Section::PreData, Section::PostData]
-            .into_iter()
-            .find(|section| section.name() == name)
+        [Section::PreData, Section::PostData].into_iter().find(|section| section.name() == name)
     }
 }
 
@@ -218,11 +209,8 @@ pub fn order(mut statements: Vec<Statement>) -> Vec<Statement> {
 }
 
 fn types_by_dependency(types: &[Statement]) -> Vec<Statement> {
-    let place: HashMap<(&str, &str), usize> = types
-        .iter()
-        .enumerate()
-        .map(|(i, t)| ((t.keyspace.as_str(), t.name.as_str()), i))
-        .collect();
+    let place: HashMap<(&str, &str), usize> =
+        types.iter().enumerate().map(|(i, t)| ((t.keyspace.as_str(), t.name.as_str()), i)).collect();
     let uses: Vec<Vec<usize>> = types
         .iter()
         .map(|t| {

@@ -28,15 +28,12 @@ impl Renames {
 
     /// What the keyspace is called now.
     pub fn keyspace<'a>(&'a self, keyspace: &'a str) -> &'a str {
-        self.keyspaces
-            .get(keyspace)
-            .map_or(keyspace, String::as_str)
+        self.keyspaces.get(keyspace).map_or(keyspace, String::as_str)
     }
 
     /// What the table is called now.
     pub fn table<'a>(&'a self, keyspace: &'a str, table: &'a str) -> (&'a str, &'a str) {
-        self.explicit(keyspace, table)
-            .unwrap_or_else(|| (self.keyspace(keyspace), table))
+        self.explicit(keyspace, table).unwrap_or_else(|| (self.keyspace(keyspace), table))
     }
 
     /// What a view of `table` is called now: by its own entry, else it follows its table.
@@ -63,10 +60,7 @@ pub fn post_data_name(name: &str, from: (&str, &str), to: (&str, &str)) -> Strin
     if from.0 != to.0 || from.1 == to.1 {
         return name.to_owned();
     }
-    match name
-        .strip_prefix(from.1)
-        .and_then(|rest| rest.strip_prefix('_'))
-    {
+    match name.strip_prefix(from.1).and_then(|rest| rest.strip_prefix('_')) {
         Some(rest) => format!("{}_{rest}", to.1),
         None => format!("{name}_{}", to.1),
     }
@@ -96,10 +90,7 @@ pub fn rename(statement: &Statement, renames: &Renames) -> Result<Statement, Ddl
             let (keyspace, table) = renames.table(keyspace, name);
             (keyspace.to_owned(), table.to_owned())
         }
-        Kind::Index => (
-            new_table.0.to_owned(),
-            post_data_name(name, (keyspace, table), new_table),
-        ),
+        Kind::Index => (new_table.0.to_owned(), post_data_name(name, (keyspace, table), new_table)),
         Kind::View => renames.view(keyspace, name, table),
     };
 
@@ -119,11 +110,7 @@ pub fn rename(statement: &Statement, renames: &Renames) -> Result<Statement, Ddl
     }
     for reference in &anatomy.references {
         // A type or function of the statement's own keyspace is needed where the statement goes.
-        let new = if reference.text == keyspace {
-            &new_keyspace
-        } else {
-            renames.keyspace(&reference.text)
-        };
+        let new = if reference.text == keyspace { &new_keyspace } else { renames.keyspace(&reference.text) };
         edits.name(reference, new);
     }
     Statement::parse(&edits.apply(cql))
@@ -133,10 +120,7 @@ pub fn rename(statement: &Statement, renames: &Renames) -> Result<Statement, Ddl
 ///
 /// # Errors
 /// `DdlError` if the statement's text is not one.
-pub fn replication(
-    statement: &Statement,
-    replication: &Replication,
-) -> Result<Statement, DdlError> {
+pub fn replication(statement: &Statement, replication: &Replication) -> Result<Statement, DdlError> {
     let mut edits = Edits::default();
     match Anatomy::read(&statement.cql)?.replication {
         None => {}
@@ -218,11 +202,7 @@ impl Replication {
         } else {
             simple(trimmed)
         };
-        map.map(|map| Replication { map })
-            .map_err(|why| BadReplication {
-                text: text.to_owned(),
-                why,
-            })
+        map.map(|map| Replication { map }).map_err(|why| BadReplication { text: text.to_owned(), why })
     }
 }
 
@@ -244,9 +224,7 @@ fn simple(text: &str) -> Result<String, &'static str> {
     match factor(text) {
         None => Err("not a number"),
         Some(0) => Err("a factor of 0 keeps no data"),
-        Some(n) => Ok(format!(
-            "{{'class': 'SimpleStrategy', 'replication_factor': '{n}'}}"
-        )),
+        Some(n) => Ok(format!("{{'class': 'SimpleStrategy', 'replication_factor': '{n}'}}")),
     }
 }
 
@@ -255,9 +233,7 @@ fn per_data_centre(text: &str) -> Result<String, &'static str> {
     let mut seen = BTreeSet::new();
     let mut total = 0u64;
     for part in text.split(',') {
-        let (dc, n) = part
-            .split_once('=')
-            .ok_or("a data centre without its factor")?;
+        let (dc, n) = part.split_once('=').ok_or("a data centre without its factor")?;
         let dc = dc.trim();
         if dc.is_empty() {
             return Err("a factor without its data centre");
@@ -289,11 +265,7 @@ fn check_map(text: &str) -> Result<(), &'static str> {
         return Err("a comment inside");
     }
     let tokens: Vec<Token> = tokens.into_iter().filter(|t| !t.is_trivia()).collect();
-    let is = |at: usize, punct: &str| {
-        tokens
-            .get(at)
-            .is_some_and(|t| &text[t.range.clone()] == punct)
-    };
+    let is = |at: usize, punct: &str| tokens.get(at).is_some_and(|t| &text[t.range.clone()] == punct);
     let kind = |at: usize| tokens.get(at).map(|t| t.kind);
     let is_scalar = |at: usize| matches!(kind(at), Some(TokenKind::Text | TokenKind::Number));
     let mut keys = BTreeSet::new();
@@ -329,9 +301,5 @@ fn check_map(text: &str) -> Result<(), &'static str> {
     if !is(at, "}") || at + 1 != tokens.len() {
         return Err(SHAPE);
     }
-    if keys.contains("'class'") {
-        Ok(())
-    } else {
-        Err("no 'class'")
-    }
+    if keys.contains("'class'") { Ok(()) } else { Err("no 'class'") }
 }

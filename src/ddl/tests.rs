@@ -64,18 +64,10 @@ fn parse(cql: &str) -> Statement {
 
 fn renames(keyspaces: &[(&str, &str)], tables: &[(&str, &str, &str, &str)]) -> Renames {
     Renames {
-        keyspaces: keyspaces
-            .iter()
-            .map(|(a, b)| (a.to_string(), b.to_string()))
-            .collect(),
+        keyspaces: keyspaces.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
         tables: tables
             .iter()
-            .map(|(a, b, c, d)| {
-                (
-                    (a.to_string(), b.to_string()),
-                    (c.to_string(), d.to_string()),
-                )
-            })
+            .map(|(a, b, c, d)| ((a.to_string(), b.to_string()), (c.to_string(), d.to_string())))
             .collect(),
     }
 }
@@ -83,7 +75,8 @@ fn renames(keyspaces: &[(&str, &str)], tables: &[(&str, &str, &str, &str)]) -> R
 #[test]
 fn each_kind_is_recognised_with_its_names() {
     use Kind::*;
-    let index = r#"CREATE CUSTOM INDEX "Ix" ON "KdMix"."on" (values(l)) USING 'sai' WITH OPTIONS = {'a;': 'b'};"#;
+    let index =
+        r#"CREATE CUSTOM INDEX "Ix" ON "KdMix"."on" (values(l)) USING 'sai' WITH OPTIONS = {'a;': 'b'};"#;
     for (cql, kind, keyspace, name, table) in [
         (SIMPLE, Table, "KdMix", "simple", None),
         (KEYSPACE, Keyspace, "lab", "lab", None),
@@ -92,39 +85,16 @@ fn each_kind_is_recognised_with_its_names() {
         (FUNCTION, Function, "lab", "fadd", None),
         (AGGREGATE, Aggregate, "lab", "agg", None),
         (index, Index, "KdMix", "Ix", Some("on")),
-        (
-            "create type if not exists Ks.\"My \"\"T\" (\"Fi eld\" int)",
-            Type,
-            "ks",
-            "My \"T",
-            None,
-        ),
+        ("create type if not exists Ks.\"My \"\"T\" (\"Fi eld\" int)", Type, "ks", "My \"T", None),
         ("CREATE INDEX ON ks.t (keys(b))", Index, "ks", "", Some("t")),
         ("CREATE INDEX ks.i ON t (b)", Index, "ks", "i", Some("t")),
-        (
-            "CREATE INDEX \"on\" ON ks.\"on\" (b)",
-            Index,
-            "ks",
-            "on",
-            Some("on"),
-        ),
-        (
-            "CREATE TABLE ks.table (key int)",
-            Table,
-            "ks",
-            "table",
-            None,
-        ),
+        ("CREATE INDEX \"on\" ON ks.\"on\" (b)", Index, "ks", "on", Some("on")),
+        ("CREATE TABLE ks.table (key int)", Table, "ks", "table", None),
         ("CREATE KEYSPACE \"a.b\"", Keyspace, "a.b", "a.b", None),
     ] {
         let s = parse(cql);
         assert_eq!(
-            (
-                s.kind,
-                s.keyspace.as_str(),
-                s.name.as_str(),
-                s.table.as_deref()
-            ),
+            (s.kind, s.keyspace.as_str(), s.name.as_str(), s.table.as_deref()),
             (kind, keyspace, name, table),
             "{cql}"
         );
@@ -155,28 +125,16 @@ fn what_is_not_one_create_statement_is_named() {
         ),
         ("CREATE TABLE b (c int)", "ks.b"),
         ("CREATE INDEX i ON b (c)", "ks.i"),
-        (
-            "CREATE TABLE a.b LIKE c.d",
-            "expected ( at byte 17, found \"LIKE\"",
-        ),
+        ("CREATE TABLE a.b LIKE c.d", "expected ( at byte 17, found \"LIKE\""),
         ("CREATE TABLE a.\"\" (c int)", "expected the name"),
         ("CREATE TABLE a.b (c int", "bracket at byte 17"),
         ("CREATE TABLE a.b (c int))", "bracket at byte 24"),
-        (
-            "CREATE TABLE a.b (c map<int, 'x)",
-            "string that begins at byte 29",
-        ),
+        ("CREATE TABLE a.b (c map<int, 'x)", "string that begins at byte 29"),
         ("CREATE MATERIALIZED VIEW a.v AS SELECT b", "expected FROM"),
         ("CREATE INDEX a.i ON b.t (c)", "its table in \"b\""),
-        (
-            "CREATE KEYSPACE a WITH replication = 3",
-            "the replication map",
-        ),
+        ("CREATE KEYSPACE a WITH replication = 3", "the replication map"),
         ("CREATE KEYSPACE a.b WITH x = 1", "expected WITH"),
-        (
-            "CREATE TABLE",
-            "expected the name at byte 12, found the end",
-        ),
+        ("CREATE TABLE", "expected the name at byte 12, found the end"),
     ] {
         let message = error(cql).to_string();
         assert!(message.contains(part), "{cql}: {message}");
@@ -198,10 +156,7 @@ fn kinds_and_sections_keep_their_names() {
 fn a_keyspace_is_renamed_where_it_is_a_keyspace_only() {
     let r = renames(&[("lab", "Neu"), ("LAB", "other")], &[]);
     let to = |cql: &str| rename(&parse(cql), &r).unwrap().cql;
-    assert_eq!(
-        to(KEYSPACE),
-        KEYSPACE.replace("KEYSPACE lab", "KEYSPACE \"Neu\"")
-    );
+    assert_eq!(to(KEYSPACE), KEYSPACE.replace("KEYSPACE lab", "KEYSPACE \"Neu\""));
     assert_eq!(
         to(LAB),
         LAB.replace("TABLE lab.\"on\"", "TABLE \"Neu\".\"on\"")
@@ -211,8 +166,7 @@ fn a_keyspace_is_renamed_where_it_is_a_keyspace_only() {
     );
     assert_eq!(
         to(VIEW),
-        VIEW.replace("VIEW lab", "VIEW \"Neu\"")
-            .replace("\n    FROM lab", "\n    FROM \"Neu\"")
+        VIEW.replace("VIEW lab", "VIEW \"Neu\"").replace("\n    FROM lab", "\n    FROM \"Neu\"")
     );
     assert_eq!(
         to(FUNCTION),
@@ -235,43 +189,18 @@ fn a_keyspace_is_renamed_where_it_is_a_keyspace_only() {
 fn tables_take_their_indexes_and_views_along() {
     let r = renames(
         &[("moved", "dest")],
-        &[
-            ("ks", "t", "ks", "t2"),
-            ("ks", "u", "far", "u2"),
-            ("ks", "named_view", "ks", "my_view"),
-        ],
+        &[("ks", "t", "ks", "t2"), ("ks", "u", "far", "u2"), ("ks", "named_view", "ks", "my_view")],
     );
     for (from, to) in [
-        (
-            "CREATE TABLE ks.t (a frozen<ks.x>)",
-            "CREATE TABLE ks.t2 (a frozen<ks.x>)",
-        ),
-        (
-            "CREATE TABLE ks.u (a frozen<ks.x>)",
-            "CREATE TABLE far.u2 (a frozen<far.x>)",
-        ),
+        ("CREATE TABLE ks.t (a frozen<ks.x>)", "CREATE TABLE ks.t2 (a frozen<ks.x>)"),
+        ("CREATE TABLE ks.u (a frozen<ks.x>)", "CREATE TABLE far.u2 (a frozen<far.x>)"),
         ("CREATE TABLE ks.v (t int)", "CREATE TABLE ks.v (t int)"),
-        (
-            "CREATE INDEX t_t_idx ON ks.t (t)",
-            "CREATE INDEX t2_t_idx ON ks.t2 (t)",
-        ),
-        (
-            "CREATE INDEX mine ON ks.t (t)",
-            "CREATE INDEX mine_t2 ON ks.t2 (t)",
-        ),
+        ("CREATE INDEX t_t_idx ON ks.t (t)", "CREATE INDEX t2_t_idx ON ks.t2 (t)"),
+        ("CREATE INDEX mine ON ks.t (t)", "CREATE INDEX mine_t2 ON ks.t2 (t)"),
         ("CREATE INDEX ON ks.t (t)", "CREATE INDEX ON ks.t2 (t)"),
-        (
-            "CREATE INDEX mine ON ks.u (t)",
-            "CREATE INDEX mine ON far.u2 (t)",
-        ),
-        (
-            "CREATE INDEX moved.i ON t (a)",
-            "CREATE INDEX dest.i ON dest.t (a)",
-        ),
-        (
-            "CREATE INDEX ks.i ON x (a)",
-            "CREATE INDEX ks.i ON ks.x (a)",
-        ),
+        ("CREATE INDEX mine ON ks.u (t)", "CREATE INDEX mine ON far.u2 (t)"),
+        ("CREATE INDEX moved.i ON t (a)", "CREATE INDEX dest.i ON dest.t (a)"),
+        ("CREATE INDEX ks.i ON x (a)", "CREATE INDEX ks.i ON ks.x (a)"),
         (
             "CREATE MATERIALIZED VIEW ks.v AS SELECT t FROM ks.t WHERE t = ks.f(1) PRIMARY KEY (t)",
             "CREATE MATERIALIZED VIEW ks.v_t2 AS SELECT t FROM ks.t2 WHERE t = ks.f(1) PRIMARY KEY (t)",
@@ -303,11 +232,8 @@ fn names_of_indexes_change_only_with_the_table_inside_its_keyspace() {
 
 #[test]
 fn only_the_replication_map_is_replaced() {
-    let to = |cql: &str, text: &str| {
-        replication(&parse(cql), &Replication::parse(text).unwrap())
-            .unwrap()
-            .cql
-    };
+    let to =
+        |cql: &str, text: &str| replication(&parse(cql), &Replication::parse(text).unwrap()).unwrap().cql;
     assert_eq!(
         to(KEYSPACE, "3"),
         "CREATE KEYSPACE lab WITH replication = {'class': 'SimpleStrategy', 'replication_factor': '3'}  AND durable_writes = true;"
@@ -320,10 +246,7 @@ fn only_the_replication_map_is_replaced() {
         "CREATE KEYSPACE a WITH tablets = {'replication': '{'} AND REPLICATION={'class': 'NetworkTopologyStrategy', 'dc1': '3', 'Dc''2': '0'}"
     );
     let literal = "{'class': 'N', 'dc1': ['r1', 'r2'], 'dc2': 2}";
-    assert_eq!(
-        to("CREATE KEYSPACE a;", literal),
-        format!("CREATE KEYSPACE a WITH replication = {literal};")
-    );
+    assert_eq!(to("CREATE KEYSPACE a;", literal), format!("CREATE KEYSPACE a WITH replication = {literal};"));
     assert_eq!(
         to("CREATE KEYSPACE a WITH durable_writes = false", literal),
         format!("CREATE KEYSPACE a WITH replication = {literal} AND durable_writes = false")
@@ -388,22 +311,16 @@ fn statements_are_put_in_replay_order() {
     assert_eq!(
         names,
         [
-            "l.l", "k.k", "k.In ner", "k.last", "k.mid", "k.outer", "l.mid", "k.f", "k.g", "k.z",
-            "k.t", "k.i", "k.v"
+            "l.l", "k.k", "k.In ner", "k.last", "k.mid", "k.outer", "l.mid", "k.f", "k.g", "k.z", "k.t",
+            "k.i", "k.v"
         ]
     );
 }
 
 #[test]
 fn a_circle_of_types_keeps_every_type() {
-    let types: Vec<Statement> = (0..5000)
-        .map(|i| {
-            parse(&format!(
-                "CREATE TYPE k.t{i} (a t{}, b t{i})",
-                (i + 1) % 5000
-            ))
-        })
-        .collect();
+    let types: Vec<Statement> =
+        (0..5000).map(|i| parse(&format!("CREATE TYPE k.t{i} (a t{}, b t{i})", (i + 1) % 5000))).collect();
     let mut names: Vec<String> = order(types).into_iter().map(|t| t.name).collect();
     names.sort();
     names.dedup();

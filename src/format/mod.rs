@@ -97,10 +97,7 @@ impl Layout {
         while columns.iter().any(|c| c.name == exceptions) {
             exceptions.push('_');
         }
-        Layout {
-            columns,
-            exceptions,
-        }
+        Layout { columns, exceptions }
     }
 
     /// The names of a file's columns, the exceptions column last.
@@ -132,17 +129,15 @@ impl Layout {
         let mut number = 0;
         loop {
             number += 1;
-            return Err(FormatError::Columns(
-                match (found.next(), expected.next()) {
-                    (None, None) => return Ok(()),
-                    (Some(found), Some(expected)) if found == expected => continue,
-                    (Some(found), Some(expected)) => {
-                        format!("column {number} is {found:?}, expected {expected:?}")
-                    }
-                    (None, Some(expected)) => format!("column {number}, {expected:?}, is missing"),
-                    (Some(found), None) => format!("column {number}, {found:?}, is not expected"),
-                },
-            ));
+            return Err(FormatError::Columns(match (found.next(), expected.next()) {
+                (None, None) => return Ok(()),
+                (Some(found), Some(expected)) if found == expected => continue,
+                (Some(found), Some(expected)) => {
+                    format!("column {number} is {found:?}, expected {expected:?}")
+                }
+                (None, Some(expected)) => format!("column {number}, {expected:?}, is missing"),
+                (Some(found), None) => format!("column {number}, {found:?}, is not expected"),
+            }));
         }
     }
 }

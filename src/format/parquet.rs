@@ -13,8 +13,7 @@ use crate::rows::{BadPage, Page, PageBuilder};
 use crate::types::{ArrowCells, BadValue};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::arrow::arrow_reader::{
-    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
-    ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use ::parquet::basic::{Compression, ZstdLevel};
 use ::parquet::file::metadata::RowGroupMetaData;
@@ -131,10 +130,7 @@ impl<W: Write + Send> Sink<W> for ParquetSink<W> {
             return Ok(front + self.write(&page.part(rows / 2..rows))?);
         }
         if bytes > ROW_BYTES {
-            return Err(FormatError::RowTooLarge {
-                bytes,
-                limit: ROW_BYTES,
-            });
+            return Err(FormatError::RowTooLarge { bytes, limit: ROW_BYTES });
         }
         self.write_batch(page)
     }
@@ -151,10 +147,7 @@ impl<W: Write + Send> Sink<W> for ParquetSink<W> {
 
 /// Name and bytes inside the exceptions column's map.
 fn exceptions_entry() -> Fields {
-    Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Binary, false),
-    ])
+    Fields::from(vec![Field::new("key", DataType::Utf8, false), Field::new("value", DataType::Binary, false)])
 }
 
 fn exceptions_field(name: &str) -> Field {
@@ -173,10 +166,7 @@ fn exceptions_array(
     exceptions: &[(usize, usize, &[u8])],
 ) -> Result<ArrayRef, FormatError> {
     if exceptions.is_empty() {
-        return Ok(new_null_array(
-            &DataType::Map(exceptions_map(), false),
-            rows,
-        ));
+        return Ok(new_null_array(&DataType::Map(exceptions_map(), false), rows));
     }
     let names = exceptions.iter().map(|(_, c, _)| columns[*c].name.as_str());
     let bytes = exceptions.iter().map(|(_, _, bytes)| *bytes);
@@ -186,10 +176,7 @@ fn exceptions_array(
     }
     let entries = StructArray::try_new(
         exceptions_entry(),
-        vec![
-            Arc::new(StringArray::from_iter_values(names)),
-            Arc::new(BinaryArray::from_iter_values(bytes)),
-        ],
+        vec![Arc::new(StringArray::from_iter_values(names)), Arc::new(BinaryArray::from_iter_values(bytes))],
         None,
     )?;
     let nulls = NullBuffer::from_iter(lengths.iter().map(|n| *n > 0));
@@ -264,18 +251,13 @@ impl ParquetSource {
         let Some(group) = metadata.row_groups().get(self.next_group) else {
             let announced = metadata.file_metadata().num_rows();
             if u64::try_from(announced) != Ok(self.rows) {
-                return Err(FormatError::Damaged(format!(
-                    "{announced} rows announced, {} found",
-                    self.rows
-                )));
+                return Err(FormatError::Damaged(format!("{announced} rows announced, {} found", self.rows)));
             }
             return Ok(None);
         };
         // The library takes for granted that these are not negative.
         let bad = group.columns().iter().find(|column| {
-            let start = column
-                .dictionary_page_offset()
-                .unwrap_or(column.data_page_offset());
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
             start < 0 || column.compressed_size() < 0
         });
         if let Some(column) = bad {
@@ -287,17 +269,12 @@ impl ParquetSource {
         let rows_left = u64::try_from(group.num_rows())
             .map_err(|_| FormatError::Damaged("a row group of less than no rows".to_owned()))?;
         let file = self.file.try_clone()?;
-        let reader =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-                .with_row_groups(vec![self.next_group])
-                .with_batch_size(batch_rows(group))
-                .build()?;
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+            .with_row_groups(vec![self.next_group])
+            .with_batch_size(batch_rows(group))
+            .build()?;
         self.next_group += 1;
-        Ok(Some(Group {
-            reader,
-            batch: None,
-            rows_left,
-        }))
+        Ok(Some(Group { reader, batch: None, rows_left }))
     }
 
     /// The batch to go on with and the row in it; `None` at the end of the file.
@@ -352,9 +329,7 @@ impl Source for ParquetSource {
         let mut page = PageBuilder::new(self.layout.columns.len());
         let mut row = first;
         while row < batch.num_rows() && page.value_bytes() < PAGE_BYTES {
-            reader
-                .row(row, &mut page)
-                .map_err(|bad| bad.at(|| place(row)))?;
+            reader.row(row, &mut page).map_err(|bad| bad.at(|| place(row)))?;
             row += 1;
         }
         drop(reader);
@@ -402,11 +377,7 @@ impl From<BadPage> for BadRow {
 impl BadRow {
     fn at(self, place: impl FnOnce() -> String) -> FormatError {
         match self {
-            BadRow::Value(column, error) => FormatError::Value {
-                place: place(),
-                column,
-                error,
-            },
+            BadRow::Value(column, error) => FormatError::Value { place: place(), column, error },
             BadRow::Page(bad) => FormatError::Page(bad),
         }
     }
@@ -420,10 +391,8 @@ impl<'a> BatchReader<'a> {
         place: &dyn Fn() -> String,
     ) -> Result<BatchReader<'a>, FormatError> {
         let arrays = batch.columns();
-        let exceptions = arrays
-            .last()
-            .filter(|_| arrays.len() == layout.columns.len() + 1)
-            .and_then(|a| a.as_map_opt());
+        let exceptions =
+            arrays.last().filter(|_| arrays.len() == layout.columns.len() + 1).and_then(|a| a.as_map_opt());
         let parts = exceptions.and_then(|map| {
             let keys = map.keys().as_string_opt::<i32>()?;
             Some((map, keys, map.values().as_binary_opt::<i32>()?))
@@ -514,9 +483,7 @@ mod tests {
     fn file_of(schema: SchemaRef, arrays: Vec<ArrayRef>) -> File {
         let file = tempfile::tempfile().unwrap();
         let mut writer = ArrowWriter::try_new(file, Arc::clone(&schema), None).unwrap();
-        writer
-            .write(&RecordBatch::try_new(schema, arrays).unwrap())
-            .unwrap();
+        writer.write(&RecordBatch::try_new(schema, arrays).unwrap()).unwrap();
         let mut file = writer.into_inner().unwrap();
         file.rewind().unwrap();
         file
@@ -596,13 +563,10 @@ mod tests {
             (&fewer, "column 2 is \"t\", expected \"__wire\""),
             (&none, "no columns to read"),
         ] {
-            let mut sink =
-                Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+            let mut sink = Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
             let error = sink.write(&PageBuilder::new(3).finish()).unwrap_err();
             assert_eq!(error.to_string(), "a page of 3 columns for a file of 2");
-            let error = ParquetSource::open(other, sink.finish().unwrap())
-                .err()
-                .unwrap();
+            let error = ParquetSource::open(other, sink.finish().unwrap()).err().unwrap();
             assert_eq!(error.to_string(), expected);
         }
         let mut list = Layout::new(columns(&[("__wire", "list<int>")]));
@@ -614,14 +578,8 @@ mod tests {
         ]);
         let file = file_of(Arc::new(schema), vec![text(&["x"]), null]);
         let layout = Layout::new(columns(&[("a", "text")]));
-        let error = ParquetSource::open(&layout, file)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            error.starts_with("column \"__wire\" is of type List"),
-            "{error}"
-        );
+        let error = ParquetSource::open(&layout, file).err().unwrap().to_string();
+        assert!(error.starts_with("column \"__wire\" is of type List"), "{error}");
     }
 
     #[test]
@@ -631,19 +589,13 @@ mod tests {
         let arrays = vec![text(&["1", "2", "x"]), new_null_array(&map, 3)];
         let mut source = ParquetSource::open(&layout, file(&layout, arrays)).unwrap();
         let error = source.next_page().unwrap_err().to_string();
-        assert!(
-            error.starts_with("row 3, column \"v\": \"x\" is not "),
-            "{error}"
-        );
+        assert!(error.starts_with("row 3, column \"v\": \"x\" is not "), "{error}");
     }
 
     #[test]
     fn bad_exceptions_name_their_row() {
         for (names, expected) in [
-            (
-                ["v", "w"],
-                "row 2, column \"__wire\": names \"w\", which is no column",
-            ),
+            (["v", "w"], "row 2, column \"__wire\": names \"w\", which is no column"),
             (["v", "v"], "row 2, column \"__wire\": names \"v\" twice"),
         ] {
             let layout = Layout::new(columns(&[("v", "text")]));

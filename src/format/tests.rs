@@ -14,11 +14,7 @@ pub(super) fn columns(types: &[(&str, &str)]) -> Vec<Column> {
         .iter()
         .map(|(name, cql)| {
             let cql_type = CqlType::parse(cql, &udt).unwrap();
-            Column {
-                name: (*name).to_owned(),
-                codec: Arc::from(codec(&cql_type).unwrap()),
-                cql_type,
-            }
+            Column { name: (*name).to_owned(), codec: Arc::from(codec(&cql_type).unwrap()), cql_type }
         })
         .collect()
 }
@@ -86,9 +82,7 @@ impl Random {
     }
 
     fn bytes(&mut self, len: usize) -> Vec<u8> {
-        (0..len)
-            .map(|_| u8::try_from(self.below(256)).unwrap())
-            .collect()
+        (0..len).map(|_| u8::try_from(self.below(256)).unwrap()).collect()
     }
 
     fn pick<'a, T: ?Sized>(&mut self, of: &[&'a T]) -> &'a T {
@@ -150,11 +144,7 @@ impl Random {
 
     /// The parts of a tuple, sometimes fewer than there are.
     fn parts<'a>(&mut self, parts: impl ExactSizeIterator<Item = &'a CqlType>, out: &mut Vec<u8>) {
-        let n = if self.below(8) == 0 {
-            self.below(parts.len() + 1)
-        } else {
-            parts.len()
-        };
+        let n = if self.below(8) == 0 { self.below(parts.len() + 1) } else { parts.len() };
         for part in parts.take(n) {
             self.put(part, out);
         }
@@ -220,9 +210,7 @@ impl Random {
                 out.extend(self.bytes(len));
                 out
             }
-            Duration => (0..3)
-                .map(|_| u8::try_from(self.below(128)).unwrap())
-                .collect(),
+            Duration => (0..3).map(|_| u8::try_from(self.below(128)).unwrap()).collect(),
         }
     }
 
@@ -265,10 +253,7 @@ fn read(format: Format, layout: &Layout, file: File) -> Result<Vec<Page>, Format
 }
 
 fn rows(pages: &[Page]) -> Vec<Vec<Option<&[u8]>>> {
-    pages
-        .iter()
-        .flat_map(|page| (0..page.rows()).map(|row| page.row(row).collect()))
-        .collect()
+    pages.iter().flat_map(|page| (0..page.rows()).map(|row| page.row(row).collect())).collect()
 }
 
 /// What goes in comes out.
@@ -288,14 +273,8 @@ fn round_trips(layout: &Layout, pages: &[Page]) {
 fn random_layout(random: &mut Random, types: &[&str]) -> Layout {
     let mut names: Vec<&str> = NAMES.to_vec();
     let n = 1 + random.below(8);
-    let picked: Vec<(&str, &str)> = (0..n)
-        .map(|_| {
-            (
-                names.swap_remove(random.below(names.len())),
-                random.pick(types),
-            )
-        })
-        .collect();
+    let picked: Vec<(&str, &str)> =
+        (0..n).map(|_| (names.swap_remove(random.below(names.len())), random.pick(types))).collect();
     Layout::new(columns(&picked))
 }
 
@@ -401,10 +380,7 @@ fn many_pages_come_back_in_pages_of_a_size() {
         assert!(rows(&back) == rows(&pages), "{format:?}");
         for page in &back {
             let last = page.part(page.rows() - 1..page.rows());
-            assert!(
-                page.value_bytes() - last.value_bytes() < 1 << 20,
-                "{format:?}"
-            );
+            assert!(page.value_bytes() - last.value_bytes() < 1 << 20, "{format:?}");
             assert!(page.rows() <= 5000, "{format:?}");
         }
     }
@@ -418,9 +394,7 @@ fn specimen(format: Format) -> (Layout, Vec<Page>, Vec<u8>) {
     let layout = Layout::new(columns(&named));
     let pages = vec![Random(3).page(&layout, 30)];
     let mut bytes = Vec::new();
-    write(format, &layout, &pages)
-        .read_to_end(&mut bytes)
-        .unwrap();
+    write(format, &layout, &pages).read_to_end(&mut bytes).unwrap();
     (layout, pages, bytes)
 }
 
@@ -435,14 +409,8 @@ fn read_bytes(format: Format, layout: &Layout, bytes: &[u8]) -> Result<Vec<Page>
 fn a_truncated_parquet_file_is_an_error() {
     let (layout, pages, bytes) = specimen(Format::Parquet);
     assert!(rows(&read_bytes(Format::Parquet, &layout, &bytes).unwrap()) == rows(&pages));
-    for len in (0..bytes.len())
-        .step_by(bytes.len() / 200)
-        .chain([bytes.len() - 1])
-    {
-        assert!(
-            read_bytes(Format::Parquet, &layout, &bytes[..len]).is_err(),
-            "{len}"
-        );
+    for len in (0..bytes.len()).step_by(bytes.len() / 200).chain([bytes.len() - 1]) {
+        assert!(read_bytes(Format::Parquet, &layout, &bytes[..len]).is_err(), "{len}");
     }
 }
 

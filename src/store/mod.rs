@@ -30,10 +30,8 @@ impl DumpDir {
     /// `Error` says what is in the way.
     pub fn create(root: &Path) -> Result<DumpDir> {
         if root.join(MANIFEST).exists() {
-            return Err(
-                Error::failed(format!("{} already holds a finished dump", root.display()))
-                    .hint("choose another directory with -o, or move this one away first"),
-            );
+            return Err(Error::failed(format!("{} already holds a finished dump", root.display()))
+                .hint("choose another directory with -o, or move this one away first"));
         }
         match fs::read_dir(root) {
             Ok(mut entries) => {
@@ -46,8 +44,7 @@ impl DumpDir {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_dir(root)
-                    .doing(|| format!("create the output directory {}", root.display()))?;
+                make_dir(root).doing(|| format!("create the output directory {}", root.display()))?;
             }
             Err(error) => {
                 return Err(Error::failed(format!(
@@ -56,9 +53,7 @@ impl DumpDir {
                 )));
             }
         }
-        Ok(DumpDir {
-            root: root.to_owned(),
-        })
+        Ok(DumpDir { root: root.to_owned() })
     }
 
     /// Opens a finished dump and reads its manifest.
@@ -70,8 +65,7 @@ impl DumpDir {
         let mut text = String::new();
         match File::open(&path) {
             Ok(mut file) => {
-                file.read_to_string(&mut text)
-                    .doing(|| format!("read {}", path.display()))?;
+                file.read_to_string(&mut text).doing(|| format!("read {}", path.display()))?;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_manifest(root)),
             Err(error) => return Err(Error::failed(format!("open {}: {error}", path.display()))),
@@ -79,12 +73,7 @@ impl DumpDir {
         let manifest = Manifest::from_text(&text)
             .doing(|| format!("read {}", path.display()))
             .map_err(|e| e.hint("restore the file from where it was copied, or dump again"))?;
-        Ok((
-            DumpDir {
-                root: root.to_owned(),
-            },
-            manifest,
-        ))
+        Ok((DumpDir { root: root.to_owned() }, manifest))
     }
 
     /// The directory itself.
@@ -119,14 +108,7 @@ impl DumpDir {
         let path = folder.join(file);
         let temporary = folder.join(format!(".{file}.tmp"));
         let file = new_file(&temporary).doing(|| format!("create {}", temporary.display()))?;
-        Ok(PartFile {
-            file,
-            path,
-            temporary,
-            kept: false,
-            bytes: 0,
-            hash: Box::new(Xxh3::new()),
-        })
+        Ok(PartFile { file, path, temporary, kept: false, bytes: 0, hash: Box::new(Xxh3::new()) })
     }
 
     /// Writes a part's sidecar, after its file has been kept.
@@ -136,8 +118,8 @@ impl DumpDir {
     pub fn write_sidecar(&self, table_path: &str, part: &Part) -> Result<()> {
         let folder = self.root.join(table_path);
         make_dir(&folder).doing(|| format!("create {}", folder.display()))?;
-        let mut text = serde_json::to_string_pretty(part)
-            .doing(|| format!("write the sidecar of {}", part.name))?;
+        let mut text =
+            serde_json::to_string_pretty(part).doing(|| format!("write the sidecar of {}", part.name))?;
         text.push('\n');
         self.write_whole(&folder.join(format!("{}.json", part.name)), text.as_bytes())
     }
@@ -151,21 +133,13 @@ impl DumpDir {
             return Ok(None);
         };
         let path = self.inside(table_path)?.join(self.plain(name)?);
-        let file =
-            File::open(&path).map_err(|e| damaged(&path, format!("cannot be opened: {e}")))?;
-        let found = file
-            .metadata()
-            .map_err(|e| damaged(&path, e.to_string()))?
-            .len();
+        let file = File::open(&path).map_err(|e| damaged(&path, format!("cannot be opened: {e}")))?;
+        let found = file.metadata().map_err(|e| damaged(&path, e.to_string()))?.len();
         if found != part.bytes {
             let what = format!("it has {found} bytes, the manifest says {}", part.bytes);
             return Err(damaged(&path, what));
         }
-        Ok(Some(PartReader {
-            path,
-            file,
-            checksum: part.checksum.clone(),
-        }))
+        Ok(Some(PartReader { path, file, checksum: part.checksum.clone() }))
     }
 
     /// A folder of the dump, given by a manifest: only downwards.
@@ -190,10 +164,7 @@ impl DumpDir {
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let doing = || format!("write {}", path.display());
         let folder = path.parent().unwrap_or(&self.root);
-        let name = path
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_default();
+        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         let temporary = folder.join(format!(".{name}.tmp"));
         let mut file = new_file(&temporary).doing(doing)?;
         file.write_all(bytes).doing(doing)?;
@@ -205,12 +176,11 @@ impl DumpDir {
 
 fn no_manifest(root: &Path) -> Error {
     let what = match root.is_dir() {
-        true => "has no manifest.json: it is no dump, or a dump that was not finished",
+        true => "has no manifest.json: it is no dump, or an unfinished one",
         false => "does not exist or is no directory",
     };
-    Error::failed(format!("{} {what}", root.display())).hint(
-        "name the directory that `cqlift dump -o` wrote; the manifest is the last thing it writes",
-    )
+    Error::failed(format!("{} {what}", root.display()))
+        .hint("name the directory that `cqlift dump -o` wrote; the manifest is the last thing it writes")
 }
 
 /// A part to be read.
@@ -234,40 +204,28 @@ impl PartReader {
     /// `Error` names the file.
     pub fn checked(mut self) -> Result<File> {
         let Some(stated) = &self.checksum else {
-            return Err(damaged(
-                &self.path,
-                "the manifest states no checksum for it".to_owned(),
-            ));
+            return Err(damaged(&self.path, "the manifest states no checksum for it".to_owned()));
         };
         let mut hash = Box::new(Xxh3::new());
         let mut buffer = vec![0; 1 << 20];
         loop {
-            let read = self
-                .file
-                .read(&mut buffer)
-                .map_err(|e| damaged(&self.path, e.to_string()))?;
+            let read = self.file.read(&mut buffer).map_err(|e| damaged(&self.path, e.to_string()))?;
             if read == 0 {
                 break;
             }
             hash.update(&buffer[..read]);
         }
         if checksum(hash.digest128()) != *stated {
-            return Err(damaged(
-                &self.path,
-                "its checksum does not match the manifest's".to_owned(),
-            ));
+            return Err(damaged(&self.path, "its checksum does not match the manifest's".to_owned()));
         }
-        self.file
-            .rewind()
-            .map_err(|e| damaged(&self.path, e.to_string()))?;
+        self.file.rewind().map_err(|e| damaged(&self.path, e.to_string()))?;
         Ok(self.file)
     }
 }
 
 fn damaged(path: &Path, what: String) -> Error {
-    Error::failed(format!("{}: {what}", path.display())).hint(
-        "the dump is damaged: copy the file again from where the dump was made, or dump again",
-    )
+    Error::failed(format!("{}: {what}", path.display()))
+        .hint("the dump is damaged: copy the file again from where the dump was made, or dump again")
 }
 
 /// A part being written: counts and hashes what passes, and removes itself unless it is kept.
@@ -341,10 +299,7 @@ fn encode(name: &str) -> String {
     }
     if out.len() > 200 {
         out.truncate(160);
-        out.push_str(&format!(
-            "%{:032x}",
-            xxhash_rust::xxh3::xxh3_128(name.as_bytes())
-        ));
+        out.push_str(&format!("%{:032x}", xxhash_rust::xxh3::xxh3_128(name.as_bytes())));
     }
     out
 }
@@ -355,12 +310,7 @@ fn make_dir(path: &Path) -> io::Result<()> {
 }
 
 fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)
+    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
 
 fn sync_dir(path: &Path) -> io::Result<()> {
@@ -409,10 +359,7 @@ mod tests {
         kept.write_all(b"whole").unwrap();
         let (bytes, sum) = kept.keep().unwrap();
         // xxh128sum of "whole", by the reference command-line tool's algorithm over the same bytes in one go.
-        assert_eq!(
-            (bytes, sum),
-            (5, checksum(xxhash_rust::xxh3::xxh3_128(b"whole")))
-        );
+        assert_eq!((bytes, sum), (5, checksum(xxhash_rust::xxh3::xxh3_128(b"whole"))));
         let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&folder.join("part-00001.csv")), 0o600);
         assert_eq!(mode(&folder), 0o700);
@@ -423,37 +370,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x"), "").unwrap();
         let error = DumpDir::create(dir.path()).unwrap_err().to_string();
-        assert!(
-            error.contains("not empty") && error.contains("-o"),
-            "{error}"
-        );
+        assert!(error.contains("not empty") && error.contains("-o"), "{error}");
         let error = DumpDir::open(dir.path()).unwrap_err().to_string();
         assert!(error.contains("manifest.json"), "{error}");
-        assert!(
-            DumpDir::open(&dir.path().join("nope"))
-                .unwrap_err()
-                .to_string()
-                .contains("does not exist")
-        );
+        assert!(DumpDir::open(&dir.path().join("nope")).unwrap_err().to_string().contains("does not exist"));
     }
 
     #[test]
     fn a_manifest_cannot_point_outside_its_dump() {
         let dir = tempfile::tempdir().unwrap();
-        let dump = DumpDir {
-            root: dir.path().to_owned(),
-        };
-        for (path, file) in [
-            ("data/../..", "x"),
-            ("/etc", "passwd"),
-            ("data", "../x"),
-            ("data", "a/b"),
-            ("", "x"),
-        ] {
-            let error = dump
-                .open_part(path, &part(file, 0))
-                .unwrap_err()
-                .to_string();
+        let dump = DumpDir { root: dir.path().to_owned() };
+        for (path, file) in
+            [("data/../..", "x"), ("/etc", "passwd"), ("data", "../x"), ("data", "a/b"), ("", "x")]
+        {
+            let error = dump.open_part(path, &part(file, 0)).unwrap_err().to_string();
             assert!(error.contains("does not belong"), "{path} {file}: {error}");
         }
     }
@@ -463,17 +393,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         fs::write(dir.path().join("data/p.csv"), "abc").unwrap();
-        let dump = DumpDir {
-            root: dir.path().to_owned(),
-        };
+        let dump = DumpDir { root: dir.path().to_owned() };
         assert!(dump.open_part("data", &part("p.csv", 3)).unwrap().is_some());
-        let error = dump
-            .open_part("data", &part("p.csv", 4))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("p.csv") && error.contains("3 bytes"),
-            "{error}"
-        );
+        let error = dump.open_part("data", &part("p.csv", 4)).unwrap_err().to_string();
+        assert!(error.contains("p.csv") && error.contains("3 bytes"), "{error}");
     }
 }

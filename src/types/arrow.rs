@@ -49,12 +49,7 @@ impl Bytes {
     pub fn with_capacity(rows: usize, bytes: usize) -> Bytes {
         let mut offsets = Vec::with_capacity(rows + 1);
         offsets.push(0);
-        Bytes {
-            offsets,
-            values: Vec::with_capacity(bytes),
-            valid: Vec::with_capacity(rows),
-            limit: LIMIT,
-        }
+        Bytes { offsets, values: Vec::with_capacity(bytes), valid: Vec::with_capacity(rows), limit: LIMIT }
     }
 
     /// Appends a null.
@@ -133,9 +128,7 @@ pub fn text_cells<'a>(
     array: &'a dyn Array,
 ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
     let array: &StringArray = typed(array, &DataType::Utf8)?;
-    values(array, move |row, out| {
-        codec.from_text(array.value(row).as_bytes(), out)
-    })
+    values(array, move |row, out| codec.from_text(array.value(row).as_bytes(), out))
 }
 
 /// Offsets of a list or map column in the making: counts elements and refuses what 32-bit offsets cannot address.
@@ -193,10 +186,7 @@ pub fn range(offsets: &[i32], row: usize) -> Result<std::ops::Range<usize>, BadV
 ///
 /// # Errors
 /// `BadValue` if it is not.
-pub fn typed<'a, A: Array + 'static>(
-    array: &'a dyn Array,
-    expected: &DataType,
-) -> Result<&'a A, BadValue> {
+pub fn typed<'a, A: Array + 'static>(array: &'a dyn Array, expected: &DataType) -> Result<&'a A, BadValue> {
     let found = array.data_type();
     match array.as_any().downcast_ref() {
         Some(typed) if found == expected => Ok(typed),
@@ -208,10 +198,7 @@ pub fn typed<'a, A: Array + 'static>(
 ///
 /// # Errors
 /// `BadValue` if it is not.
-pub fn nested<'a, A: Array + 'static>(
-    array: &'a dyn Array,
-    expected: &DataType,
-) -> Result<&'a A, BadValue> {
+pub fn nested<'a, A: Array + 'static>(array: &'a dyn Array, expected: &DataType) -> Result<&'a A, BadValue> {
     let typed = array.as_any().downcast_ref();
     typed.ok_or_else(|| unexpected(array.data_type(), expected))
 }
@@ -262,10 +249,7 @@ mod tests {
                 true
             })
         };
-        assert_eq!(
-            [push("abc"), push("def"), push("gh"), push("")],
-            [true, false, true, true]
-        );
+        assert_eq!([push("abc"), push("def"), push("gh"), push("")], [true, false, true, true]);
         let strings = column.strings().unwrap();
         let shown: Vec<_> = strings.iter().collect();
         assert_eq!(shown, [Some("abc"), None, Some("gh"), Some("")]);
@@ -277,9 +261,6 @@ mod tests {
         assert!(offsets.push(LIMIT));
         assert!(!offsets.push(LIMIT + 1));
         offsets.push_empty();
-        assert_eq!(
-            offsets.ranges().collect::<Vec<_>>(),
-            [0..LIMIT, LIMIT..LIMIT]
-        );
+        assert_eq!(offsets.ranges().collect::<Vec<_>>(), [0..LIMIT, LIMIT..LIMIT]);
     }
 }

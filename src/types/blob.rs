@@ -27,10 +27,7 @@ impl Codec for Blob {
         Arc::new(column.binary())
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &BinaryArray = arrow::typed(array, &DataType::Binary)?;
         arrow::values(array, |row, out| {
             out.extend_from_slice(array.value(row));
@@ -58,11 +55,7 @@ impl Codec for Blob {
 /// Appends `bytes` in lowercase hex.
 pub fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(
-        bytes
-            .iter()
-            .flat_map(|b| [b >> 4, b & 15].map(|d| DIGITS[usize::from(d)])),
-    );
+    out.extend(bytes.iter().flat_map(|b| [b >> 4, b & 15].map(|d| DIGITS[usize::from(d)])));
 }
 
 /// Appends the bytes of `hex`, either case; `None` if it is not pairs of hex digits.

@@ -24,16 +24,10 @@ impl Codec for Boolean {
             values.push(matches!(cell, Some([1..=255])));
             valid.push(matches!(cell, Some([_])));
         }
-        Arc::new(BooleanArray::new(
-            BooleanBuffer::from(values),
-            arrow::nulls(valid),
-        ))
+        Arc::new(BooleanArray::new(BooleanBuffer::from(values), arrow::nulls(valid)))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &BooleanArray = arrow::typed(array, &DataType::Boolean)?;
         arrow::values(array, |row, out| {
             out.push(u8::from(array.value(row)));

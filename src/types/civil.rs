@@ -29,11 +29,7 @@ pub fn to_days(year: i64, month: u8, day: u8) -> Option<i64> {
         return None;
     }
     let (month, day) = (i64::from(month), i64::from(day));
-    let year = if month <= 2 {
-        year.checked_sub(1)?
-    } else {
-        year
-    };
+    let year = if month <= 2 { year.checked_sub(1)? } else { year };
     let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
     let m = if month > 2 { month - 3 } else { month + 9 };
     let day_of_year = (153 * m + 2) / 5 + day - 1;
@@ -80,10 +76,7 @@ pub fn put_clock(seconds: u64, out: &mut Vec<u8>) {
 pub fn put_padded(number: u64, width: usize, out: &mut Vec<u8>) {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(number).as_bytes();
-    out.extend(std::iter::repeat_n(
-        b'0',
-        width.saturating_sub(digits.len()),
-    ));
+    out.extend(std::iter::repeat_n(b'0', width.saturating_sub(digits.len())));
     out.extend_from_slice(digits);
 }
 
@@ -133,9 +126,7 @@ pub fn take_digits(rest: &mut &[u8], len: usize) -> Option<u64> {
         if !digit.is_ascii_digit() {
             return None;
         }
-        number = number
-            .checked_mul(10)?
-            .checked_add(u64::from(digit - b'0'))?;
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
     }
     *rest = tail;
     Some(number)
@@ -146,11 +137,7 @@ pub fn take_after(rest: &mut &[u8], separator: u8) -> Option<u8> {
     let (first, tail) = rest.split_first()?;
     *rest = tail;
     let number = take_digits(rest, 2)?;
-    if *first == separator {
-        u8::try_from(number).ok()
-    } else {
-        None
-    }
+    if *first == separator { u8::try_from(number).ok() } else { None }
 }
 
 #[cfg(test)]

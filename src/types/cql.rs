@@ -74,9 +74,7 @@ pub enum BadType {
         at: usize,
     },
     /// A user type that the keyspace does not define.
-    #[error(
-        "the type {text:?} names {name:?}, which is neither a built-in type nor a type of its keyspace"
-    )]
+    #[error("the type {text:?} names {name:?}, which is neither a built-in type nor a type of its keyspace")]
     Unknown {
         /// The whole type.
         text: String,
@@ -93,11 +91,7 @@ impl CqlType {
     pub fn parse(text: &str, udt: &dyn Fn(&str) -> Option<Arc<Udt>>) -> Result<CqlType, BadType> {
         let mut parser = Parser { text, at: 0, udt };
         let parsed = parser.typ(false)?;
-        if parser.at == text.len() {
-            Ok(parsed)
-        } else {
-            Err(parser.syntax())
-        }
+        if parser.at == text.len() { Ok(parsed) } else { Err(parser.syntax()) }
     }
 
     /// Whether an update of this column changes single elements: a collection or user type that is not frozen.
@@ -132,11 +126,7 @@ impl CqlType {
 impl fmt::Display for CqlType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let frozen = |f: &mut fmt::Formatter<'_>, frozen: bool, body: fmt::Arguments<'_>| {
-            if frozen {
-                write!(f, "frozen<{body}>")
-            } else {
-                write!(f, "{body}")
-            }
+            if frozen { write!(f, "frozen<{body}>") } else { write!(f, "{body}") }
         };
         match self {
             CqlType::Native(native) => f.write_str(native.name()),
@@ -298,14 +288,8 @@ impl Parser<'_> {
         match word.as_str() {
             "" => Err(self.syntax()),
             "frozen" => self.inside(|p| p.typ(true)),
-            "list" => Ok(CqlType::List(
-                Box::new(self.inside(|p| p.element())?),
-                frozen,
-            )),
-            "set" => Ok(CqlType::Set(
-                Box::new(self.inside(|p| p.element())?),
-                frozen,
-            )),
+            "list" => Ok(CqlType::List(Box::new(self.inside(|p| p.element())?), frozen)),
+            "set" => Ok(CqlType::Set(Box::new(self.inside(|p| p.element())?), frozen)),
             "map" => self.inside(|p| {
                 let key = p.element()?;
                 p.expect(b',')?;
@@ -337,10 +321,7 @@ impl Parser<'_> {
         self.typ(true)
     }
 
-    fn inside<T>(
-        &mut self,
-        body: impl FnOnce(&mut Self) -> Result<T, BadType>,
-    ) -> Result<T, BadType> {
+    fn inside<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, BadType>) -> Result<T, BadType> {
         self.expect(b'<')?;
         let inner = body(self)?;
         self.expect(b'>')?;
@@ -350,10 +331,7 @@ impl Parser<'_> {
     fn user_type(&mut self, name: &str, frozen: bool) -> Result<CqlType, BadType> {
         match (self.udt)(name) {
             Some(udt) => Ok(CqlType::Udt(udt, frozen)),
-            None => Err(BadType::Unknown {
-                text: self.text.to_owned(),
-                name: name.to_owned(),
-            }),
+            None => Err(BadType::Unknown { text: self.text.to_owned(), name: name.to_owned() }),
         }
     }
 
@@ -381,10 +359,7 @@ impl Parser<'_> {
 
     fn number(&mut self) -> Result<usize, BadType> {
         self.spaces();
-        let digits: String = self.text[self.at..]
-            .chars()
-            .take_while(char::is_ascii_digit)
-            .collect();
+        let digits: String = self.text[self.at..].chars().take_while(char::is_ascii_digit).collect();
         let number = digits.parse().map_err(|_| self.syntax())?;
         self.at += digits.len();
         Ok(number)
@@ -417,18 +392,11 @@ impl Parser<'_> {
             return Ok(());
         }
         // After the last `>` a space is no part of the type, but harmless.
-        if self.take(byte) {
-            Ok(())
-        } else {
-            Err(self.syntax())
-        }
+        if self.take(byte) { Ok(()) } else { Err(self.syntax()) }
     }
 
     fn syntax(&self) -> BadType {
-        BadType::Syntax {
-            text: self.text.to_owned(),
-            at: self.at,
-        }
+        BadType::Syntax { text: self.text.to_owned(), at: self.at }
     }
 }
 
@@ -440,12 +408,7 @@ mod tests {
         let udt = |name: &str| {
             let known = ["zip", "My Type", "q\"uote"];
             let fields = vec![("a".to_owned(), CqlType::Native(Native::Int))];
-            known.contains(&name).then(|| {
-                Arc::new(Udt {
-                    name: name.to_owned(),
-                    fields,
-                })
-            })
+            known.contains(&name).then(|| Arc::new(Udt { name: name.to_owned(), fields }))
         };
         CqlType::parse(text, &udt)
     }
@@ -481,33 +444,17 @@ mod tests {
             parse("frozen<list<\"My Type\">>").unwrap().to_string(),
             "frozen<list<frozen<\"My Type\">>>"
         );
-        assert_eq!(
-            parse("tuple<list<int>>").unwrap().to_string(),
-            "frozen<tuple<frozen<list<int>>>>"
-        );
+        assert_eq!(parse("tuple<list<int>>").unwrap().to_string(), "frozen<tuple<frozen<list<int>>>>");
     }
 
     #[test]
     fn what_is_no_type_is_refused_by_name() {
-        for text in [
-            "",
-            "list",
-            "list<",
-            "list<int",
-            "list<int>>",
-            "map<int>",
-            "vector<int>",
-            "\"open",
-            "int int",
-        ] {
+        for text in
+            ["", "list", "list<", "list<int", "list<int>>", "map<int>", "vector<int>", "\"open", "int int"]
+        {
             assert!(parse(text).is_err(), "{text}");
         }
-        assert!(
-            parse("list<nope>")
-                .unwrap_err()
-                .to_string()
-                .contains("\"nope\"")
-        );
+        assert!(parse("list<nope>").unwrap_err().to_string().contains("\"nope\""));
     }
 
     #[test]

@@ -32,10 +32,7 @@ impl Codec for Date {
         Arc::new(arrow::primitive::<Date32Type>(cells, lossy, read))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &Date32Array = arrow::typed(array, &DataType::Date32)?;
         arrow::values(array, |row, out| {
             put(array.value(row), out);

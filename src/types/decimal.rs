@@ -22,10 +22,7 @@ impl Codec for Decimal {
         arrow::text_column(self, cells, lossy)
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         arrow::text_cells(self, array)
     }
 
@@ -55,11 +52,7 @@ impl Codec for Decimal {
                 out.extend_from_slice(itoa::Buffer::new().format(exponent).as_bytes());
             }
         }
-        if is_canonical(unscaled) {
-            Fidelity::Exact
-        } else {
-            Fidelity::Lossy
-        }
+        if is_canonical(unscaled) { Fidelity::Exact } else { Fidelity::Lossy }
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
@@ -110,11 +103,7 @@ mod tests {
         exact(&Decimal, b"\xff\xff\xff\xfd\x05", "5E3");
         exact(&Decimal, b"\x7f\xff\xff\xff\x01", "1E-2147483647");
         exact(&Decimal, b"\x80\0\0\0\xff", "-1E2147483648");
-        exact(
-            &Decimal,
-            b"\0\0\0\x27\x01",
-            "0.000000000000000000000000000000000000001",
-        );
+        exact(&Decimal, b"\0\0\0\x27\x01", "0.000000000000000000000000000000000000001");
         exact(&Decimal, b"\0\0\0\x28\x01", "1E-40");
     }
 
@@ -123,12 +112,7 @@ mod tests {
         lossy(&Decimal, b"", "", None);
         lossy(&Decimal, b"\0\0\0", "", None);
         lossy(&Decimal, b"\0\0\0\x02", "", None);
-        lossy(
-            &Decimal,
-            b"\0\0\0\x01\0\x05",
-            "0.5",
-            Some(b"\0\0\0\x01\x05"),
-        );
+        lossy(&Decimal, b"\0\0\0\x01\0\x05", "0.5", Some(b"\0\0\0\x01\x05"));
     }
 
     #[test]

@@ -26,11 +26,7 @@ fn read(cell: &[u8]) -> Option<(Parts, bool)> {
     let (months, short_months) = vint::take_signed(&mut rest)?;
     let (days, short_days) = vint::take_signed(&mut rest)?;
     let (nanos, short_nanos) = vint::take_signed(&mut rest)?;
-    let parts = Parts {
-        months: months.try_into().ok()?,
-        days: days.try_into().ok()?,
-        nanos,
-    };
+    let parts = Parts { months: months.try_into().ok()?, days: days.try_into().ok()?, nanos };
     let exact = short_months && short_days && short_nanos;
     rest.is_empty().then_some((parts, exact))
 }
@@ -73,10 +69,7 @@ impl Codec for Duration {
         ))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let expected = self.arrow_type();
         let array: &StructArray = arrow::nested(array, &expected)?;
         let [months, days, nanos] = array.columns() else {
@@ -90,14 +83,7 @@ impl Codec for Duration {
                 return Err(BadValue("a duration with a part missing".to_owned()));
             }
             let (months, days, nanos) = (months.value(row), days.value(row), nanos.value(row));
-            put(
-                Parts {
-                    months,
-                    days,
-                    nanos,
-                },
-                out,
-            );
+            put(Parts { months, days, nanos }, out);
             Ok(())
         })
     }
@@ -106,11 +92,7 @@ impl Codec for Duration {
         let Some((parts, exact)) = read(cell) else {
             return Fidelity::Lossy;
         };
-        let signs = [
-            parts.months.signum().into(),
-            parts.days.signum().into(),
-            parts.nanos.signum(),
-        ];
+        let signs = [parts.months.signum().into(), parts.days.signum().into(), parts.nanos.signum()];
         let negative = signs.contains(&-1);
         if negative && signs.contains(&1) {
             return Fidelity::Lossy;
@@ -137,11 +119,7 @@ impl Codec for Duration {
         if out.len() == start {
             out.extend_from_slice(b"0s");
         }
-        if exact {
-            Fidelity::Exact
-        } else {
-            Fidelity::Lossy
-        }
+        if exact { Fidelity::Exact } else { Fidelity::Lossy }
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
@@ -183,10 +161,7 @@ fn parse(text: &[u8]) -> Option<Parts> {
         }
         let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
         let number: u64 = rest[..digits].parse().ok()?;
-        let unit_len = rest[digits..]
-            .bytes()
-            .take_while(|b| !b.is_ascii_digit() && *b != b't')
-            .count();
+        let unit_len = rest[digits..].bytes().take_while(|b| !b.is_ascii_digit() && *b != b't').count();
         let unit = &rest[digits..digits + unit_len];
         rest = &rest[digits + unit_len..];
         let (rank, total, size) = match (iso, clock, unit) {
@@ -229,14 +204,7 @@ mod tests {
 
     fn wire(months: i32, days: i32, nanos: i64) -> Vec<u8> {
         let mut out = Vec::new();
-        put(
-            Parts {
-                months,
-                days,
-                nanos,
-            },
-            &mut out,
-        );
+        put(Parts { months, days, nanos }, &mut out);
         out
     }
 
@@ -245,11 +213,7 @@ mod tests {
         exact(&Duration, b"\0\0\0", "0s");
         exact(&Duration, b"\x02\x04\x06", "1mo2d3ns");
         exact(&Duration, b"\x01\x03\x05", "-1mo2d3ns");
-        exact(
-            &Duration,
-            &wire(14, 3, 14_706_007_008_009),
-            "1y2mo3d4h5m6s7ms8us9ns",
-        );
+        exact(&Duration, &wire(14, 3, 14_706_007_008_009), "1y2mo3d4h5m6s7ms8us9ns");
         exact(
             &Duration,
             &wire(i32::MIN, i32::MIN, i64::MIN),
@@ -274,11 +238,7 @@ mod tests {
         reads(&Duration, "1Y2MO", &wire(14, 0, 0));
         reads(&Duration, "2w", &wire(0, 14, 0));
         reads(&Duration, "5µs", &wire(0, 0, 5_000));
-        reads(
-            &Duration,
-            "P1Y2M3DT4H5M6S",
-            &wire(14, 3, 14_706_000_000_000),
-        );
+        reads(&Duration, "P1Y2M3DT4H5M6S", &wire(14, 3, 14_706_000_000_000));
         reads(&Duration, "-PT1M", &wire(0, 0, -60_000_000_000));
         reads(&Duration, "P2W", &wire(0, 14, 0));
         refuses(

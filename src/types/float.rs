@@ -62,24 +62,8 @@ macro_rules! wire {
         }
     };
 }
-wire!(
-    Float32Type,
-    f32,
-    UInt32Type,
-    u32,
-    "a float",
-    4,
-    b"\x7f\xc0\0\0"
-);
-wire!(
-    Float64Type,
-    f64,
-    UInt64Type,
-    u64,
-    "a double",
-    8,
-    b"\x7f\xf8\0\0\0\0\0\0"
-);
+wire!(Float32Type, f32, UInt32Type, u32, "a float", 4, b"\x7f\xc0\0\0");
+wire!(Float64Type, f64, UInt64Type, u64, "a double", 8, b"\x7f\xf8\0\0\0\0\0\0");
 
 impl<T: Wire> Codec for Float<T> {
     fn arrow_type(&self) -> DataType {
@@ -93,10 +77,7 @@ impl<T: Wire> Codec for Float<T> {
         Arc::new(PrimitiveArray::<T>::new(values, nulls))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &PrimitiveArray<T> = arrow::typed(array, &T::DATA_TYPE)?;
         arrow::values(array, |row, out| {
             T::put(array.value(row), out);

@@ -20,10 +20,7 @@ impl Codec for Inet {
         arrow::text_column(self, cells, lossy)
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         arrow::text_cells(self, array)
     }
 
@@ -57,28 +54,10 @@ mod tests {
     fn addresses() {
         exact(&Inet, b"\x7f\0\0\x01", "127.0.0.1");
         exact(&Inet, b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01", "::1");
-        exact(
-            &Inet,
-            b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x01\x02\x03\x04",
-            "::ffff:1.2.3.4",
-        );
-        exact(
-            &Inet,
-            b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01",
-            "2001:db8::1",
-        );
+        exact(&Inet, b"\0\0\0\0\0\0\0\0\0\0\xff\xff\x01\x02\x03\x04", "::ffff:1.2.3.4");
+        exact(&Inet, b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01", "2001:db8::1");
         lossy(&Inet, b"", "", None);
         lossy(&Inet, b"\x01\x02\x03\x04\x05", "", None);
-        refuses(
-            &Inet,
-            &[
-                "",
-                "1.2.3",
-                "1.2.3.256",
-                "localhost",
-                "::1%eth0",
-                "1.2.3.4:9042",
-            ],
-        );
+        refuses(&Inet, &["", "1.2.3", "1.2.3.256", "localhost", "::1%eth0", "1.2.3.4:9042"]);
     }
 }

@@ -66,10 +66,7 @@ impl<T: ArrowPrimitiveType<Native: Wire>> Codec for Int<T> {
         Arc::new(arrow::primitive::<T>(cells, lossy, T::Native::read))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &PrimitiveArray<T> = arrow::typed(array, &T::DATA_TYPE)?;
         arrow::values(array, |row, out| {
             array.value(row).put(out);
@@ -86,9 +83,7 @@ impl<T: ArrowPrimitiveType<Native: Wire>> Codec for Int<T> {
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
-        let value = std::str::from_utf8(text)
-            .ok()
-            .and_then(|t| T::Native::from_str(t).ok());
+        let value = std::str::from_utf8(text).ok().and_then(|t| T::Native::from_str(t).ok());
         let value = value.ok_or_else(|| BadValue::not(text, self.name))?;
         value.put(out);
         Ok(())

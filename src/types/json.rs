@@ -89,8 +89,7 @@ pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
 /// # Errors
 /// `BadValue` if `text` is no JSON array.
 pub fn array(text: &[u8]) -> Result<Vec<&str>, BadValue> {
-    let elements: Vec<&RawValue> =
-        serde_json::from_slice(text).map_err(|e| bad(text, "a JSON array", &e))?;
+    let elements: Vec<&RawValue> = serde_json::from_slice(text).map_err(|e| bad(text, "a JSON array", &e))?;
     Ok(elements.into_iter().map(RawValue::get).collect())
 }
 
@@ -114,9 +113,7 @@ pub fn object(text: &[u8]) -> Result<Vec<(String, &str)>, BadValue> {
         }
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let members = reader
-        .deserialize_map(Members)
-        .map_err(|e| bad(text, "a JSON object", &e))?;
+    let members = reader.deserialize_map(Members).map_err(|e| bad(text, "a JSON object", &e))?;
     reader.end().map_err(|e| bad(text, "a JSON object", &e))?;
     Ok(members)
 }
@@ -126,9 +123,7 @@ pub fn object(text: &[u8]) -> Result<Vec<(String, &str)>, BadValue> {
 /// # Errors
 /// `BadValue` if `raw` is no JSON string.
 pub fn string(raw: &str) -> Result<Cow<'_, str>, BadValue> {
-    serde_json::from_str::<String>(raw)
-        .map(Cow::Owned)
-        .map_err(|e| bad(raw.as_bytes(), "a JSON string", &e))
+    serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|e| bad(raw.as_bytes(), "a JSON string", &e))
 }
 
 fn bad(text: &[u8], what: &str, error: &serde_json::Error) -> BadValue {

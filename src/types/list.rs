@@ -59,18 +59,10 @@ impl Codec for List {
             *lossy |= inner[range].contains(&true);
         }
         let nulls = arrow::nulls(valid);
-        Arc::new(ListArray::new(
-            self.child.clone(),
-            offsets.finish(),
-            values,
-            nulls,
-        ))
+        Arc::new(ListArray::new(self.child.clone(), offsets.finish(), values, nulls))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &ListArray = arrow::nested(array, &self.arrow_type())?;
         let elements = self.element.arrow_cells(array.values())?;
         arrow::values(array, move |row, out| {
@@ -120,16 +112,8 @@ mod tests {
         let list = List::new(Box::new(int::INT));
         exact(&list, b"\0\0\0\0", "[]");
         exact(&list, b"\0\0\0\x01\0\0\0\x04\0\0\0\x07", "[7]");
-        exact(
-            &list,
-            b"\0\0\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff",
-            "[7,null]",
-        );
-        reads(
-            &list,
-            " [ 7 , null ] ",
-            b"\0\0\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff",
-        );
+        exact(&list, b"\0\0\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff", "[7,null]");
+        reads(&list, " [ 7 , null ] ", b"\0\0\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff");
         refuses(&list, &["", "[", "[1] 2", "{}", "[1.5]", "[[1]]", "null"]);
         let texts = List::new(Box::new(text::Text));
         let wire = b"\0\0\0\x03\0\0\0\0\0\0\0\x04null\0\0\0\x02\"\n";

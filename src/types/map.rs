@@ -20,8 +20,7 @@ pub struct Map {
 /// Whether the text of these keys serves as names of a JSON object.
 pub fn keys_are_names(key: &CqlType) -> bool {
     use Native::{
-        Ascii, BigInt, Counter, Decimal, Double, Float, Int, SmallInt, Text, TimeUuid, TinyInt,
-        Uuid, VarInt,
+        Ascii, BigInt, Counter, Decimal, Double, Float, Int, SmallInt, Text, TimeUuid, TinyInt, Uuid, VarInt,
     };
     matches!(
         key,
@@ -46,18 +45,9 @@ pub fn keys_are_names(key: &CqlType) -> bool {
 impl Map {
     /// Of keys and values of these codecs; `object` if the keys serve as names.
     pub fn new(key: Box<dyn Codec>, value: Box<dyn Codec>, object: bool) -> Map {
-        let fields = Fields::from(vec![
-            key.field("key").with_nullable(false),
-            value.field("value"),
-        ]);
+        let fields = Fields::from(vec![key.field("key").with_nullable(false), value.field("value")]);
         let child = Field::new("key_value", DataType::Struct(fields.clone()), false);
-        Map {
-            key,
-            value,
-            object,
-            fields,
-            child: Arc::new(child),
-        }
+        Map { key, value, object, fields, child: Arc::new(child) }
     }
 
     /// Writes the entries as an object, or as pairs; in an object every key needs a text.
@@ -93,9 +83,7 @@ impl Map {
         let mut text = Vec::new();
         read(cell, |key, _| {
             text.clear();
-            all &= key.is_some_and(|k| {
-                self.key.to_text(k, &mut text) == Fidelity::Exact || !text.is_empty()
-            });
+            all &= key.is_some_and(|k| self.key.to_text(k, &mut text) == Fidelity::Exact || !text.is_empty());
         });
         all
     }
@@ -159,20 +147,11 @@ impl Codec for Map {
             }
             let entries = StructArray::new(self.fields.clone(), vec![keys, values], None);
             let (child, nulls) = (self.child.clone(), arrow::nulls(valid));
-            return Arc::new(MapArray::new(
-                child,
-                offsets.finish(),
-                entries,
-                nulls,
-                false,
-            ));
+            return Arc::new(MapArray::new(child, offsets.finish(), entries, nulls, false));
         }
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &MapArray = arrow::nested(array, &self.arrow_type())?;
         let keys = self.key.arrow_cells(array.keys())?;
         let values = self.value.arrow_cells(array.values())?;
@@ -244,10 +223,7 @@ mod tests {
         reads(&names, r#" [ ["b", 7], ["", null] ]"#, ab);
         let twice = b"\0\0\0\x02\0\0\0\x01a\0\0\0\x01\x01\0\0\0\x01a\0\0\0\x01\x02";
         exact(&names, twice, r#"{"a":1,"a":2}"#);
-        refuses(
-            &names,
-            &["", "[1]", "[[1,2,3]]", "{\"a\"}", "{\"a\":300}", "{} {}"],
-        );
+        refuses(&names, &["", "[1]", "[[1,2,3]]", "{\"a\"}", "{\"a\":300}", "{} {}"]);
         let number = b"\0\0\0\x01\0\0\0\x04\0\0\0\x07\0\0\0\x01\x01";
         exact(&map(int::INT, true), number, r#"{"7":1}"#);
         let pair = b"\0\0\0\x01\0\0\0\x02\xca\xfe\0\0\0\x01\x01";

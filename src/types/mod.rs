@@ -73,11 +73,7 @@ impl BadValue {
         const SHOWN: usize = 60;
         let lossy = String::from_utf8_lossy(text);
         let shown: String = lossy.chars().take(SHOWN).collect();
-        let dots = if lossy.chars().nth(SHOWN).is_some() {
-            "…"
-        } else {
-            ""
-        };
+        let dots = if lossy.chars().nth(SHOWN).is_some() { "…" } else { "" };
         BadValue(format!("{shown:?}{dots} is not {what}"))
     }
 }
@@ -132,10 +128,7 @@ pub trait Codec: Send + Sync {
     ///
     /// # Errors
     /// `BadValue` if `array` is not of [`Codec::arrow_type`].
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue>;
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue>;
 
     /// Wire to text, appended to `out`. What text cannot show at all appends nothing and is `Lossy`.
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity;
@@ -181,9 +174,7 @@ pub fn codec(cql_type: &CqlType) -> Result<Box<dyn Codec>, Unsupported> {
     let unsupported = || Unsupported(cql_type.to_string());
     Ok(match cql_type {
         CqlType::Native(native) => scalar(*native),
-        CqlType::List(element, _) | CqlType::Set(element, _) => {
-            Box::new(list::List::new(codec(element)?))
-        }
+        CqlType::List(element, _) | CqlType::Set(element, _) => Box::new(list::List::new(codec(element)?)),
         CqlType::Map(key, value, _) => {
             let object = map::keys_are_names(key);
             Box::new(map::Map::new(codec(key)?, codec(value)?, object))
@@ -194,9 +185,7 @@ pub fn codec(cql_type: &CqlType) -> Result<Box<dyn Codec>, Unsupported> {
         }
         CqlType::Udt(udt, _) if !udt.fields.is_empty() => {
             let fields = udt.fields.iter();
-            let fields: Result<Vec<_>, _> = fields
-                .map(|(name, t)| Ok((name.clone(), codec(t)?)))
-                .collect();
+            let fields: Result<Vec<_>, _> = fields.map(|(name, t)| Ok((name.clone(), codec(t)?))).collect();
             Box::new(udt::UserType::new(fields?))
         }
         CqlType::Vector(element, dimension) => {

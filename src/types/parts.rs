@@ -42,8 +42,7 @@ pub fn put_null(out: &mut Vec<u8>) {
 /// `BadValue` if it is too large.
 pub fn count(n: usize) -> Result<[u8; 4], BadValue> {
     let n = i32::try_from(n);
-    n.map(i32::to_be_bytes)
-        .map_err(|_| BadValue("a value with a part of more than 2 GiB".to_owned()))
+    n.map(i32::to_be_bytes).map_err(|_| BadValue("a value with a part of more than 2 GiB".to_owned()))
 }
 
 /// Takes the count off the front of a collection whose elements take at least `least` bytes each; `None` if the bytes

@@ -40,9 +40,7 @@ fn types() -> BoxedStrategy<CqlType> {
 fn canonical(cql_type: &CqlType) -> Bytes {
     match cql_type {
         CqlType::Native(native) => canonical_scalar(*native),
-        CqlType::List(e, _) | CqlType::Set(e, _) => {
-            vec(part(canonical(e)), 0..4).prop_map(counted).boxed()
-        }
+        CqlType::List(e, _) | CqlType::Set(e, _) => vec(part(canonical(e)), 0..4).prop_map(counted).boxed(),
         CqlType::Map(k, v, _) => {
             let key = canonical(k).prop_map(|k| prefixed(Some(k)));
             let entry = (key, part(canonical(v))).prop_map(|(k, v)| [k, v].concat());
@@ -72,9 +70,7 @@ fn all(parts: Vec<Bytes>) -> Bytes {
 }
 
 fn part(value: Bytes) -> Bytes {
-    prop::option::weighted(0.8, value)
-        .prop_map(prefixed)
-        .boxed()
+    prop::option::weighted(0.8, value).prop_map(prefixed).boxed()
 }
 
 fn prefixed(value: Option<Vec<u8>>) -> Vec<u8> {
@@ -121,11 +117,9 @@ fn canonical_scalar(native: Native) -> Bytes {
                 bytes
             })
             .boxed(),
-        Native::Timestamp => prop_oneof![
-            number(-limit..=limit),
-            number(-100_000_000_000_000..=100_000_000_000_000i64)
-        ]
-        .boxed(),
+        Native::Timestamp => {
+            prop_oneof![number(-limit..=limit), number(-100_000_000_000_000..=100_000_000_000_000i64)].boxed()
+        }
         Native::Time => number(0..86_400_000_000_000i64),
         Native::Boolean => prop_oneof![Just(vec![0]), Just(vec![1])].boxed(),
         Native::Ascii => vec(0..0x80u8, 0..8).boxed(),
@@ -135,29 +129,16 @@ fn canonical_scalar(native: Native) -> Bytes {
         Native::Decimal => {
             let scale = prop_oneof![-3..60i32, any::<i32>()];
             let both = (scale, varint());
-            both.prop_map(|(s, v)| [s.to_be_bytes().to_vec(), v].concat())
-                .boxed()
+            both.prop_map(|(s, v)| [s.to_be_bytes().to_vec(), v].concat()).boxed()
         }
         Native::Float => any::<u32>()
-            .prop_map(|b| {
-                if f32::from_bits(b).is_nan() {
-                    0x7fc0_0000
-                } else {
-                    b
-                }
-            })
+            .prop_map(|b| if f32::from_bits(b).is_nan() { 0x7fc0_0000 } else { b })
             .prop_map(|b| b.to_be_bytes().to_vec())
             .boxed(),
         Native::Double => {
             let whole = (-1_000_000..1_000_000i32).prop_map(|n| (f64::from(n) / 100.0).to_bits());
             prop_oneof![any::<u64>(), whole]
-                .prop_map(|b| {
-                    if f64::from_bits(b).is_nan() {
-                        0x7ff8 << 48
-                    } else {
-                        b
-                    }
-                })
+                .prop_map(|b| if f64::from_bits(b).is_nan() { 0x7ff8 << 48 } else { b })
                 .prop_map(|b| b.to_be_bytes().to_vec())
                 .boxed()
         }
@@ -173,34 +154,21 @@ fn canonical_scalar(native: Native) -> Bytes {
                 .boxed()
         }
         Native::Inet => {
-            let mapped =
-                vec(any::<u8>(), 4).prop_map(|v4| [vec![0; 10], vec![0xff; 2], v4].concat());
-            prop_oneof![
-                vec(any::<u8>(), 4),
-                vec(any::<u8>(), 16),
-                mapped,
-                vec(0..2u8, 16)
-            ]
-            .boxed()
+            let mapped = vec(any::<u8>(), 4).prop_map(|v4| [vec![0; 10], vec![0xff; 2], v4].concat());
+            prop_oneof![vec(any::<u8>(), 4), vec(any::<u8>(), 16), mapped, vec(0..2u8, 16)].boxed()
         }
     }
 }
 
 fn varint() -> Bytes {
-    let bytes = prop_oneof![
-        vec(any::<u8>(), 1..10),
-        vec(any::<u8>(), 14..20),
-        vec(any::<u8>(), 1..60)
-    ];
+    let bytes = prop_oneof![vec(any::<u8>(), 1..10), vec(any::<u8>(), 14..20), vec(any::<u8>(), 1..60)];
     let spread = prop_oneof![4 => Just(false), 1 => Just(true)];
     (bytes, spread)
         .prop_map(|(mut bytes, near_power)| {
             if near_power {
                 bytes[1..].fill(0);
             }
-            while bytes.len() > 1
-                && (bytes[0] == 0 && bytes[1] < 128 || bytes[0] == 255 && bytes[1] >= 128)
-            {
+            while bytes.len() > 1 && (bytes[0] == 0 && bytes[1] < 128 || bytes[0] == 255 && bytes[1] >= 128) {
                 bytes.remove(0);
             }
             bytes
@@ -223,15 +191,8 @@ fn vint(value: u64) -> Vec<u8> {
 fn mutated(cell: Vec<u8>) -> Bytes {
     let len = cell.len();
     let (cut, longer, inserted, altered) = (cell.clone(), cell.clone(), cell.clone(), cell);
-    let interesting = prop_oneof![
-        any::<u8>(),
-        Just(0),
-        Just(1),
-        Just(0x7f),
-        Just(0x80),
-        Just(0xff),
-        Just(0xfe)
-    ];
+    let interesting =
+        prop_oneof![any::<u8>(), Just(0), Just(1), Just(0x7f), Just(0x80), Just(0xff), Just(0xfe)];
     prop_oneof![
         1 => Just(Vec::new()),
         2 => (0..=len).prop_map(move |n| cut[..n].to_vec()),
@@ -309,23 +270,14 @@ fn check_column(cql_type: &CqlType, column: &Column, canonical: bool) {
     array.to_data().validate_full().unwrap();
     let back = from_arrow(&*codec, &array);
     for (row, cell) in column.iter().enumerate() {
-        assert!(
-            !canonical || !lossy[row],
-            "{cql_type}: {cell:x?} is flagged in Arrow"
-        );
-        assert!(
-            cell.is_some() || !lossy[row],
-            "{cql_type}: a null is flagged"
-        );
+        assert!(!canonical || !lossy[row], "{cql_type}: {cell:x?} is flagged in Arrow");
+        assert!(cell.is_some() || !lossy[row], "{cql_type}: a null is flagged");
         if !lossy[row] {
             assert_eq!(back[row].as_ref(), Ok(cell), "{cql_type} through Arrow");
         }
         if let Some(cell) = cell {
             let (fidelity, back) = through_text(&*codec, cell);
-            assert!(
-                !canonical || fidelity == Fidelity::Exact,
-                "{cql_type}: {cell:x?} is flagged in text"
-            );
+            assert!(!canonical || fidelity == Fidelity::Exact, "{cql_type}: {cell:x?} is flagged in text");
             if fidelity == Fidelity::Exact {
                 assert_eq!(back.as_ref(), Ok(cell), "{cql_type} through text");
             }
@@ -423,10 +375,7 @@ proptest! {
 /// Random types seldom pair a scalar with many cells, so each scalar has a run of its own.
 #[test]
 fn every_scalar_is_exact_or_flagged() {
-    let config = ProptestConfig {
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    };
+    let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);
     for native in Native::ALL {
         let cql_type = CqlType::Native(*native);
@@ -444,11 +393,7 @@ fn every_scalar_is_exact_or_flagged() {
 #[test]
 fn every_native_has_a_codec_and_no_custom_type_has() {
     for native in Native::ALL {
-        assert!(
-            codec(&CqlType::Native(*native)).is_ok(),
-            "{}",
-            native.name()
-        );
+        assert!(codec(&CqlType::Native(*native)).is_ok(), "{}", native.name());
     }
     let class = "org.apache.cassandra.db.marshal.LexicalUUIDType".to_owned();
     let custom = CqlType::List(Box::new(CqlType::Custom(class)), false);

@@ -28,10 +28,7 @@ impl Codec for Time {
         Arc::new(arrow::primitive::<Time64NanosecondType>(cells, lossy, read))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &Time64NanosecondArray = arrow::typed(array, &TYPE)?;
         arrow::values(array, |row, out| {
             let nanos = array.value(row);
@@ -79,16 +76,7 @@ mod tests {
         reads(&Time, "00:00:01.5", &1_500_000_000i64.to_be_bytes());
         refuses(
             &Time,
-            &[
-                "",
-                "24:00:00",
-                "00:60",
-                "00:00:60",
-                "1:00",
-                "00:00:00.",
-                "00:00:00.0000000001",
-                "00:00.5",
-            ],
+            &["", "24:00:00", "00:60", "00:00:60", "1:00", "00:00:00.", "00:00:00.0000000001", "00:00.5"],
         );
     }
 }

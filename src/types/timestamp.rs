@@ -27,16 +27,12 @@ impl Codec for Timestamp {
 
     fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
         let within = |ms: &i64| (-ARROW_LIMIT..=ARROW_LIMIT).contains(ms);
-        let column = arrow::primitive::<TimestampMillisecondType>(cells, lossy, |cell| {
-            read(cell).filter(within)
-        });
+        let column =
+            arrow::primitive::<TimestampMillisecondType>(cells, lossy, |cell| read(cell).filter(within));
         Arc::new(column.with_timezone("UTC"))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &TimestampMillisecondArray = arrow::typed(array, &self.arrow_type())?;
         arrow::values(array, |row, out| {
             out.extend_from_slice(&array.value(row).to_be_bytes());
@@ -116,31 +112,17 @@ mod tests {
         let ms = |ms: i64| ms.to_be_bytes();
         exact(&Timestamp, &ms(0), "1970-01-01T00:00:00.000Z");
         exact(&Timestamp, &ms(-1), "1969-12-31T23:59:59.999Z");
-        exact(
-            &Timestamp,
-            &ms(1_795_445_561_000),
-            "2026-11-23T14:52:41.000Z",
-        );
-        exact(
-            &Timestamp,
-            &ms(253_402_300_800_000),
-            "+10000-01-01T00:00:00.000Z",
-        );
-        exact(
-            &Timestamp,
-            &ms(-62_167_219_200_001),
-            "-0001-12-31T23:59:59.999Z",
-        );
+        exact(&Timestamp, &ms(1_795_445_561_000), "2026-11-23T14:52:41.000Z");
+        exact(&Timestamp, &ms(253_402_300_800_000), "+10000-01-01T00:00:00.000Z");
+        exact(&Timestamp, &ms(-62_167_219_200_001), "-0001-12-31T23:59:59.999Z");
         lossy(&Timestamp, b"", "", None);
         lossy(&Timestamp, b"\0\0\0\0", "", None);
     }
 
     #[test]
     fn what_readers_cannot_hold_is_exact_in_text_only() {
-        let texts = [
-            (i64::MAX, "+292278994-08-17T07:12:55.807Z"),
-            (i64::MIN, "-292275055-05-16T16:47:04.192Z"),
-        ];
+        let texts =
+            [(i64::MAX, "+292278994-08-17T07:12:55.807Z"), (i64::MIN, "-292275055-05-16T16:47:04.192Z")];
         for (ms, text) in texts {
             exact_text(&Timestamp, &ms.to_be_bytes(), text);
         }

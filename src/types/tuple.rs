@@ -14,9 +14,7 @@ impl Tuple {
     /// Of fields of these codecs, at least one.
     pub fn new(fields: Vec<Box<dyn Codec>>) -> Tuple {
         let named = fields.into_iter().enumerate();
-        Tuple(Fields::new(
-            named.map(|(i, codec)| (format!("f{i}"), codec)).collect(),
-        ))
+        Tuple(Fields::new(named.map(|(i, codec)| (format!("f{i}"), codec)).collect()))
     }
 }
 
@@ -66,30 +64,22 @@ impl Fields {
         let codecs = self.list.iter().zip(columns);
         let arrays = codecs.map(|((_, codec), column)| codec.to_arrow(&column, lossy));
         let arrays = arrays.collect();
-        Arc::new(StructArray::new(
-            self.arrow.clone(),
-            arrays,
-            arrow::nulls(valid),
-        ))
+        Arc::new(StructArray::new(self.arrow.clone(), arrays, arrow::nulls(valid)))
     }
 
     /// Arrow to wire, as [`Codec::arrow_cells`]; names must match.
     ///
     /// # Errors
     /// `BadValue` if `array` is of another type.
-    pub fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    pub fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &StructArray = arrow::nested(array, &self.arrow_type())?;
         let names = self.list.iter().map(|(name, _)| name);
         if !names.eq(array.fields().iter().map(|f| f.name())) {
             return Err(arrow::unexpected(array.data_type(), &self.arrow_type()));
         }
         let columns = self.list.iter().zip(array.columns());
-        let columns: Result<Vec<_>, _> = columns
-            .map(|((_, codec), column)| codec.arrow_cells(column))
-            .collect();
+        let columns: Result<Vec<_>, _> =
+            columns.map(|((_, codec), column)| codec.arrow_cells(column)).collect();
         let columns = columns?;
         arrow::values(array, move |row, out| {
             for column in &columns {
@@ -125,10 +115,7 @@ impl Codec for Tuple {
         self.0.to_arrow(cells, lossy)
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         self.0.arrow_cells(array)
     }
 

@@ -26,10 +26,7 @@ impl Codec for UserType {
         self.0.to_arrow(cells, lossy)
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         self.0.arrow_cells(array)
     }
 
@@ -56,16 +53,10 @@ impl Codec for UserType {
                 return Err(BadValue::not(name.as_bytes(), "a field of the user type"));
             };
             if values[i].replace(raw).is_some() {
-                return Err(BadValue::not(
-                    name.as_bytes(),
-                    "a field that may stand twice",
-                ));
+                return Err(BadValue::not(name.as_bytes(), "a field that may stand twice"));
             }
         }
-        let present = values
-            .iter()
-            .rposition(Option::is_some)
-            .map_or(0, |i| i + 1);
+        let present = values.iter().rposition(Option::is_some).map_or(0, |i| i + 1);
         for ((_, codec), raw) in fields.iter().zip(&values[..present]) {
             match raw {
                 Some(raw) => parts::put(out, |out| json::read(&**codec, raw, out))?,
@@ -95,26 +86,10 @@ mod tests {
 
     #[test]
     fn user_types() {
-        exact(
-            &person(),
-            b"\0\0\0\x01J\0\0\0\x01\x07",
-            r#"{"Name":"J","a\"ge":7}"#,
-        );
-        exact(
-            &person(),
-            b"\xff\xff\xff\xff\0\0\0\x01\x07",
-            r#"{"Name":null,"a\"ge":7}"#,
-        );
-        reads(
-            &person(),
-            r#"{"a\"ge":7}"#,
-            b"\xff\xff\xff\xff\0\0\0\x01\x07",
-        );
-        reads(
-            &person(),
-            r#"{"a\"ge":7,"Name":"J"}"#,
-            b"\0\0\0\x01J\0\0\0\x01\x07",
-        );
+        exact(&person(), b"\0\0\0\x01J\0\0\0\x01\x07", r#"{"Name":"J","a\"ge":7}"#);
+        exact(&person(), b"\xff\xff\xff\xff\0\0\0\x01\x07", r#"{"Name":null,"a\"ge":7}"#);
+        reads(&person(), r#"{"a\"ge":7}"#, b"\xff\xff\xff\xff\0\0\0\x01\x07");
+        reads(&person(), r#"{"a\"ge":7,"Name":"J"}"#, b"\0\0\0\x01J\0\0\0\x01\x07");
         lossy(&person(), b"\0\0\0\x01J\0\0\0\x01\x07\0", "", None);
         refuses(&person(), &["", "[]", r#"{"Name":"a","Name":"b"}"#]);
         let unknown = person().from_text(br#"{"name":"J"}"#, &mut Vec::new());

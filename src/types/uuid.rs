@@ -42,17 +42,10 @@ impl Codec for Uuid {
             valid.push(value.is_some());
             values.extend_from_slice(value.unwrap_or(&[0; 16]));
         }
-        Arc::new(FixedSizeBinaryArray::new(
-            16,
-            Buffer::from_vec(values),
-            arrow::nulls(valid),
-        ))
+        Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(values), arrow::nulls(valid)))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &FixedSizeBinaryArray = arrow::typed(array, &TYPE)?;
         arrow::values(array, |row, out| {
             out.extend_from_slice(array.value(row));
@@ -64,34 +57,19 @@ impl Codec for Uuid {
         if cell.len() != 16 {
             return Fidelity::Lossy;
         }
-        for (i, part) in [
-            &cell[..4],
-            &cell[4..6],
-            &cell[6..8],
-            &cell[8..10],
-            &cell[10..],
-        ]
-        .into_iter()
-        .enumerate()
+        for (i, part) in
+            [&cell[..4], &cell[4..6], &cell[6..8], &cell[8..10], &cell[10..]].into_iter().enumerate()
         {
             if i > 0 {
                 out.push(b'-');
             }
             put_hex(part, out);
         }
-        if self.accepts(cell) {
-            Fidelity::Exact
-        } else {
-            Fidelity::Lossy
-        }
+        if self.accepts(cell) { Fidelity::Exact } else { Fidelity::Lossy }
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
-        let name = if self.time {
-            "a timeuuid (a version 1 UUID)"
-        } else {
-            "a UUID"
-        };
+        let name = if self.time { "a timeuuid (a version 1 UUID)" } else { "a UUID" };
         let bad = || BadValue::not(text, name);
         let start = out.len();
         match text.len() {
@@ -106,11 +84,7 @@ impl Codec for Uuid {
             }
             _ => return Err(bad()),
         }
-        if self.accepts(&out[start..]) {
-            Ok(())
-        } else {
-            Err(bad())
-        }
+        if self.accepts(&out[start..]) { Ok(()) } else { Err(bad()) }
     }
 
     fn vector_width(&self) -> Option<usize> {
@@ -135,14 +109,7 @@ mod tests {
         reads(&UUID, "123E4567E89B42D3A456426614174000", v4);
         lossy(&UUID, b"", "", None);
         lossy(&UUID, &v4[1..], "", None);
-        refuses(
-            &UUID,
-            &[
-                "",
-                "123e4567-e89b-42d3-a456-42661417400",
-                "123e4567e-89b-42d3-a456-426614174000",
-            ],
-        );
+        refuses(&UUID, &["", "123e4567-e89b-42d3-a456-42661417400", "123e4567e-89b-42d3-a456-426614174000"]);
         refuses(&TIMEUUID, &["123e4567-e89b-42d3-a456-426614174000"]);
         exact_arrow(&TIMEUUID, v4);
         assert_eq!(TIMEUUID.to_text(v4, &mut Vec::new()), Fidelity::Lossy);

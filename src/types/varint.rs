@@ -19,20 +19,13 @@ impl Codec for VarInt {
         arrow::text_column(self, cells, lossy)
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         arrow::text_cells(self, array)
     }
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         put_digits(cell, out);
-        if is_canonical(cell) {
-            Fidelity::Exact
-        } else {
-            Fidelity::Lossy
-        }
+        if is_canonical(cell) { Fidelity::Exact } else { Fidelity::Lossy }
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
@@ -80,9 +73,7 @@ pub fn put_number(negative: bool, digits: &[u8], out: &mut Vec<u8>) -> Option<()
         return None;
     }
     if digits.len() <= 38 {
-        let magnitude = digits
-            .iter()
-            .fold(0i128, |n, d| n * 10 + i128::from(d - b'0'));
+        let magnitude = digits.iter().fold(0i128, |n, d| n * 10 + i128::from(d - b'0'));
         let number = if negative { -magnitude } else { magnitude };
         out.extend_from_slice(shortest(&number.to_be_bytes()));
     } else {
@@ -125,11 +116,7 @@ mod tests {
         lossy(&VarInt, b"\0\0\x01", "1", Some(b"\x01"));
         lossy(&VarInt, b"\xff\xff", "-1", Some(b"\xff"));
         reads(&VarInt, "-000", b"\0");
-        reads(
-            &VarInt,
-            "+0000000000000000000000000000000000000000000000001",
-            b"\x01",
-        );
+        reads(&VarInt, "+0000000000000000000000000000000000000000000000001", b"\x01");
         refuses(&VarInt, &["", "-", "1_0", "+-1", "1.0", "1e3"]);
     }
 

@@ -97,18 +97,10 @@ impl Codec for Vector {
         for (flags, lossy) in inner.chunks_exact(self.dimension).zip(lossy) {
             *lossy |= flags.contains(&true);
         }
-        Arc::new(FixedSizeListArray::new(
-            self.child.clone(),
-            self.size,
-            values,
-            arrow::nulls(valid),
-        ))
+        Arc::new(FixedSizeListArray::new(self.child.clone(), self.size, values, arrow::nulls(valid)))
     }
 
-    fn arrow_cells<'a>(
-        &'a self,
-        array: &'a dyn Array,
-    ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
         let array: &FixedSizeListArray = arrow::nested(array, &self.arrow_type())?;
         if array.value_length() != self.size {
             return Err(arrow::unexpected(array.data_type(), &self.arrow_type()));
@@ -143,9 +135,7 @@ impl Codec for Vector {
         }
         let mut scratch = Vec::new();
         for raw in elements {
-            self.put(out, &mut scratch, |out| {
-                json::read(&*self.element, raw, out)
-            })?;
+            self.put(out, &mut scratch, |out| json::read(&*self.element, raw, out))?;
         }
         Ok(())
     }
@@ -184,12 +174,7 @@ mod tests {
         exact(&texts, b"\x01a\x02bb", r#"["a","bb"]"#);
         lossy(&texts, b"\x01a\x02b", "", None);
         lossy(&texts, b"\x01a\x02bb\0", "", None);
-        lossy(
-            &texts,
-            b"\x80\x01a\x02bb",
-            r#"["a","bb"]"#,
-            Some(b"\x01a\x02bb"),
-        );
+        lossy(&texts, b"\x80\x01a\x02bb", r#"["a","bb"]"#, Some(b"\x01a\x02bb"));
         let small = Vector::new(Box::new(int::TINYINT), 2).unwrap();
         exact(&small, b"\x01\x07\x01\x08", "[7,8]");
     }

@@ -8,9 +8,7 @@ pub fn take(rest: &mut &[u8]) -> Option<(u64, bool)> {
     let len = usize::try_from(extra).ok()?;
     let (more, tail) = tail.split_at_checked(len)?;
     let head = u64::from(first & 0xffu8.checked_shr(extra).unwrap_or(0));
-    let value = more
-        .iter()
-        .fold(head, |value, byte| value << 8 | u64::from(*byte));
+    let value = more.iter().fold(head, |value, byte| value << 8 | u64::from(*byte));
     *rest = tail;
     Some((value, extra_bytes(value) == len))
 }
@@ -23,9 +21,7 @@ pub fn put(value: u64, out: &mut Vec<u8>) {
         out.push(0);
     }
     out.extend_from_slice(&value.to_be_bytes()[7 - extra.min(7)..]);
-    out[start] |= !0xffu8
-        .checked_shr(u32::try_from(extra).unwrap_or(8))
-        .unwrap_or(0);
+    out[start] |= !0xffu8.checked_shr(u32::try_from(extra).unwrap_or(8)).unwrap_or(0);
 }
 
 /// Bytes after the first: seven bits each, eight bytes hold all.

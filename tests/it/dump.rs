@@ -19,8 +19,7 @@ const THREE: &[&str] = &[
 /// The tables that have a directory in a dump, as `ks/table`.
 fn dumped(dir: &str) -> BTreeSet<String> {
     let all = files(&format!("{dir}/data")).into_iter();
-    all.map(|file| file.rsplit_once('/').unwrap().0.to_owned())
-        .collect()
+    all.map(|file| file.rsplit_once('/').unwrap().0.to_owned()).collect()
 }
 
 #[test]
@@ -36,38 +35,16 @@ fn selectors_choose_tables() {
         (vec!["{ks}.\"Users\""], vec![users]),
         (vec!["{ks}.orders", "{ks}.\"Users\""], vec![orders, users]),
         (vec!["{stem}?"], vec![orders, lines, users]),
-        (
-            vec!["{ks}", "--exclude", "{ks}.order_*"],
-            vec![orders, users],
-        ),
-        (
-            vec![
-                "{ks}",
-                "--exclude",
-                "{ks}.orders",
-                "--exclude",
-                "{ks}.\"Users\"",
-            ],
-            vec![lines],
-        ),
-        (
-            vec!["{ks}.orders", "{ks}.order*", "{ks}"],
-            vec![orders, lines, users],
-        ),
+        (vec!["{ks}", "--exclude", "{ks}.order_*"], vec![orders, users]),
+        (vec!["{ks}", "--exclude", "{ks}.orders", "--exclude", "{ks}.\"Users\""], vec![lines]),
+        (vec!["{ks}.orders", "{ks}.order*", "{ks}"], vec![orders, lines, users]),
     ] {
         let scratch = Scratch::new();
         let dir = scratch.path("dump");
         let mut args = vec!["dump".to_owned(), "-o".into(), dir.clone()];
-        args.extend(
-            selectors
-                .iter()
-                .map(|s| s.replace("{ks}", ks).replace("{stem}", stem)),
-        );
+        args.extend(selectors.iter().map(|s| s.replace("{ks}", ks).replace("{stem}", stem)));
         source.node.run(&args).success();
-        let expected = expected
-            .iter()
-            .map(|table| format!("{ks}/{table}"))
-            .collect();
+        let expected = expected.iter().map(|table| format!("{ks}/{table}")).collect();
         assert_eq!(dumped(&dir), expected, "{args:?}");
     }
 }
@@ -83,20 +60,11 @@ fn every_part_has_a_sidecar_and_nothing_else_lies_about() {
             let data = parts(&dir, &source.name, &table, format);
             let sidecars = parts(&dir, &source.name, &table, "json");
             assert!(!sidecars.is_empty(), "{table}: no sidecar");
-            let with_json: Vec<_> = data
-                .iter()
-                .map(|part| part.with_extension("json"))
-                .collect();
-            assert!(
-                with_json.iter().all(|s| sidecars.contains(s)),
-                "{data:?} {sidecars:?}"
-            );
+            let with_json: Vec<_> = data.iter().map(|part| part.with_extension("json")).collect();
+            assert!(with_json.iter().all(|s| sidecars.contains(s)), "{data:?} {sidecars:?}");
         }
         let known = |file: &String| {
-            let ending = Path::new(file)
-                .extension()
-                .and_then(|e| e.to_str())
-                .unwrap_or("");
+            let ending = Path::new(file).extension().and_then(|e| e.to_str()).unwrap_or("");
             file == "manifest.json"
                 || file == "schema.cql"
                 || file.starts_with("data/") && [format, "json"].contains(&ending)
@@ -113,9 +81,7 @@ fn only_the_owner_can_read_a_dump() {
         let expected = if path.is_dir() { 0o700 } else { 0o600 };
         assert_eq!(mode, expected, "{} has mode {mode:o}", path.display());
         if path.is_dir() {
-            std::fs::read_dir(path)
-                .unwrap()
-                .for_each(|entry| check(&entry.unwrap().path()));
+            std::fs::read_dir(path).unwrap().for_each(|entry| check(&entry.unwrap().path()));
         }
     }
     let source = TestKeyspace::with("modes", THREE);
@@ -158,21 +124,10 @@ fn the_ranges_of_a_table_tile_the_ring() {
         found.sort_unstable();
         // Parts that cut one partition between them repeat its interval.
         found.dedup();
-        assert_eq!(
-            found.first().map(|f| f.0),
-            Some(i64::MIN),
-            "{table}: {found:?}"
-        );
-        assert_eq!(
-            found.last().map(|f| f.1),
-            Some(i64::MAX),
-            "{table}: {found:?}"
-        );
+        assert_eq!(found.first().map(|f| f.0), Some(i64::MIN), "{table}: {found:?}");
+        assert_eq!(found.last().map(|f| f.1), Some(i64::MAX), "{table}: {found:?}");
         for pair in found.windows(2) {
-            assert_eq!(
-                pair[0].1, pair[1].0,
-                "{table}: a gap or an overlap in {found:?}"
-            );
+            assert_eq!(pair[0].1, pair[1].0, "{table}: a gap or an overlap in {found:?}");
         }
     }
 }
@@ -185,10 +140,7 @@ fn a_table_without_rows_is_in_the_dump() {
     source.dump(&dir, "parquet").success();
     let manifest = json(format!("{dir}/manifest.json")).to_string();
     for table in source.db.tables(&source.name) {
-        assert!(
-            manifest.contains(&format!("\"{table}\"")),
-            "the manifest lacks {table}"
-        );
+        assert!(manifest.contains(&format!("\"{table}\"")), "the manifest lacks {table}");
         let data = parts(&dir, &source.name, &table, "parquet");
         assert!(data.is_empty(), "files without rows: {data:?}");
     }
@@ -232,19 +184,11 @@ fn what_no_form_can_say_is_in_the_exceptions_column() {
         let mut reader = csv::Reader::from_path(part).unwrap();
         let headers = reader.headers().unwrap().clone();
         assert_eq!(headers.iter().next_back(), Some("__wire"));
-        for record in reader
-            .records()
-            .map(Result::unwrap)
-            .filter(|r| &r[0] == "1")
-        {
+        for record in reader.records().map(Result::unwrap).filter(|r| &r[0] == "1") {
             seen += 1;
             let wire: Value = serde_json::from_str(&record[record.len() - 1]).unwrap();
             assert_eq!(wire["c_int"], "0x", "{wire}");
-            assert_eq!(
-                wire.get("c_text"),
-                None,
-                "an empty text needs no exception: {wire}"
-            );
+            assert_eq!(wire.get("c_text"), None, "an empty text needs no exception: {wire}");
         }
     }
     assert_eq!(seen, 1);
@@ -267,9 +211,7 @@ fn the_schema_command_prints_what_a_server_takes() {
     script.run(&source.db, &source.node.version).unwrap();
     let describe = |ks: &str| -> Vec<String> {
         let rows = source.db.texts(&format!("DESCRIBE KEYSPACE {ks}"));
-        rows.iter()
-            .map(|row| row.last().unwrap().replace(ks, "KS"))
-            .collect()
+        rows.iter().map(|row| row.last().unwrap().replace(ks, "KS")).collect()
     };
     assert_eq!(describe(&source.name), describe(&target));
 }
@@ -282,11 +224,7 @@ fn schema_of_one_table_and_of_a_glob() {
         (source.table("order_*"), "order_lines (", "orders ("),
         (source.table("\"Users\""), "\"Users\" (", "orders ("),
     ] {
-        let done = source
-            .node
-            .run(["schema", &selector])
-            .success()
-            .stdout_has(&[has]);
+        let done = source.node.run(["schema", &selector]).success().stdout_has(&[has]);
         assert!(!done.stdout.contains(lacks), "{}", done.told());
     }
 }
@@ -297,13 +235,7 @@ fn inspect_tells_what_a_dump_holds() {
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
     source.dump(&dir, "csv").success();
-    run(["inspect", &dir]).success().stdout_has(&[
-        &source.name,
-        "orders",
-        "order_lines",
-        "Users",
-        "csv",
-    ]);
+    run(["inspect", &dir]).success().stdout_has(&[&source.name, "orders", "order_lines", "Users", "csv"]);
 }
 
 #[test]
@@ -313,10 +245,7 @@ fn results_go_to_stdout_and_all_else_to_stderr() {
     let plain = source.dump(&scratch.path("a"), "csv").success();
     assert_eq!(plain.stdout, "", "a dump has no result but its files");
     let (dir, target) = (scratch.path("b"), source.target("json"));
-    let dump = source
-        .node
-        .run(["dump", &source.name, "-o", &dir, "--json"])
-        .success();
+    let dump = source.node.run(["dump", &source.name, "-o", &dir, "--json"]).success();
     let load = source.load(&dir, &target, &["--json"]).success();
     for done in [dump, load] {
         let summary: Result<Value, _> = serde_json::from_str(&done.stdout);
@@ -328,11 +257,6 @@ fn results_go_to_stdout_and_all_else_to_stderr() {
 fn the_server_can_be_named_by_the_environment() {
     let source = TestKeyspace::with("by_env", THREE);
     let port = source.node.port.to_string();
-    let variables = [
-        ("CQLIFT_HOST", source.node.host.as_str()),
-        ("CQLIFT_PORT", port.as_str()),
-    ];
-    run_with(["schema", &source.name], &variables)
-        .success()
-        .stdout_has(&["orders"]);
+    let variables = [("CQLIFT_HOST", source.node.host.as_str()), ("CQLIFT_PORT", port.as_str())];
+    run_with(["schema", &source.name], &variables).success().stdout_has(&["orders"]);
 }

@@ -60,9 +60,7 @@ impl Node {
         Node {
             version: version.to_owned(),
             host: host.to_owned(),
-            port: port
-                .parse()
-                .unwrap_or_else(|_| panic!("CQLIFT_NODES: {text:?}: bad port")),
+            port: port.parse().unwrap_or_else(|_| panic!("CQLIFT_NODES: {text:?}: bad port")),
         }
     }
 
@@ -93,13 +91,8 @@ pub type Row = Vec<Option<Vec<u8>>>;
 impl Db {
     /// Connects to `node`.
     pub fn connect(node: &Node) -> Db {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let profile = ExecutionProfile::builder()
-            .request_timeout(Some(Duration::from_secs(60)))
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let profile = ExecutionProfile::builder().request_timeout(Some(Duration::from_secs(60))).build();
         let builder = SessionBuilder::new()
             .known_node(node.address())
             .fetch_full_schema_metadata(false)
@@ -120,8 +113,7 @@ impl Db {
 
     /// Makes `keyspace` the one that unqualified names mean.
     pub fn use_keyspace(&self, keyspace: &str) {
-        self.block_on(self.session.use_keyspace(keyspace, true))
-            .unwrap();
+        self.block_on(self.session.use_keyspace(keyspace, true)).unwrap();
     }
 
     /// Runs a statement.
@@ -146,10 +138,7 @@ impl Db {
     pub fn try_bind(&self, cql: &str, row: &RawRow) -> Result<(), String> {
         self.block_on(async {
             let prepared = self.session.prepare(cql).await.map_err(|e| e.to_string())?;
-            self.session
-                .execute_unpaged(&prepared, row)
-                .await
-                .map_err(|e| e.to_string())
+            self.session.execute_unpaged(&prepared, row).await.map_err(|e| e.to_string())
         })
         .map(drop)
         .map_err(|error| format!("{error}\n  {}", shorten(cql)))
@@ -165,8 +154,7 @@ impl Db {
             let mut running = futures::stream::iter(statements)
                 .map(|cql| async move {
                     let done = self.session.query_unpaged(cql.as_str(), ()).await;
-                    done.map(drop)
-                        .map_err(|error| format!("{error}\n  {}", shorten(&cql)))
+                    done.map(drop).map_err(|error| format!("{error}\n  {}", shorten(&cql)))
                 })
                 .buffer_unordered(AT_ONCE);
             while let Some(done) = running.next().await {
@@ -200,25 +188,17 @@ impl Db {
     /// All rows of a query whose columns are text; null becomes the empty string.
     pub fn texts(&self, cql: &str) -> Vec<Vec<String>> {
         let text = |cell: Option<Vec<u8>>| String::from_utf8(cell.unwrap_or_default()).unwrap();
-        self.rows(cql)
-            .into_iter()
-            .map(|row| row.into_iter().map(text).collect())
-            .collect()
+        self.rows(cql).into_iter().map(|row| row.into_iter().map(text).collect()).collect()
     }
 
     /// The number of rows of a table.
     pub fn count(&self, table: &str) -> usize {
         let column = "SELECT column_name FROM system_schema.columns";
         let (keyspace, name) = table.split_once('.').unwrap();
-        let key = self.texts(&format!(
-            "{column} WHERE keyspace_name = '{keyspace}' AND table_name = '{name}' LIMIT 1"
-        ));
+        let key = self
+            .texts(&format!("{column} WHERE keyspace_name = '{keyspace}' AND table_name = '{name}' LIMIT 1"));
         assert!(!key.is_empty(), "there is no table {table}");
-        self.rows(&format!(
-            "SELECT \"{}\" FROM {keyspace}.\"{name}\"",
-            key[0][0]
-        ))
-        .len()
+        self.rows(&format!("SELECT \"{}\" FROM {keyspace}.\"{name}\"", key[0][0])).len()
     }
 
     /// The tables of a keyspace, without its views.
@@ -241,9 +221,7 @@ fn take_rows(page: QueryResult, rows: &mut Vec<Row>) {
         return;
     };
     for row in page.rows::<ColumnIterator>().unwrap() {
-        let cells = row
-            .unwrap()
-            .map(|cell| cell.unwrap().slice.map(|s| s.as_slice().to_vec()));
+        let cells = row.unwrap().map(|cell| cell.unwrap().slice.map(|s| s.as_slice().to_vec()));
         rows.push(cells.collect());
     }
 }
@@ -304,16 +282,9 @@ impl TestKeyspace {
         let name: String = name.chars().take(20).collect();
         let name = format!("{name}_{:x}_{count}", std::process::id());
         let db = Db::connect(&node);
-        db.execute(&format!(
-            "CREATE KEYSPACE {name} WITH replication = {SIMPLE}"
-        ));
+        db.execute(&format!("CREATE KEYSPACE {name} WITH replication = {SIMPLE}"));
         db.use_keyspace(&name);
-        TestKeyspace {
-            node,
-            name,
-            db,
-            loaded: std::cell::RefCell::default(),
-        }
+        TestKeyspace { node, name, db, loaded: std::cell::RefCell::default() }
     }
 
     /// A keyspace with these statements run in it.
@@ -339,8 +310,7 @@ impl TestKeyspace {
 
     /// Dumps this keyspace into `dir`.
     pub fn dump(&self, dir: &str, format: &str) -> Ran {
-        self.node
-            .run(["dump", &self.name, "-o", dir, "--format", format])
+        self.node.run(["dump", &self.name, "-o", dir, "--format", format])
     }
 
     /// Loads `dir`, a dump of this keyspace, as `target`.
@@ -359,9 +329,7 @@ impl Drop for TestKeyspace {
     fn drop(&mut self) {
         for name in self.loaded.borrow().iter().chain([&self.name]) {
             // A test that fails should say why, not that it could not tidy up as well.
-            let _ = self
-                .db
-                .try_execute(&format!("DROP KEYSPACE IF EXISTS {name}"));
+            let _ = self.db.try_execute(&format!("DROP KEYSPACE IF EXISTS {name}"));
         }
     }
 }
@@ -384,15 +352,11 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
 }
 
 /// The same with environment variables.
-pub fn run_with<S: AsRef<OsStr>>(
-    args: impl IntoIterator<Item = S>,
-    variables: &[(&str, &str)],
-) -> Ran {
+pub fn run_with<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, variables: &[(&str, &str)]) -> Ran {
     let mut command = tool(env!("CARGO_BIN_EXE_cqlift"));
     command.args(args).envs(variables.iter().copied());
-    let shown = command.get_args().fold("cqlift".to_owned(), |line, arg| {
-        format!("{line} {}", arg.to_string_lossy())
-    });
+    let shown =
+        command.get_args().fold("cqlift".to_owned(), |line, arg| format!("{line} {}", arg.to_string_lossy()));
     let output = command.output().unwrap();
     Ran(Done {
         command: shown,
@@ -426,11 +390,7 @@ impl Ran {
     #[track_caller]
     pub fn fails(self, code: i32) -> Done {
         let done = self.ends(code);
-        assert!(
-            !done.stderr.contains("panicked at"),
-            "a crash:\n{}",
-            done.told()
-        );
+        assert!(!done.stderr.contains("panicked at"), "a crash:\n{}", done.told());
         done
     }
 
@@ -441,12 +401,7 @@ impl Ran {
 
     #[track_caller]
     fn ends(self, code: i32) -> Done {
-        assert_eq!(
-            self.0.code,
-            Some(code),
-            "exit code; expected {code}\n{}",
-            self.0.told()
-        );
+        assert_eq!(self.0.code, Some(code), "exit code; expected {code}\n{}", self.0.told());
         self.0
     }
 }
@@ -475,12 +430,7 @@ impl Done {
 
     /// The command and all it said.
     pub fn told(&self) -> String {
-        let Done {
-            command,
-            stdout,
-            stderr,
-            code,
-        } = self;
+        let Done { command, stdout, stderr, code } = self;
         format!("$ {command}\n[exit {code:?}]\n--- stdout\n{stdout}\n--- stderr\n{stderr}")
     }
 }
@@ -517,13 +467,7 @@ pub fn files(dir: &str) -> Vec<String> {
             if path.is_dir() {
                 walk(root, &path, found);
             } else {
-                found.push(
-                    path.strip_prefix(root)
-                        .unwrap()
-                        .to_str()
-                        .unwrap()
-                        .to_owned(),
-                );
+                found.push(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned());
             }
         }
     }
@@ -537,11 +481,7 @@ pub fn files(dir: &str) -> Vec<String> {
 pub fn parts(dir: &str, keyspace: &str, table: &str, ending: &str) -> Vec<PathBuf> {
     let folder = format!("{dir}/data/{keyspace}/{table}");
     let wanted = |name: &String| name.ends_with(&format!(".{ending}"));
-    files(&folder)
-        .into_iter()
-        .filter(wanted)
-        .map(|n| Path::new(&folder).join(n))
-        .collect()
+    files(&folder).into_iter().filter(wanted).map(|n| Path::new(&folder).join(n)).collect()
 }
 
 /// A JSON file.
@@ -557,13 +497,10 @@ pub fn hex(cell: Option<&[u8]>) -> String {
     let Some(bytes) = cell else {
         return "null".to_owned();
     };
-    let mut text = bytes
-        .iter()
-        .take(SHOWN)
-        .fold("0x".to_owned(), |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        });
+    let mut text = bytes.iter().take(SHOWN).fold("0x".to_owned(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    });
     if bytes.len() > SHOWN {
         write!(text, "… ({} bytes)", bytes.len()).unwrap();
     }

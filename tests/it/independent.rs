@@ -15,36 +15,19 @@ fn python(source: &TestKeyspace, dir: &str, format: &str) {
     });
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/independent.py");
     let output = Command::new(python)
-        .args([
-            script,
-            &source.node.host,
-            &source.node.port.to_string(),
-            &source.name,
-            dir,
-            format,
-        ])
+        .args([script, &source.node.host, &source.node.port.to_string(), &source.name, dir, format])
         .output()
         .unwrap();
     let [out, err] = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b));
-    assert!(
-        output.status.success(),
-        "independent.py {format}:\n{out}\n{err}"
-    );
+    assert!(output.status.success(), "independent.py {format}:\n{out}\n{err}");
     print!("{out}");
 }
 
 #[test]
 fn others_read_what_a_select_gives() {
-    for schema in [
-        "friendly",
-        "nested",
-        "all_types",
-        "statics",
-        "names",
-        "odd_bytes",
-        "vectors",
-        "udt_evolved",
-    ] {
+    for schema in
+        ["friendly", "nested", "all_types", "statics", "names", "odd_bytes", "vectors", "udt_evolved"]
+    {
         let source = filled(&format!("ind_{schema}"), schema);
         for format in ["parquet", "csv"] {
             let scratch = Scratch::new();
@@ -59,23 +42,10 @@ fn others_read_what_a_select_gives() {
 fn the_csv_crate_reads_what_a_select_gives() {
     let source = TestKeyspace::with(
         "csv_crate",
-        &[
-            "CREATE TABLE t (k int, c text, s text static, v text, n bigint, b boolean, PRIMARY KEY (k, c))",
-        ],
+        &["CREATE TABLE t (k int, c text, s text static, v text, n bigint, b boolean, PRIMARY KEY (k, c))"],
     );
-    for (i, text) in [
-        "plain",
-        "a,b",
-        "say \"x\"",
-        "two\nlines",
-        "\r\n",
-        " ",
-        "é😀",
-        ";",
-        "''",
-    ]
-    .iter()
-    .enumerate()
+    for (i, text) in
+        ["plain", "a,b", "say \"x\"", "two\nlines", "\r\n", " ", "é😀", ";", "''"].iter().enumerate()
     {
         let text = text.replace('\'', "''");
         source.db.execute(&format!(
@@ -90,10 +60,7 @@ fn the_csv_crate_reads_what_a_select_gives() {
         let mut reader = csv::Reader::from_path(part).unwrap();
         let headers = reader.headers().unwrap().clone();
         let place = |name: &str| {
-            headers
-                .iter()
-                .position(|h| h == name)
-                .unwrap_or_else(|| panic!("{name} in {headers:?}"))
+            headers.iter().position(|h| h == name).unwrap_or_else(|| panic!("{name} in {headers:?}"))
         };
         let places = ["k", "c", "s", "v", "n", "b"].map(place);
         for record in reader.records() {
@@ -101,9 +68,8 @@ fn the_csv_crate_reads_what_a_select_gives() {
             read.push(places.map(|i| record[i].to_owned()).to_vec());
         }
     }
-    let mut expected = source
-        .db
-        .texts("SELECT CAST(k AS text), c, s, v, CAST(n AS text), CAST(b AS text) FROM t");
+    let mut expected =
+        source.db.texts("SELECT CAST(k AS text), c, s, v, CAST(n AS text), CAST(b AS text) FROM t");
     read.sort();
     expected.sort();
     assert_eq!(read, expected);

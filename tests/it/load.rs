@@ -12,12 +12,9 @@ const ORDERS: &[&str] = &[
 
 #[test]
 fn if_exists_decides_what_becomes_of_rows() {
-    for (mode, code, expected) in [
-        ("fail", 1, "kept"),
-        ("skip", 0, "kept"),
-        ("truncate", 0, "new"),
-        ("append", 0, "both"),
-    ] {
+    for (mode, code, expected) in
+        [("fail", 1, "kept"), ("skip", 0, "kept"), ("truncate", 0, "new"), ("append", 0, "both")]
+    {
         let source = TestKeyspace::with("if_exists", ORDERS);
         let scratch = Scratch::new();
         let (dir, target) = (scratch.path("dump"), source.target("loaded"));
@@ -26,14 +23,10 @@ fn if_exists_decides_what_becomes_of_rows() {
         let db = &source.db;
         db.execute(&format!("TRUNCATE {target}.orders"));
         // Written before the dump's rows: what is loaded must not lose against it, and it must not lose anything.
-        db.execute(&format!(
-            "INSERT INTO {target}.orders (k, c, v) VALUES (9, 9, 'mine') USING TIMESTAMP 1"
-        ));
+        db.execute(&format!("INSERT INTO {target}.orders (k, c, v) VALUES (9, 9, 'mine') USING TIMESTAMP 1"));
         let done = source.load(&dir, &target, &["--if-exists", mode]).done();
         assert_eq!(done.code, Some(code), "{mode}: {}", done.told());
-        let mine = db
-            .rows(&format!("SELECT v FROM {target}.orders WHERE k = 9"))
-            .len();
+        let mine = db.rows(&format!("SELECT v FROM {target}.orders WHERE k = 9")).len();
         let rows = db.count(&format!("{target}.orders"));
         let found = match (rows, mine) {
             (1, 1) => "kept",
@@ -52,13 +45,9 @@ fn a_table_that_exists_and_is_empty_is_loaded_into() {
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
     source.dump(&dir, "csv").success();
     let db = &source.db;
-    db.execute(&format!(
-        "CREATE KEYSPACE {target} WITH replication = {SIMPLE}"
-    ));
+    db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {SIMPLE}"));
     // A column more, and others in another order, is no obstacle.
-    db.execute(&format!(
-        "CREATE TABLE {target}.orders (k int, c int, z text, v text, PRIMARY KEY (k, c))"
-    ));
+    db.execute(&format!("CREATE TABLE {target}.orders (k int, c int, z text, v text, PRIMARY KEY (k, c))"));
     source.load(&dir, &target, &[]).success();
     assert_eq!(db.count(&format!("{target}.orders")), 3);
 }
@@ -72,10 +61,11 @@ fn counters_are_not_added_to_counters() {
     source.load(&dir, &target, &[]).success();
     assert_same(&source.db, &source.name, &target);
     for mode in ["fail", "append"] {
-        source
-            .load(&dir, &target, &["--if-exists", mode])
-            .fails(1)
-            .stderr_has(&["counter", &format!("{target}."), "--if-exists"]);
+        source.load(&dir, &target, &["--if-exists", mode]).fails(1).stderr_has(&[
+            "counter",
+            &format!("{target}."),
+            "--if-exists",
+        ]);
         assert_same(&source.db, &source.name, &target);
     }
 }
@@ -88,21 +78,13 @@ fn one_table_is_loaded_under_another_name() {
     let dir = scratch.path("dump");
     source.dump(&dir, "parquet").success();
     let (from, to) = (source.table("orders"), source.table("orders_again"));
-    source
-        .node
-        .run(["load", &dir, &from, "--map", &format!("{from}={to}")])
-        .success();
+    source.node.run(["load", &dir, &from, "--map", &format!("{from}={to}")]).success();
     assert_eq!(source.db.count(&to), 3);
     // Into another keyspace, which is there already.
     let target = source.target("elsewhere");
-    source.db.execute(&format!(
-        "CREATE KEYSPACE {target} WITH replication = {SIMPLE}"
-    ));
+    source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {SIMPLE}"));
     let to = format!("{target}.\"Orders\"");
-    source
-        .node
-        .run(["load", &dir, &from, "--map", &format!("{from}={to}")])
-        .success();
+    source.node.run(["load", &dir, &from, "--map", &format!("{from}={to}")]).success();
     assert_eq!(source.db.tables(&target), ["Orders"]);
     assert_eq!(source.db.count(&format!("{target}.Orders")), 3);
 }
@@ -113,10 +95,7 @@ fn schema_and_data_can_be_loaded_apart() {
     let scratch = Scratch::new();
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
     source.dump(&dir, "csv").success();
-    source
-        .load(&dir, &target, &["--data-only"])
-        .fails(1)
-        .stderr_has(&[&target]);
+    source.load(&dir, &target, &["--data-only"]).fails(1).stderr_has(&[&target]);
     source.load(&dir, &target, &["--schema-only"]).success();
     let tables = source.db.tables(&target);
     assert_eq!(tables, source.db.tables(&source.name));
@@ -135,9 +114,7 @@ fn replication_can_be_chosen() {
     source.dump(&dir, "parquet").success();
     let datacenter = source.db.texts("SELECT data_center FROM system.local")[0][0].clone();
     let replication = format!("{{'class': 'NetworkTopologyStrategy', '{datacenter}': 1}}");
-    source
-        .load(&dir, &target, &["--replication", &replication])
-        .success();
+    source.load(&dir, &target, &["--replication", &replication]).success();
     let described = source.db.texts(&format!("DESCRIBE ONLY KEYSPACE {target}"));
     let statement = described[0].last().unwrap();
     assert!(statement.contains("NetworkTopologyStrategy"), "{statement}");
@@ -148,12 +125,8 @@ fn replication_can_be_chosen() {
 fn many_tables_are_one_run() {
     let source = TestKeyspace::new("many");
     for i in 0..25 {
-        source
-            .db
-            .execute(&format!("CREATE TABLE t{i} (k int PRIMARY KEY, v text)"));
-        source
-            .db
-            .execute(&format!("INSERT INTO t{i} (k, v) VALUES ({i}, 'v')"));
+        source.db.execute(&format!("CREATE TABLE t{i} (k int PRIMARY KEY, v text)"));
+        source.db.execute(&format!("INSERT INTO t{i} (k, v) VALUES ({i}, 'v')"));
     }
     let scratch = Scratch::new();
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
@@ -166,31 +139,19 @@ fn many_tables_are_one_run() {
 fn a_part_of_a_dump_can_be_loaded() {
     let source = TestKeyspace::with("part_of", ORDERS);
     source.db.execute("CREATE TABLE items (k int PRIMARY KEY)");
-    source
-        .db
-        .execute("CREATE TABLE invoices (k int PRIMARY KEY)");
+    source.db.execute("CREATE TABLE invoices (k int PRIMARY KEY)");
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
     source.dump(&dir, "parquet").success();
     for (tag, selectors, expected) in [
         ("a", vec!["orders"], vec!["orders"]),
         ("b", vec!["i*"], vec!["invoices", "items"]),
-        (
-            "c",
-            vec!["*", "--exclude", "orders"],
-            vec!["invoices", "items"],
-        ),
+        ("c", vec!["*", "--exclude", "orders"], vec!["invoices", "items"]),
     ] {
         let target = source.target(tag);
         let full: Vec<String> = selectors
             .iter()
-            .map(|s| {
-                if s.starts_with("--") {
-                    (*s).to_owned()
-                } else {
-                    source.table(s)
-                }
-            })
+            .map(|s| if s.starts_with("--") { (*s).to_owned() } else { source.table(s) })
             .collect();
         let full: Vec<&str> = full.iter().map(String::as_str).collect();
         source.load(&dir, &target, &full).success();
@@ -206,12 +167,8 @@ fn partitions_of_nothing_but_statics_survive() {
     source.dump(&dir, "csv").success();
     source.load(&dir, &target, &[]).success();
     let alone = "SELECT pk, ck, s FROM {}.statics WHERE pk = 1";
-    let [before, after] =
-        [&source.name, &target].map(|ks| source.db.rows(&alone.replace("{}", ks)));
-    assert_eq!(
-        before[0][1], None,
-        "the schema has no such partition any more"
-    );
+    let [before, after] = [&source.name, &target].map(|ks| source.db.rows(&alone.replace("{}", ks)));
+    assert_eq!(before[0][1], None, "the schema has no such partition any more");
     assert_eq!(before, after);
 }
 

@@ -17,11 +17,8 @@ struct Forwarder {
 
 impl Forwarder {
     fn to(node: &Node) -> Forwarder {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -32,11 +29,7 @@ impl Forwarder {
                 tokio::spawn(forward(client, target.clone()));
             }
         });
-        Forwarder {
-            address,
-            connections,
-            _runtime: runtime,
-        }
+        Forwarder { address, connections, _runtime: runtime }
     }
 
     fn connections(&self) -> usize {
@@ -65,19 +58,13 @@ fn there_and_back(name: &str, flags: impl Fn(&Node, SocketAddr) -> Vec<String>) 
     let target = source.target("loaded");
     let (dir, map) = (scratch.path("dump"), format!("{}={target}", source.name));
     let port = forwarder.address.port().to_string();
-    for command in [
-        vec!["dump", &source.name, "-o", &dir],
-        vec!["load", &dir, "--map", &map],
-    ] {
+    for command in [vec!["dump", &source.name, "-o", &dir], vec!["load", &dir, "--map", &map]] {
         let before = forwarder.connections();
         let mut args: Vec<String> = command.into_iter().map(str::to_owned).collect();
         args.extend(["-h", "127.0.0.1", "-P", &port].map(str::to_owned));
         args.extend(flags(&source.node, forwarder.address));
         crate::harness::run(&args).success();
-        assert!(
-            forwarder.connections() > before,
-            "{args:?} did not go through the forwarder"
-        );
+        assert!(forwarder.connections() > before, "{args:?} did not go through the forwarder");
     }
     assert_eq!(assert_same(&source.db, &source.name, &target), 2);
 }
@@ -85,10 +72,7 @@ fn there_and_back(name: &str, flags: impl Fn(&Node, SocketAddr) -> Vec<String>) 
 #[test]
 fn an_address_map_leads_through_a_forwarder() {
     there_and_back("address_map", |node, forwarder| {
-        vec![
-            "--address-map".into(),
-            format!("{}={forwarder}", node.address()),
-        ]
+        vec!["--address-map".into(), format!("{}={forwarder}", node.address())]
     });
 }
 
@@ -102,21 +86,11 @@ fn only_contact_points_stays_at_the_forwarder() {
 fn an_address_map_is_obeyed() {
     let source = TestKeyspace::with("mapped_away", SOME);
     let scratch = Scratch::new();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let map = format!("{}={closed}", source.node.address());
     source
         .node
-        .run([
-            "dump",
-            &source.name,
-            "-o",
-            &scratch.path("dump"),
-            "--address-map",
-            &map,
-        ])
+        .run(["dump", &source.name, "-o", &scratch.path("dump"), "--address-map", &map])
         .fails(1)
         .stderr_has(&[&closed.to_string()]);
 }
@@ -124,13 +98,7 @@ fn an_address_map_is_obeyed() {
 #[test]
 fn an_address_map_that_is_none_is_a_usage_error() {
     let node = Node::get(crate::harness::NEWEST);
-    for map in [
-        "nonsense",
-        "127.0.0.1:9042",
-        "a=b=c",
-        "127.0.0.1:9042=",
-        "127.0.0.1:x=127.0.0.1:1",
-    ] {
+    for map in ["nonsense", "127.0.0.1:9042", "a=b=c", "127.0.0.1:9042=", "127.0.0.1:x=127.0.0.1:1"] {
         let scratch = Scratch::new();
         node.run(["dump", "ks", "-o", &scratch.path("d"), "--address-map", map])
             .fails(2)

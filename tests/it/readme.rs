@@ -19,22 +19,16 @@ fn tour(readme: &str) -> Vec<Step> {
     for line in readme.lines() {
         match (block, line) {
             (None, heading) if heading.starts_with("## ") => in_section = heading.contains(SECTION),
-            (None, fence) if fence.starts_with("```") => {
-                block = Some(in_section && fence == "```console")
-            }
+            (None, fence) if fence.starts_with("```") => block = Some(in_section && fence == "```console"),
             (Some(_), "```") => block = None,
             (Some(true), line) => match (line.strip_prefix("$ "), steps.last_mut()) {
                 (Some(command), _) => {
-                    steps.push(Step {
-                        command: command.to_owned(),
-                        shown: Vec::new(),
-                    });
+                    steps.push(Step { command: command.to_owned(), shown: Vec::new() });
                 }
                 // A command goes on after a backslash.
                 (None, Some(step)) if step.command.ends_with('\\') => {
                     step.command.push('\n');
-                    step.command
-                        .push_str(line.strip_prefix("> ").unwrap_or(line));
+                    step.command.push_str(line.strip_prefix("> ").unwrap_or(line));
                 }
                 (None, Some(step)) => step.shown.push(line.to_owned()),
                 (None, None) => panic!("output before the first command: {line}"),
@@ -50,17 +44,13 @@ fn appears(shown: &str, printed: &str) -> bool {
     printed.lines().any(|line| {
         let mut rest = line.trim();
         let pieces: Vec<&str> = shown.trim().split('…').collect();
-        pieces
-            .iter()
-            .enumerate()
-            .all(|(i, piece)| match rest.find(piece) {
-                Some(at) if i > 0 || at == 0 => {
-                    rest = &rest[at + piece.len()..];
-                    true
-                }
-                _ => false,
-            })
-            && (rest.is_empty() || shown.trim().ends_with('…'))
+        pieces.iter().enumerate().all(|(i, piece)| match rest.find(piece) {
+            Some(at) if i > 0 || at == 0 => {
+                rest = &rest[at + piece.len()..];
+                true
+            }
+            _ => false,
+        }) && (rest.is_empty() || shown.trim().ends_with('…'))
     })
 }
 
@@ -69,43 +59,33 @@ fn the_tour_of_the_readme_runs() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let text = std::fs::read_to_string(&readme).expect("README.md");
     let steps = tour(&text);
-    assert!(
-        !steps.is_empty(),
-        "README.md has no console block under \"A {SECTION}\""
-    );
+    assert!(!steps.is_empty(), "README.md has no console block under \"A {SECTION}\"");
     let node = Node::get(NEWEST);
     let scratch = Scratch::new();
     std::fs::create_dir(scratch.path("tour")).unwrap();
-    let binaries = Path::new(env!("CARGO_BIN_EXE_cqlift"))
-        .parent()
-        .unwrap()
-        .to_str()
-        .unwrap();
+    let binaries = Path::new(env!("CARGO_BIN_EXE_cqlift")).parent().unwrap().to_str().unwrap();
+    // The tour's other tools, cqlsh and Python with DuckDB, are in the environment that scripts/test makes.
+    let python = python();
+    let others = Path::new(&python).parent().unwrap().to_str().unwrap();
+    let db = Db::connect(&node);
+    for keyspace in ["shop", "shop_copy"] {
+        db.execute(&format!("DROP KEYSPACE IF EXISTS {keyspace}"));
+    }
     for Step { command, shown } in steps {
         let output = tool("bash")
             .args(["-euo", "pipefail", "-c", &command])
             .current_dir(scratch.path("tour"))
-            .env(
-                "PATH",
-                format!("{binaries}:{}", std::env::var("PATH").unwrap_or_default()),
-            )
+            .env("PATH", format!("{binaries}:{others}:{}", std::env::var("PATH").unwrap_or_default()))
             .env("CQLIFT_HOST", &node.host)
             .env("CQLIFT_PORT", node.port.to_string())
+            .env("CQLSH_HOST", &node.host)
+            .env("CQLSH_PORT", node.port.to_string())
             .output()
             .unwrap();
-        let printed = [&output.stdout, &output.stderr]
-            .map(|b| String::from_utf8_lossy(b))
-            .concat();
-        assert!(
-            output.status.success(),
-            "$ {command}\n[{}]\n{printed}",
-            output.status
-        );
+        let printed = [&output.stdout, &output.stderr].map(|b| String::from_utf8_lossy(b)).concat();
+        assert!(output.status.success(), "$ {command}\n[{}]\n{printed}", output.status);
         for line in shown.iter().filter(|line| !line.trim().is_empty()) {
-            assert!(
-                appears(line, &printed),
-                "$ {command}\nlacks: {line}\n{printed}"
-            );
+            assert!(appears(line, &printed), "$ {command}\nlacks: {line}\n{printed}");
         }
     }
 }
@@ -118,10 +98,7 @@ fn the_tour_is_read_as_people_read_it() {
         command: command.into(),
         shown: shown.iter().map(|s| (*s).to_owned()).collect(),
     };
-    assert_eq!(
-        tour(readme),
-        [step("a \\\n    b", &["out …"]), step("c", &[])]
-    );
+    assert_eq!(tour(readme), [step("a \\\n    b", &["out …"]), step("c", &[])]);
     for (shown, expected) in [
         ("12 rows", true),
         ("… rows", true),

@@ -55,32 +55,20 @@ impl Script {
 
     /// The file `schemas/NAME.cql`.
     pub fn named(name: &str) -> Script {
-        Script::open(
-            &Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("schemas")
-                .join(format!("{name}.cql")),
-        )
+        Script::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas").join(format!("{name}.cql")))
     }
 
     fn open(path: &Path) -> Script {
-        let text = std::fs::read_to_string(path)
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let name = path.file_stem().unwrap().to_str().unwrap();
         Script::parse(name, &text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// Reads the text of a script; the error names the line.
     pub fn parse(name: &str, text: &str) -> Result<Script, String> {
-        let mut script = Script {
-            name: name.into(),
-            needs: None,
-            steps: Vec::new(),
-        };
-        let mut reader = Reader {
-            text,
-            at: 0,
-            line: 1,
-        };
+        let mut script = Script { name: name.into(), needs: None, steps: Vec::new() };
+        let mut reader = Reader { text, at: 0, line: 1 };
         let mut needs = None;
         while let Some((line, piece)) = reader.next()? {
             let action = match piece {
@@ -103,11 +91,7 @@ impl Script {
                     }
                 }
             };
-            script.steps.push(Step {
-                line,
-                needs: needs.take(),
-                action,
-            });
+            script.steps.push(Step { line, needs: needs.take(), action });
         }
         Ok(script)
     }
@@ -122,10 +106,7 @@ impl Script {
     /// # Errors
     /// Everything that the server refused, with file and line.
     pub fn run(&self, db: &Db, version: &str) -> Result<(), String> {
-        let steps = self
-            .steps
-            .iter()
-            .filter(|step| suits(step.needs.as_deref(), version));
+        let steps = self.steps.iter().filter(|step| suits(step.needs.as_deref(), version));
         let refused = steps.filter_map(|step| {
             let done = match &step.action {
                 Action::Statement(cql) => db.try_execute(cql),
@@ -135,17 +116,10 @@ impl Script {
                 }
             };
             let error = done.err()?;
-            Some(format!(
-                "schemas/{}.cql line {}: {error}",
-                self.name, step.line
-            ))
+            Some(format!("schemas/{}.cql line {}: {error}", self.name, step.line))
         });
         let refused: Vec<String> = refused.collect();
-        if refused.is_empty() {
-            Ok(())
-        } else {
-            Err(refused.join("\n"))
-        }
+        if refused.is_empty() { Ok(()) } else { Err(refused.join("\n")) }
     }
 }
 
@@ -155,13 +129,8 @@ fn suits(needs: Option<&str>, version: &str) -> bool {
 }
 
 fn bind(text: &str) -> Result<Action, String> {
-    let (cql, values) = text
-        .rsplit_once(" : ")
-        .ok_or("--bind needs ` : ` before its values")?;
-    let cells = values
-        .split(',')
-        .map(|value| cell(value.trim()))
-        .collect::<Result<Vec<_>, _>>()?;
+    let (cql, values) = text.rsplit_once(" : ").ok_or("--bind needs ` : ` before its values")?;
+    let cells = values.split(',').map(|value| cell(value.trim())).collect::<Result<Vec<_>, _>>()?;
     let marks = cql.matches('?').count();
     if marks != cells.len() {
         return Err(format!("{marks} question marks, {} values", cells.len()));
@@ -175,9 +144,7 @@ fn cell(text: &str) -> Result<RawCell, String> {
         "unset" => return Ok(RawCell::Unset),
         _ => {}
     }
-    let digits = text
-        .strip_prefix("0x")
-        .ok_or(format!("{text:?} is not 0x…, null or unset"))?;
+    let digits = text.strip_prefix("0x").ok_or(format!("{text:?} is not 0x…, null or unset"))?;
     let digits: Vec<char> = digits.chars().filter(|c| *c != '_').collect();
     digits
         .chunks(2)
@@ -189,12 +156,8 @@ fn cell(text: &str) -> Result<RawCell, String> {
 }
 
 fn repeat(text: &str) -> Result<Action, String> {
-    let (range, cql) = text
-        .split_once(' ')
-        .ok_or("--repeat needs a range and a statement")?;
-    let ends = range
-        .split_once("..")
-        .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    let (range, cql) = text.split_once(' ').ok_or("--repeat needs a range and a statement")?;
+    let ends = range.split_once("..").and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     let (from, to) = ends.ok_or(format!("{range:?} is not a range"))?;
     Ok(Action::Repeat(from, to, cql.to_owned()))
 }
@@ -230,17 +193,11 @@ impl<'a> Reader<'a> {
             }
             if rest.starts_with("--") || rest.starts_with("//") {
                 let comment = self.take(rest.find('\n').unwrap_or(rest.len()));
-                if comment
-                    .strip_prefix("--")
-                    .is_some_and(|c| c.starts_with(char::is_alphabetic))
-                {
+                if comment.strip_prefix("--").is_some_and(|c| c.starts_with(char::is_alphabetic)) {
                     if blank {
                         return Ok(Some((first, Piece::Directive(comment.trim_end()))));
                     }
-                    return Err(format!(
-                        "line {}: a directive inside a statement",
-                        self.line
-                    ));
+                    return Err(format!("line {}: a directive inside a statement", self.line));
                 }
             } else if rest.starts_with("/*") {
                 self.take_quoted(rest, 2, "*/")?;
@@ -287,27 +244,15 @@ $$;
 --repeat 1..3 INSERT INTO t (a) VALUES ($i)
 "#;
     let script = Script::parse("t", text).unwrap();
-    let step = |line, needs: Option<&str>, action| Step {
-        line,
-        needs: needs.map(str::to_owned),
-        action,
-    };
+    let step = |line, needs: Option<&str>, action| Step { line, needs: needs.map(str::to_owned), action };
     let statement = |cql: &str| Action::Statement(cql.to_owned());
     let bound = |cql: &str, cells| Action::Bind(cql.to_owned(), RawRow(cells));
     assert_eq!(
         script.steps,
         [
             step(2, None, statement("CREATE TABLE t (a int PRIMARY KEY)")),
-            step(
-                3,
-                None,
-                statement(r#"INSERT INTO "x;""y" (a) VALUES ('it''s; -- not')"#)
-            ),
-            step(
-                4,
-                None,
-                statement("CREATE FUNCTION f AS $$ return ';'; // stays\n$$")
-            ),
+            step(3, None, statement(r#"INSERT INTO "x;""y" (a) VALUES ('it''s; -- not')"#)),
+            step(4, None, statement("CREATE FUNCTION f AS $$ return ';'; // stays\n$$")),
             step(
                 7,
                 Some("5.0"),
@@ -316,16 +261,8 @@ $$;
                     vec![RawCell::Value(vec![0, 1]), RawCell::Null, RawCell::Unset],
                 ),
             ),
-            step(
-                8,
-                None,
-                bound("UPDATE t SET a = ?", vec![RawCell::Value(vec![])])
-            ),
-            step(
-                9,
-                None,
-                Action::Repeat(1, 3, "INSERT INTO t (a) VALUES ($i)".into())
-            ),
+            step(8, None, bound("UPDATE t SET a = ?", vec![RawCell::Value(vec![])])),
+            step(9, None, Action::Repeat(1, 3, "INSERT INTO t (a) VALUES ($i)".into())),
         ]
     );
 }
@@ -335,18 +272,9 @@ fn a_script_with_a_mistake_is_refused_with_its_line() {
     for (text, message) in [
         ("SELECT 1", "line 1: no ; after the last statement"),
         ("\nSELECT 'a;", "line 2: no closing '"),
-        (
-            "SELECT\n--bind x : 0x00\n;",
-            "line 2: a directive inside a statement",
-        ),
-        (
-            "--bind x = ? : 0x0",
-            "line 1: \"0x0\" is not whole bytes in hex",
-        ),
-        (
-            "--bind x = ? : 0x00, 0x00",
-            "line 1: 1 question marks, 2 values",
-        ),
+        ("SELECT\n--bind x : 0x00\n;", "line 2: a directive inside a statement"),
+        ("--bind x = ? : 0x0", "line 1: \"0x0\" is not whole bytes in hex"),
+        ("--bind x = ? : 0x00, 0x00", "line 1: 1 question marks, 2 values"),
         ("--repeat x y", "line 1: \"x\" is not a range"),
     ] {
         assert_eq!(Script::parse("t", text).unwrap_err(), message, "{text:?}");
@@ -359,10 +287,7 @@ fn every_schema_says_what_it_covers() {
     for script in Script::all() {
         let path = format!("{}/schemas/{}.cql", env!("CARGO_MANIFEST_DIR"), script.name);
         let text = std::fs::read_to_string(&path).unwrap();
-        assert!(
-            text.starts_with("-- "),
-            "{path} does not begin with a comment"
-        );
+        assert!(text.starts_with("-- "), "{path} does not begin with a comment");
         assert!(!script.steps.is_empty(), "{path} does nothing");
     }
 }

@@ -24,19 +24,11 @@ impl Law {
             .map(str::trim)
             .collect();
         let section = section.join(" ");
-        let mut chains = section
-            .split('`')
-            .skip(1)
-            .step_by(2)
-            .filter(|code| code.contains('→'));
-        let sentence = chains
-            .next()
-            .expect("src/lib.rs states the law under \"# The import law\"");
+        let mut chains = section.split('`').skip(1).step_by(2).filter(|code| code.contains('→'));
+        let sentence = chains.next().expect("src/lib.rs states the law under \"# The import law\"");
         let chain = |code: &str| -> Vec<Vec<String>> {
             let names = |group: &str| -> Vec<String> {
-                let names = group
-                    .split(',')
-                    .map(|n| n.trim_matches(|c: char| !c.is_alphanumeric()));
+                let names = group.split(',').map(|n| n.trim_matches(|c: char| !c.is_alphanumeric()));
                 names.map(str::to_owned).collect()
             };
             code.split('→').map(names).collect()
@@ -58,11 +50,7 @@ impl Law {
 
     /// Why `user` may not use `used`, if so.
     fn broken(&self, user: &str, used: &str) -> Option<String> {
-        let group = |module: &str| {
-            self.groups
-                .iter()
-                .position(|g| g.iter().any(|m| m == module))
-        };
+        let group = |module: &str| self.groups.iter().position(|g| g.iter().any(|m| m == module));
         let ordered = |chain: &Vec<String>| {
             let place = |module: &str| chain.iter().position(|m| m == module);
             place(user).zip(place(used)).is_some_and(|(a, b)| a < b)
@@ -76,10 +64,7 @@ impl Law {
             (Some(a), Some(b)) if a == b => "modules of one group do not use each other".into(),
             _ => format!("`{user}` stands to the right of `{used}`"),
         };
-        Some(format!(
-            "`{user}` uses `{used}`: {reason}\n    {}",
-            self.sentence
-        ))
+        Some(format!("`{user}` uses `{used}`: {reason}\n    {}", self.sentence))
     }
 }
 
@@ -129,19 +114,14 @@ fn heads(group: &str) -> Vec<String> {
 
 /// The name a path begins with.
 fn head(path: &str) -> Option<String> {
-    let name: String = path
-        .chars()
-        .take_while(|c| c.is_alphanumeric() || *c == '_')
-        .collect();
+    let name: String = path.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     (!name.is_empty()).then_some(name)
 }
 
 /// The source without `//` comments. A `//` inside a string loses the rest of its line too, which hides nothing that
 /// this test looks for unless code follows a URL on one line.
 fn without_comments(source: &str) -> String {
-    let code = source
-        .lines()
-        .map(|line| line.split_once("//").map_or(line, |(code, _)| code));
+    let code = source.lines().map(|line| line.split_once("//").map_or(line, |(code, _)| code));
     code.collect::<Vec<_>>().join("\n")
 }
 
@@ -151,10 +131,7 @@ fn repository() -> &'static Path {
 
 fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for path in std::fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-    {
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
             files.extend(rust_files(&path));
         } else if path.extension().is_some_and(|e| e == "rs") {
@@ -169,22 +146,10 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 fn sources() -> Vec<(String, PathBuf)> {
     let root = repository().join("src");
     let module = |path: &PathBuf| {
-        let first = path
-            .strip_prefix(&root)
-            .unwrap()
-            .components()
-            .next()
-            .unwrap();
-        first
-            .as_os_str()
-            .to_str()
-            .unwrap()
-            .trim_end_matches(".rs")
-            .to_owned()
+        let first = path.strip_prefix(&root).unwrap().components().next().unwrap();
+        first.as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
     };
-    let all = rust_files(&root)
-        .into_iter()
-        .map(|path| (module(&path), path));
+    let all = rust_files(&root).into_iter().map(|path| (module(&path), path));
     all.filter(|(module, _)| module != "lib").collect()
 }
 
@@ -196,19 +161,13 @@ fn the_import_law_holds() {
     for (module, path) in sources() {
         let text = std::fs::read_to_string(&path).unwrap();
         // A name that is no module is an item of lib.rs or a macro; lib.rs has nothing but modules.
-        let used = used_modules(&text)
-            .into_iter()
-            .filter(|name| modules.contains(name));
+        let used = used_modules(&text).into_iter().filter(|name| modules.contains(name));
         breaches.extend(
             used.filter_map(|used| law.broken(&module, &used))
                 .map(|breach| format!("{}: {breach}", path.display())),
         );
     }
-    assert!(
-        breaches.is_empty(),
-        "the import law is broken:\n{}",
-        breaches.join("\n")
-    );
+    assert!(breaches.is_empty(), "the import law is broken:\n{}", breaches.join("\n"));
 }
 
 #[test]
@@ -216,15 +175,9 @@ fn the_law_and_the_sources_have_the_same_modules() {
     let law = Law::of_this_crate();
     let present: BTreeSet<String> = sources().into_iter().map(|(module, _)| module).collect();
     let stated: BTreeSet<String> = law.groups.iter().flatten().cloned().collect();
-    assert_eq!(
-        present, stated,
-        "src/ on the left, the law of src/lib.rs on the right"
-    );
+    assert_eq!(present, stated, "src/ on the left, the law of src/lib.rs on the right");
     for module in law.inner.iter().flatten() {
-        assert!(
-            law.knows(module),
-            "`{module}` has an order inside a group, but no group"
-        );
+        assert!(law.knows(module), "`{module}` has an order inside a group, but no group");
     }
 }
 
@@ -232,14 +185,8 @@ fn the_law_and_the_sources_have_the_same_modules() {
 fn the_law_is_read_from_all_forms_of_use() {
     for (source, expected) in [
         ("use crate::rows::Cell;", vec!["rows"]),
-        (
-            "use crate::{error::Error, types::{self, cql}};",
-            vec!["error", "types"],
-        ),
-        (
-            "use crate::{\n    rows,\n    ring::Ring,\n};",
-            vec!["ring", "rows"],
-        ),
+        ("use crate::{error::Error, types::{self, cql}};", vec!["error", "types"]),
+        ("use crate::{\n    rows,\n    ring::Ring,\n};", vec!["ring", "rows"]),
         ("let x = crate::ring::whole();", vec!["ring"]),
         ("use cqlift::cli;", vec!["cli"]),
         ("// use crate::cluster;", vec![]),

@@ -10,15 +10,16 @@ use crate::cluster::{Cluster, ConnectArgs};
 use crate::error::Result;
 use crate::format::Format;
 use crate::manifest::{
-    CAPABILITIES, ColumnEntry, DumpOptions, FORMAT, KeyspaceEntry, Manifest, NotPreserved,
-    TableEntry, TypeEntry,
+    CAPABILITIES, ColumnEntry, DumpOptions, FORMAT, KeyspaceEntry, Manifest, NotPreserved, TableEntry,
+    TypeEntry,
 };
 use crate::progress::Progress;
 use crate::report;
 use crate::store::{DumpDir, table_path};
+use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
-use parts::{DumpedTable, TableWork};
+use parts::{DumpedTable, PartForm, TableWork};
 use plan::{Plan, PlannedTable};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -43,6 +44,9 @@ pub struct DumpArgs {
     /// What to keep beside the values: nothing (write times and expiries are not kept by this version)
     #[arg(long, env = "CQLIFT_PRESERVE", value_enum, default_value_t = PreserveArg::None)]
     pub preserve: PreserveArg,
+    /// Size at which a data file is closed and the next begun
+    #[arg(long, env = "CQLIFT_PART_SIZE", default_value = "64MiB", value_name = "SIZE")]
+    pub part_size: ByteSize,
     /// Say what would be dumped and stop
     #[arg(long)]
     pub dry_run: bool,
@@ -89,14 +93,10 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
         return show(&plan, output);
     }
     warn_of_weak_reads(&cluster);
-    let format = Format::from(args.format);
     let dir = DumpDir::create(&args.output)?;
     dir.write_schema(&plan.schema_text(&cluster))?;
     let started = SystemTime::now();
-    let work = interruptible(
-        scan_tables(&cluster, &plan, &dir, format, output),
-        "the dump was not finished",
-    );
+    let work = interruptible(scan_tables(&cluster, &plan, &dir, &args, output), "the dump was not finished");
     let dumped = work.await?;
     let manifest = manifest(&args, &cluster, &schema, plan, dumped, started);
     dir.write_manifest(&manifest)?;
@@ -116,7 +116,7 @@ async fn scan_tables(
     cluster: &Arc<Cluster>,
     plan: &Plan,
     dir: &DumpDir,
-    format: Format,
+    args: &DumpArgs,
     output: OutputArgs,
 ) -> Result<Vec<DumpedTable>> {
     let mut work = Vec::new();
@@ -126,12 +126,14 @@ async fn scan_tables(
             layout: layout(&planned.table)?,
             path: table_path(&planned.table.keyspace, &planned.table.name),
             ranges: planned.ranges(),
+            estimate: planned.estimate,
             table: planned.table.clone(),
         });
     }
     let ranges = work.iter().map(|w| w.ranges.len() as u64).sum();
     let progress = Progress::start(output.quiet, "dumping", ("token ranges", ranges));
-    parts::dump(cluster, dir, format, work, &progress).await
+    let form = PartForm { format: args.format.into(), bytes: args.part_size.as_u64() };
+    parts::dump(cluster, dir, form, work, &progress).await
 }
 
 fn manifest(
@@ -156,25 +158,11 @@ fn manifest(
                     types.push(TypeEntry::of(&udt));
                 }
             }
-            tables.extend(
-                dumped
-                    .get_mut(next)
-                    .and_then(Option::take)
-                    .map(|d| table_entry(planned, d)),
-            );
+            tables.extend(dumped.get_mut(next).and_then(Option::take).map(|d| table_entry(planned, d)));
             next += 1;
         }
-        let statements = keyspace
-            .statements
-            .iter()
-            .map(super::statement_entry)
-            .collect();
-        keyspaces.push(KeyspaceEntry {
-            name: keyspace.name,
-            statements,
-            types,
-            tables,
-        });
+        let statements = keyspace.statements.iter().map(super::statement_entry).collect();
+        keyspaces.push(KeyspaceEntry { name: keyspace.name, statements, types, tables });
     }
     let now = SystemTime::now();
     Manifest {
@@ -222,9 +210,7 @@ fn table_entry(planned: &PlannedTable, dumped: DumpedTable) -> TableEntry {
 
 /// Identifies a dump among others: hashed from the moment, the process and the cluster.
 fn dump_id(cluster: &Cluster, now: SystemTime) -> String {
-    let nanos = now
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .map_or(0, |d| d.as_nanos());
+    let nanos = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_nanos());
     let text = format!("{nanos} {} {}", std::process::id(), cluster.about.name);
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
 }
@@ -237,21 +223,14 @@ fn show(plan: &Plan, output: OutputArgs) -> Result<()> {
     }
     let rows: Vec<Row> = plan
         .tables()
-        .map(|t| Row {
-            table: t.table.full_name(),
-            estimated_bytes: t.estimate.unwrap_or(0),
-        })
+        .map(|t| Row { table: t.table.full_name(), estimated_bytes: t.estimate.unwrap_or(0) })
         .collect();
     if output.json {
         return report::json(&rows);
     }
     let mut text = String::new();
     for row in rows {
-        text.push_str(&format!(
-            "{}\tabout {}\n",
-            row.table,
-            HumanBytes(row.estimated_bytes)
-        ));
+        text.push_str(&format!("{}\tabout {}\n", row.table, HumanBytes(row.estimated_bytes)));
     }
     report::result(&text)
 }
@@ -274,11 +253,7 @@ fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<(
         tables: tables.len() as u64,
         rows: tables.iter().map(|t| t.rows).sum(),
         bytes: tables.iter().map(|t| t.bytes).sum(),
-        exceptions: tables
-            .iter()
-            .flat_map(|t| &t.parts)
-            .map(|p| p.exceptions)
-            .sum(),
+        exceptions: tables.iter().flat_map(|t| &t.parts).map(|p| p.exceptions).sum(),
         not_preserved: &manifest.not_preserved,
     };
     if !output.quiet {
@@ -305,9 +280,5 @@ fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<(
             ));
         }
     }
-    if output.json {
-        report::json(&summary)
-    } else {
-        Ok(())
-    }
+    if output.json { report::json(&summary) } else { Ok(()) }
 }

@@ -1,13 +1,14 @@
 //! The work of a dump: workers scan token ranges and hand whole pages to encoder threads, which write parts.
 //!
-//! Each worker has one encoder, and an encoder has one part open. A part closes at about 64 MiB at a partition boundary,
+//! Each worker has one encoder, and an encoder has one part open. A part closes at a size at a partition boundary,
 //! or inside a partition that is larger than a part; whatever way, the parts' ranges tile the ring exactly.
 
 use crate::cluster::Cluster;
 use crate::cluster::scan::Scan;
+use crate::commands::rfc3339;
 use crate::error::{Context, Error, Result};
 use crate::format::{Format, Layout, Sink};
-use crate::manifest::{Part, Position, RangeEntry};
+use crate::manifest::{Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
 use crate::ring::{self, Interval, Token};
 use crate::rows::Page;
@@ -24,8 +25,15 @@ use tokio::task::JoinSet;
 const WORKERS: usize = 8;
 /// Pages of about 1 MiB that may wait for an encoder.
 const PAGES_WAITING: usize = 2;
-/// Bytes at which a part closes.
-const PART_BYTES: u64 = 64 << 20;
+
+/// What parts are like.
+#[derive(Clone, Copy)]
+pub struct PartForm {
+    /// Their file format.
+    pub format: Format,
+    /// Bytes at which one closes.
+    pub bytes: u64,
+}
 
 /// A table to scan and where its parts go.
 pub struct TableWork {
@@ -39,6 +47,8 @@ pub struct TableWork {
     pub path: String,
     /// What to scan.
     pub ranges: Vec<Interval>,
+    /// Bytes, as far as the server has an estimate: what is or may be big goes first.
+    pub estimate: Option<u64>,
 }
 
 /// What came of a table.
@@ -53,9 +63,11 @@ pub struct DumpedTable {
 struct Shared {
     cluster: Arc<Cluster>,
     dir: DumpDir,
-    format: Format,
+    form: PartForm,
     tables: Vec<TableWork>,
     part_numbers: Vec<AtomicU32>,
+    /// Ranges that hold no rows: they need no file, and share one sidecar per table.
+    empty: Vec<Mutex<Vec<RangeEntry>>>,
     queue: Mutex<VecDeque<(usize, Interval)>>,
     stop: AtomicBool,
     counters: Arc<Counters>,
@@ -68,19 +80,19 @@ struct Shared {
 pub async fn dump(
     cluster: &Arc<Cluster>,
     dir: &DumpDir,
-    format: Format,
+    form: PartForm,
     tables: Vec<TableWork>,
     progress: &Progress,
 ) -> Result<Vec<DumpedTable>> {
-    let queue = tables
-        .iter()
-        .enumerate()
-        .flat_map(|(i, t)| t.ranges.iter().map(move |r| (i, *r)))
-        .collect();
+    let mut order: Vec<usize> = (0..tables.len()).collect();
+    order.sort_by_key(|i| std::cmp::Reverse(tables[*i].estimate.unwrap_or(u64::MAX)));
+    let ranges = |i: &usize| tables[*i].ranges.iter().map(|r| (*i, *r)).collect::<Vec<_>>();
+    let queue = order.iter().flat_map(ranges).collect();
     let shared = Arc::new(Shared {
         cluster: cluster.clone(),
         dir: dir.clone(),
-        format,
+        form,
+        empty: tables.iter().map(|_| Mutex::default()).collect(),
         part_numbers: tables.iter().map(|_| AtomicU32::new(0)).collect(),
         tables,
         queue: Mutex::new(queue),
@@ -95,9 +107,7 @@ pub async fn dump(
     let mut failure = None;
     while let Some(joined) = workers.join_next().await {
         match joined.doing(|| "run a worker").and_then(|done| done) {
-            Ok(done) => done
-                .into_iter()
-                .for_each(|(table, part)| parts[table].push(part)),
+            Ok(done) => done.into_iter().for_each(|(table, part)| parts[table].push(part)),
             Err(error) => {
                 shared.stop.store(true, Relaxed);
                 failure.get_or_insert(error);
@@ -107,54 +117,60 @@ pub async fn dump(
     if let Some(error) = failure {
         return Err(error);
     }
-    let finish = |(work, mut parts): (&TableWork, Vec<Part>)| {
+    let finish = |((table, work), mut parts): ((usize, &TableWork), Vec<Part>)| {
+        parts.extend(shared.empty_part(table)?);
         parts.sort_by(|a, b| a.name.cmp(&b.name));
         check_cover(work, &parts)?;
-        Ok(DumpedTable {
-            exceptions_column: work.layout.exceptions.clone(),
-            parts,
-        })
+        Ok(DumpedTable { exceptions_column: work.layout.exceptions.clone(), parts })
     };
-    shared.tables.iter().zip(parts).map(finish).collect()
+    shared.tables.iter().enumerate().zip(parts).map(finish).collect()
+}
+
+impl Shared {
+    /// The next free name of a table's parts.
+    fn part_name(&self, table: usize) -> String {
+        format!("part-{:05}", self.part_numbers[table].fetch_add(1, Relaxed) + 1)
+    }
+
+    fn record_empty(&self, table: usize, range: RangeEntry) {
+        self.empty[table].lock().unwrap_or_else(PoisonError::into_inner).push(range);
+    }
+
+    /// The part without a file that records a table's empty ranges, if there are any.
+    fn empty_part(&self, table: usize) -> Result<Option<Part>> {
+        let mut empty = self.empty[table].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut ranges = std::mem::take(&mut *empty);
+        if ranges.is_empty() {
+            return Ok(None);
+        }
+        ranges.sort_by_key(|r| r.start.parse::<Token>().unwrap_or(Token::MIN));
+        let part = Part { name: self.part_name(table), ranges, ..Part::default() };
+        self.dir.write_sidecar(&self.tables[table].path, &part)?;
+        Ok(Some(part))
+    }
 }
 
 /// The promise of a dump, checked: the ranges of a table's parts tile the ring.
 fn check_cover(work: &TableWork, parts: &[Part]) -> Result<()> {
     let defect = |what: String| {
-        Error::failed(format!(
-            "the parts of {} do not cover the ring: {what}",
-            work.table.full_name()
-        ))
-        .hint("this is a defect of cqlift; the dump was not finished")
+        Error::failed(format!("the parts of {} do not cover the ring: {what}", work.table.full_name()))
+            .hint("this is a defect of cqlift; the dump was not finished")
     };
-    let token = |text: &str| {
-        text.parse::<Token>()
-            .map_err(|e| defect(format!("{text}: {e}")))
-    };
+    let token = |text: &str| text.parse::<Token>().map_err(|e| defect(format!("{text}: {e}")));
     let mut intervals = Vec::new();
     for range in parts.iter().flat_map(|p| &p.ranges) {
-        intervals.push(Interval {
-            start: token(&range.start)?,
-            end: token(&range.end)?,
-        });
+        intervals.push(Interval { start: token(&range.start)?, end: token(&range.end)? });
     }
     ring::tiles(&mut intervals).map_err(|gap| defect(gap.to_string()))
 }
 
 async fn worker(shared: Arc<Shared>) -> Result<Vec<(usize, Part)>> {
     let (pages, received) = mpsc::channel(PAGES_WAITING);
-    let encoder = Encoder {
-        shared: shared.clone(),
-        open: None,
-        done: Vec::new(),
-    };
+    let encoder = Encoder { shared: shared.clone(), open: None, done: Vec::new() };
     let encoder = tokio::task::spawn_blocking(move || encoder.run(received));
     let scanned = scan_queue(&shared, &pages).await;
     drop(pages);
-    let encoded = encoder
-        .await
-        .doing(|| "run an encoder")
-        .and_then(|done| done);
+    let encoded = encoder.await.doing(|| "run an encoder").and_then(|done| done);
     // If the encoder failed, the scan only saw its channel close: the encoder's error is the cause.
     match (encoded, scanned) {
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
@@ -180,22 +196,11 @@ enum Message {
 async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Result<()> {
     let gone = |_| Error::failed("an encoder stopped");
     while !shared.stop.load(Relaxed) {
-        let next = shared
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
+        let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some((table, range)) = next else {
             return Ok(());
         };
-        pages
-            .send(Message::Begin {
-                table,
-                range,
-                asked: SystemTime::now(),
-            })
-            .await
-            .map_err(gone)?;
+        pages.send(Message::Begin { table, range, asked: SystemTime::now() }).await.map_err(gone)?;
         let mut scan = shared.tables[table].scan.range(&shared.cluster, range);
         loop {
             match scan.next_page().await {
@@ -207,12 +212,7 @@ async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Resu
                 }
             }
         }
-        pages
-            .send(Message::End {
-                arrived: SystemTime::now(),
-            })
-            .await
-            .map_err(gone)?;
+        pages.send(Message::End { arrived: SystemTime::now() }).await.map_err(gone)?;
         shared.counters.units.fetch_add(1, Relaxed);
     }
     Ok(())
@@ -241,6 +241,19 @@ struct Scanning {
     last: Option<LastRow>,
 }
 
+impl Scanning {
+    /// What a part says of its share of the range, up to `end`.
+    fn entry(&self, end: Token, to: Option<Position>, arrived: SystemTime) -> RangeEntry {
+        RangeEntry {
+            start: self.range.start.to_string(),
+            end: end.to_string(),
+            from: self.from.clone(),
+            to,
+            read: [rfc3339(self.asked), rfc3339(arrived)],
+        }
+    }
+}
+
 /// The last row written: its partition key, that key's token, and the whole key.
 struct LastRow {
     partition: Vec<Vec<u8>>,
@@ -248,15 +261,17 @@ struct LastRow {
     position: Position,
 }
 
+impl OpenPart {
+    fn new(table: usize) -> OpenPart {
+        OpenPart { table, part: Part::default(), sink: None, scanning: None }
+    }
+}
+
 impl Encoder {
     fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<Vec<(usize, Part)>> {
         while let Some(message) = messages.blocking_recv() {
             match message {
-                Message::Begin {
-                    table,
-                    range,
-                    asked,
-                } => self.begin(table, range, asked)?,
+                Message::Begin { table, range, asked } => self.begin(table, range, asked)?,
                 Message::Page(page) => self.page(&page)?,
                 Message::End { arrived } => self.end(arrived)?,
                 Message::Abandon => {
@@ -265,11 +280,7 @@ impl Encoder {
                 }
             }
         }
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.scanning.is_some())
-        {
+        if self.open.as_ref().is_some_and(|open| open.scanning.is_some()) {
             // The worker was stopped in the middle of a range; what is open is not whole and removes itself.
             self.open = None;
         }
@@ -283,43 +294,16 @@ impl Encoder {
         }
         let open = match self.open.take() {
             Some(open) => open,
-            None => self.new_part(table),
+            None => OpenPart::new(table),
         };
-        self.open = Some(OpenPart {
-            scanning: Some(Scanning {
-                range,
-                asked,
-                from: None,
-                last: None,
-            }),
-            ..open
-        });
+        self.open =
+            Some(OpenPart { scanning: Some(Scanning { range, asked, from: None, last: None }), ..open });
         Ok(())
-    }
-
-    fn new_part(&self, table: usize) -> OpenPart {
-        let number = self.shared.part_numbers[table].fetch_add(1, Relaxed) + 1;
-        let part = Part {
-            name: format!("part-{number:05}"),
-            file: None,
-            rows: 0,
-            cells: 0,
-            exceptions: 0,
-            bytes: 0,
-            checksum: None,
-            ranges: Vec::new(),
-        };
-        OpenPart {
-            table,
-            part,
-            sink: None,
-            scanning: None,
-        }
     }
 
     fn page(&mut self, page: &Page) -> Result<()> {
         let mut begin = 0;
-        if self.is_full(PART_BYTES) {
+        if self.is_full(self.shared.form.bytes) {
             match self.boundary(page) {
                 // The partition ends in this page: its last rows belong to this part.
                 Some((row, token)) => {
@@ -327,7 +311,7 @@ impl Encoder {
                     self.cut(token, None)?;
                     begin = row;
                 }
-                None if self.is_full(2 * PART_BYTES) => {
+                None if self.is_full(2 * self.shared.form.bytes) => {
                     let last = self.scanning_mut().and_then(|s| s.last.as_ref());
                     if let Some((token, position)) = last.map(|l| (l.token, l.position.clone())) {
                         self.cut(token, Some(position))?;
@@ -340,10 +324,7 @@ impl Encoder {
     }
 
     fn is_full(&self, bytes: u64) -> bool {
-        self.open
-            .as_ref()
-            .and_then(|open| open.sink.as_ref())
-            .is_some_and(|sink| sink.size() >= bytes)
+        self.open.as_ref().and_then(|open| open.sink.as_ref()).is_some_and(|sink| sink.size() >= bytes)
     }
 
     /// The first row of `page` whose partition has another token than the last row written, and that last row's token.
@@ -351,9 +332,7 @@ impl Encoder {
     fn boundary(&self, page: &Page) -> Option<(usize, Token)> {
         let open = self.open.as_ref()?;
         let last = open.scanning.as_ref()?.last.as_ref()?;
-        let key = self.shared.tables[open.table]
-            .table
-            .indexes(ColumnKind::PartitionKey);
+        let key = self.shared.tables[open.table].table.indexes(ColumnKind::PartitionKey);
         let mut previous = last.partition.clone();
         for row in 0..page.rows() {
             let partition = key_cells(page, row, &key);
@@ -375,33 +354,13 @@ impl Encoder {
         let Some(scanning) = open.scanning.take() else {
             return Ok(());
         };
-        open.part.ranges.push(RangeEntry {
-            start: scanning.range.start.to_string(),
-            end: token.to_string(),
-            from: scanning.from,
-            to: position.clone(),
-            read: [
-                crate::commands::rfc3339(scanning.asked),
-                super::rfc3339(SystemTime::now()),
-            ],
-        });
+        open.part.ranges.push(scanning.entry(token, position.clone(), SystemTime::now()));
         let table = open.table;
         self.open = Some(open);
         self.close()?;
-        let rest = Interval {
-            start: token,
-            end: scanning.range.end,
-        };
-        let scanning = Scanning {
-            range: rest,
-            asked: scanning.asked,
-            from: position,
-            last: None,
-        };
-        self.open = Some(OpenPart {
-            scanning: Some(scanning),
-            ..self.new_part(table)
-        });
+        let rest = Interval { start: token, end: scanning.range.end };
+        let scanning = Scanning { range: rest, asked: scanning.asked, from: position, last: None };
+        self.open = Some(OpenPart { scanning: Some(scanning), ..OpenPart::new(table) });
         Ok(())
     }
 
@@ -415,33 +374,22 @@ impl Encoder {
             return Ok(());
         };
         let work = &self.shared.tables[open.table];
-        let doing = || {
-            format!(
-                "write {}/{}.{}",
-                work.path,
-                open.part.name,
-                self.shared.format.name()
-            )
-        };
         if open.sink.is_none() {
-            let name = format!("{}.{}", open.part.name, self.shared.format.name());
+            open.part.name = self.shared.part_name(open.table);
+            let name = format!("{}.{}", open.part.name, self.shared.form.format.name());
             let file = self.shared.dir.begin_part(&work.path, &name)?;
-            open.sink = Some(self.shared.format.sink(&work.layout, file).doing(doing)?);
+            let sink = self.shared.form.format.sink(&work.layout, file);
+            open.sink = Some(sink.doing(|| format!("begin {}/{name}", work.path))?);
             open.part.file = Some(name);
         }
+        let doing = || format!("write {}/{}", work.path, open.part.name);
         if let Some(sink) = &mut open.sink {
             open.part.exceptions += sink.write(&page).doing(doing)?;
         }
         open.part.rows += page.rows() as u64;
         open.part.cells += page.cells() as u64;
-        self.shared
-            .counters
-            .rows
-            .fetch_add(page.rows() as u64, Relaxed);
-        self.shared
-            .counters
-            .bytes
-            .fetch_add(page.value_bytes() as u64, Relaxed);
+        self.shared.counters.rows.fetch_add(page.rows() as u64, Relaxed);
+        self.shared.counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
         if let Some(scanning) = &mut open.scanning {
             scanning.last = Some(last_row(&page, &work.table));
         }
@@ -449,40 +397,26 @@ impl Encoder {
     }
 
     fn end(&mut self, arrived: SystemTime) -> Result<()> {
-        if let Some(open) = self.open.as_mut() {
-            if let Some(scanning) = open.scanning.take() {
-                open.part.ranges.push(RangeEntry {
-                    start: scanning.range.start.to_string(),
-                    end: scanning.range.end.to_string(),
-                    from: scanning.from,
-                    to: None,
-                    read: [
-                        crate::commands::rfc3339(scanning.asked),
-                        super::rfc3339(arrived),
-                    ],
-                });
+        let Some(open) = self.open.as_mut() else { return Ok(()) };
+        if let Some(scanning) = open.scanning.take() {
+            let range = scanning.entry(scanning.range.end, None, arrived);
+            match open.sink {
+                Some(_) => open.part.ranges.push(range),
+                // No row came before it either: it needs no file.
+                None => self.shared.record_empty(open.table, range),
             }
         }
-        if self.is_full(PART_BYTES) {
-            self.close()
-        } else {
-            Ok(())
-        }
+        if self.is_full(self.shared.form.bytes) { self.close() } else { Ok(()) }
     }
 
     fn close(&mut self) -> Result<()> {
-        let Some(mut open) = self.open.take() else {
-            return Ok(());
-        };
+        let Some(mut open) = self.open.take() else { return Ok(()) };
+        let Some(sink) = open.sink.take() else { return Ok(()) };
         let work = &self.shared.tables[open.table];
-        if let Some(sink) = open.sink.take() {
-            let file = sink
-                .finish()
-                .doing(|| format!("write {}/{}", work.path, open.part.name))?;
-            let (bytes, checksum) = file.keep()?;
-            open.part.bytes = bytes;
-            open.part.checksum = Some(checksum);
-        }
+        let file = sink.finish().doing(|| format!("write {}/{}", work.path, open.part.name))?;
+        let (bytes, checksum) = file.keep()?;
+        open.part.bytes = bytes;
+        open.part.checksum = Some(checksum);
         self.shared.dir.write_sidecar(&work.path, &open.part)?;
         self.done.push((open.table, open.part));
         Ok(())
@@ -494,10 +428,7 @@ impl Encoder {
 }
 
 fn key_cells(page: &Page, row: usize, columns: &[usize]) -> Vec<Vec<u8>> {
-    columns
-        .iter()
-        .map(|c| page.cell(row, *c).unwrap_or_default().to_vec())
-        .collect()
+    columns.iter().map(|c| page.cell(row, *c).unwrap_or_default().to_vec()).collect()
 }
 
 fn token(partition: &[Vec<u8>]) -> Token {
@@ -507,23 +438,15 @@ fn token(partition: &[Vec<u8>]) -> Token {
 
 fn last_row(page: &Page, table: &Table) -> LastRow {
     let row = page.rows() - 1;
-    let hex = |columns: Vec<usize>| -> Vec<Option<String>> {
-        let text = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold("0x".to_owned(), |text, byte| text + &format!("{byte:02x}"))
-        };
-        columns
-            .iter()
-            .map(|c| page.cell(row, *c).map(text))
-            .collect()
+    let cells = |kind| -> Vec<Option<String>> {
+        table.indexes(kind).into_iter().map(|c| page.cell(row, c).map(hex)).collect()
     };
     let partition = key_cells(page, row, &table.indexes(ColumnKind::PartitionKey));
     LastRow {
         token: token(&partition),
         position: Position {
-            partition_key: hex(table.indexes(ColumnKind::PartitionKey)),
-            clustering: hex(table.indexes(ColumnKind::Clustering)),
+            partition_key: cells(ColumnKind::PartitionKey),
+            clustering: cells(ColumnKind::Clustering),
         },
         partition,
     }

@@ -51,10 +51,8 @@ impl Plan {
     /// The DDL for people.
     pub fn schema_text(&self, cluster: &Cluster) -> String {
         let about = &cluster.about;
-        let mut text = format!(
-            "-- Schema of cluster {:?}, release {}, by cqlift.\n",
-            about.name, about.version
-        );
+        let mut text =
+            format!("-- Schema of cluster {:?}, release {}, by cqlift.\n", about.name, about.version);
         for statement in self.keyspaces.iter().flat_map(|k| &k.statements) {
             text.push('\n');
             text.push_str(statement.cql.trim_end());
@@ -87,9 +85,9 @@ impl PlannedTable {
     pub fn ranges(&self) -> Vec<Interval> {
         let count = match self.estimate {
             Some(bytes) if bytes <= SMALL => 1,
-            Some(bytes) => usize::try_from((bytes / RANGE_BYTES).min(MAX_RANGES))
-                .unwrap_or(RANGES)
-                .max(RANGES),
+            Some(bytes) => {
+                usize::try_from((bytes / RANGE_BYTES).min(MAX_RANGES)).unwrap_or(RANGES).max(RANGES)
+            }
             None => RANGES,
         };
         ring::split(Interval::whole(), count)
@@ -115,11 +113,8 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
         if !selection.wants_keyspace(name) {
             continue;
         }
-        let wanted: Vec<&Table> = keyspace
-            .tables
-            .values()
-            .filter(|t| selection.wants_table(name, &t.name))
-            .collect();
+        let wanted: Vec<&Table> =
+            keyspace.tables.values().filter(|t| selection.wants_table(name, &t.name)).collect();
         if wanted.is_empty() && !whole {
             continue;
         }
@@ -128,10 +123,7 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
                 "{} is a table WITH COMPACT STORAGE, which this version cannot dump",
                 compact.full_name()
             ))
-            .hint(format!(
-                "leave it out with --exclude {}",
-                compact.full_name()
-            )));
+            .hint(format!("leave it out with --exclude {}", compact.full_name())));
         }
         let sizes = cluster.size_estimates(name).await?;
         let mut tables: Vec<PlannedTable> = wanted
@@ -144,11 +136,7 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
             .collect();
         tables.sort_by_key(|t| std::cmp::Reverse(t.estimate.unwrap_or(u64::MAX)));
         let statements = statements(cluster.describe(name).await?, whole, &tables);
-        keyspaces.push(PlannedKeyspace {
-            name: name.clone(),
-            statements,
-            tables,
-        });
+        keyspaces.push(PlannedKeyspace { name: name.clone(), statements, tables });
     }
     Ok(Plan { keyspaces })
 }
@@ -163,16 +151,10 @@ fn nothing_unmatched(schema: &Schema, selection: &Selection) -> Result<()> {
     match selection.unmatched(&keyspaces, &tables).first() {
         None => Ok(()),
         Some(selector) => {
-            let users: Vec<&str> = schema
-                .keyspaces
-                .keys()
-                .map(String::as_str)
-                .filter(|k| !is_system_keyspace(k))
-                .collect();
-            Err(
-                Error::usage(format!("no keyspace or table matches {selector}"))
-                    .hint(format!("the cluster's keyspaces are: {}", users.join(", "))),
-            )
+            let users: Vec<&str> =
+                schema.keyspaces.keys().map(String::as_str).filter(|k| !is_system_keyspace(k)).collect();
+            Err(Error::usage(format!("no keyspace or table matches {selector}"))
+                .hint(format!("the cluster's keyspaces are: {}", users.join(", "))))
         }
     }
 }
@@ -181,11 +163,7 @@ fn nothing_unmatched(schema: &Schema, selection: &Selection) -> Result<()> {
 /// they use, the tables, their indexes and views.
 fn statements(all: Vec<Statement>, whole: bool, tables: &[PlannedTable]) -> Vec<Statement> {
     let dumped = |name: &str| tables.iter().any(|t| t.table.name == name);
-    let used = |name: &str| {
-        tables
-            .iter()
-            .any(|t| t.table.udts().iter().any(|u| u.name == name))
-    };
+    let used = |name: &str| tables.iter().any(|t| t.table.udts().iter().any(|u| u.name == name));
     let wanted = |s: &Statement| match s.kind {
         Kind::Keyspace => true,
         Kind::Type => whole || used(&s.name),

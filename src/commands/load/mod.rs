@@ -2,14 +2,14 @@
 
 mod plan;
 
-use super::feed::{Input, feed};
+use super::feed::{Input, Partition, feed};
 use super::{OutputArgs, interruptible, plural};
 use crate::cluster::write::TableWriter;
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::ddl::Section;
 use crate::error::{Context, Error, Result};
 use crate::format::Format;
-use crate::manifest::{Manifest, NotPreserved};
+use crate::manifest::{Manifest, NotPreserved, Part};
 use crate::progress::Progress;
 use crate::report;
 use crate::store::DumpDir;
@@ -75,8 +75,9 @@ pub enum IfExists {
 /// # Errors
 /// `Error` says what stopped it and how far it got.
 pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
+    let request = plan::Request::of(&args)?;
     let (dir, manifest) = DumpDir::open(&args.dump)?;
-    let request = plan::Request::of(&args, &manifest)?;
+    request.check(&manifest)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let plan = plan::plan(&cluster, &manifest, request).await?;
     if args.dry_run {
@@ -89,26 +90,13 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         run_statements(&cluster, &plan, Section::PostData, output).await?;
         Ok(rows)
     };
-    let rows = interruptible(
-        work,
-        "the tables that were being loaded hold a part of their rows",
-    )
-    .await?;
+    let rows = interruptible(work, "the tables that were being loaded hold a part of their rows").await?;
     summarise(&plan, &manifest, rows, output)
 }
 
-async fn run_statements(
-    cluster: &Cluster,
-    plan: &Plan,
-    section: Section,
-    output: OutputArgs,
-) -> Result<()> {
+async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output: OutputArgs) -> Result<()> {
     let mut failures: Vec<Error> = Vec::new();
-    for step in plan
-        .steps
-        .iter()
-        .filter(|s| s.statement.kind.section() == section)
-    {
+    for step in plan.steps.iter().filter(|s| s.statement.kind.section() == section) {
         if step.exists {
             note_kept(step, output);
             continue;
@@ -124,10 +112,10 @@ async fn run_statements(
     match failures.pop() {
         None => Ok(()),
         Some(error) => {
-            failures
-                .iter()
-                .for_each(|e| report::note(&format!("error: {e}")));
-            Err(error.hint("the data is loaded whole; only this index or view is missing, and can be made by hand"))
+            failures.iter().for_each(|e| report::note(&format!("error: {e}")));
+            Err(error.hint(
+                "the data is loaded whole; only this index or view is missing, and can be made by hand",
+            ))
         }
     }
 }
@@ -145,15 +133,9 @@ fn note_kept(step: &Step, output: OutputArgs) {
 }
 
 async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {
-    for load in plan
-        .loads
-        .iter()
-        .filter(|l| l.treatment == Treatment::Truncate)
-    {
+    for load in plan.loads.iter().filter(|l| l.treatment == Treatment::Truncate) {
         let (keyspace, table) = &load.target;
-        cluster
-            .run_ddl(&format!("TRUNCATE {}.{}", Ident(keyspace), Ident(table)))
-            .await?;
+        cluster.run_ddl(&format!("TRUNCATE {}.{}", Ident(keyspace), Ident(table))).await?;
     }
     Ok(())
 }
@@ -166,10 +148,7 @@ async fn load_data(
     output: OutputArgs,
 ) -> Result<u64> {
     let format = Format::named(&manifest.options.format).ok_or_else(|| {
-        Error::failed(format!(
-            "the dump's format {:?} is unknown",
-            manifest.options.format
-        ))
+        Error::failed(format!("the dump's format {:?} is unknown", manifest.options.format))
     })?;
     let mut inputs = Vec::new();
     for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
@@ -212,21 +191,22 @@ async fn table_inputs(
                 let (dir, table_path, part) = (dir.clone(), load.path.clone(), part.clone());
                 Box::new(move || {
                     let missing = || Error::failed(format!("{path} is gone"));
-                    let file = dir
-                        .open_part(&table_path, &part)?
-                        .ok_or_else(missing)?
-                        .checked()?;
-                    format
-                        .source(&layout, file)
-                        .doing(|| format!("read {path}"))
+                    let file = dir.open_part(&table_path, &part)?.ok_or_else(missing)?.checked()?;
+                    format.source(&layout, file).doing(|| format!("read {path}"))
                 })
             },
-            begins_inside: part.ranges.first().is_some_and(|r| r.from.is_some()),
+            inside: inside(part)?,
             writer: writer.clone(),
             partition_key: load.table.indexes(ColumnKind::PartitionKey),
         });
     }
     Ok(inputs)
+}
+
+/// The partition in which a part begins, if it began in another part.
+fn inside(part: &Part) -> Result<Option<Partition>> {
+    let from = part.ranges.first().and_then(|range| range.from.as_ref());
+    from.map(|position| position.partition().doing(|| "read the manifest")).transpose()
 }
 
 fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) -> Result<()> {
@@ -253,21 +233,15 @@ fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) ->
     let tables: Vec<Loaded> = plan.loads.iter().map(loaded).collect();
     let expected: u64 = tables.iter().map(|t| t.rows).sum();
     if rows != expected {
-        return Err(Error::failed(format!(
-            "{rows} rows were loaded, the manifest lists {expected}"
-        ))
-        .hint("a part holds other rows than it did when it was dumped; dump again"));
+        return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
+            .hint("a part holds other rows than it did when it was dumped; dump again"));
     }
     if !output.quiet {
         for table in tables.iter().filter(|t| t.skipped) {
             report::note(&format!("skipped {}: it exists and holds rows", table.into));
         }
         let count = tables.iter().filter(|t| !t.skipped).count() as u64;
-        report::note(&format!(
-            "loaded {} into {}",
-            plural(rows, "row"),
-            plural(count, "table")
-        ));
+        report::note(&format!("loaded {} into {}", plural(rows, "row"), plural(count, "table")));
         for missing in &manifest.not_preserved {
             report::note(&format!(
                 "not preserved: {} ({}): {}",
@@ -275,15 +249,6 @@ fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) ->
             ));
         }
     }
-    let summary = Summary {
-        dump: &manifest.id,
-        rows,
-        tables,
-        not_preserved: &manifest.not_preserved,
-    };
-    if output.json {
-        report::json(&summary)
-    } else {
-        Ok(())
-    }
+    let summary = Summary { dump: &manifest.id, rows, tables, not_preserved: &manifest.not_preserved };
+    if output.json { report::json(&summary) } else { Ok(()) }
 }

@@ -13,9 +13,10 @@ use crate::table::Table;
 use crate::types::cql::Ident;
 use std::collections::BTreeSet;
 
-/// What the command line asks for, checked against the manifest alone.
+/// What the command line asks for.
 pub struct Request {
     selection: Selection,
+    mappings: Vec<Mapping>,
     renames: Renames,
     replication: Option<Replication>,
     if_exists: IfExists,
@@ -27,8 +28,8 @@ impl Request {
     /// Reads the flags.
     ///
     /// # Errors
-    /// A usage error names the flag or selector that cannot be meant.
-    pub fn of(args: &LoadArgs, manifest: &Manifest) -> Result<Request> {
+    /// A usage error names the flag or selector that cannot be read.
+    pub fn of(args: &LoadArgs) -> Result<Request> {
         let selection = crate::commands::selection(&args.selectors, &args.exclude)?;
         let mappings: Vec<Mapping> = args
             .map
@@ -37,50 +38,46 @@ impl Request {
             .collect::<Result<_>>()?;
         let renames = Mapping::renames(&mappings).map_err(|e| Error::usage(e.to_string()))?;
         let replication = match &args.replication {
-            Some(text) => Some(
-                Replication::parse(text)
-                    .map_err(|e| Error::usage(format!("--replication: {e}")))?,
-            ),
+            Some(text) => {
+                Some(Replication::parse(text).map_err(|e| Error::usage(format!("--replication: {e}")))?)
+            }
             None => None,
         };
-        let request = Request {
+        Ok(Request {
             selection,
+            mappings,
             renames,
             replication,
             if_exists: args.if_exists,
             schema: !args.data_only,
             data: !args.schema_only,
-        };
-        request.check(&mappings, manifest)?;
-        Ok(request)
+        })
     }
 
-    fn check(&self, mappings: &[Mapping], manifest: &Manifest) -> Result<()> {
+    /// Checks that the dump holds what is asked for.
+    ///
+    /// # Errors
+    /// A usage error names the selector or mapping that matches nothing.
+    pub fn check(&self, manifest: &Manifest) -> Result<()> {
         let keyspaces: Vec<&str> = manifest.keyspaces.iter().map(|k| k.name.as_str()).collect();
         let tables: Vec<(&str, &str)> = manifest
             .keyspaces
             .iter()
             .flat_map(|k| k.tables.iter().map(|t| (k.name.as_str(), t.name.as_str())))
             .collect();
-        let held: Vec<String> = tables
-            .iter()
-            .map(|(k, t)| format!("{}.{}", Ident(k), Ident(t)))
-            .collect();
+        let held: Vec<String> = tables.iter().map(|(k, t)| format!("{}.{}", Ident(k), Ident(t))).collect();
         let hint = format!("it holds: {}", held.join(", "));
         if let Some(selector) = self.selection.unmatched(&keyspaces, &tables).first() {
-            return Err(Error::usage(format!(
-                "no keyspace or table of the dump matches {selector}"
-            ))
-            .hint(hint));
+            return Err(
+                Error::usage(format!("no keyspace or table of the dump matches {selector}")).hint(hint)
+            );
         }
         let known = |mapping: &Mapping| match mapping {
             Mapping::Keyspace { from, .. } => keyspaces.contains(&from.as_str()),
             Mapping::Table { from, .. } => tables.contains(&(from.0.as_str(), from.1.as_str())),
         };
-        if let Some(unknown) = mappings.iter().find(|m| !known(m)) {
-            return Err(
-                Error::usage(format!("--map {unknown}: the dump holds no such name")).hint(hint),
-            );
+        if let Some(unknown) = self.mappings.iter().find(|m| !known(m)) {
+            return Err(Error::usage(format!("--map {unknown}: the dump holds no such name")).hint(hint));
         }
         Ok(())
     }
@@ -151,11 +148,9 @@ impl Plan {
         for step in &self.steps {
             let Step { statement, exists } = step;
             match exists {
-                true => text.push_str(&format!(
-                    "-- exists: {} {}\n\n",
-                    statement.kind.name(),
-                    statement.name
-                )),
+                true => {
+                    text.push_str(&format!("-- exists: {} {}\n\n", statement.kind.name(), statement.name))
+                }
                 false => text.push_str(&format!("{}\n\n", statement.cql.trim_end())),
             }
         }
@@ -194,8 +189,7 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
             let table = keyspace.table(entry).doing(|| "read the manifest")?;
             let (to_keyspace, to_table) = request.renames.table(&keyspace.name, &entry.name);
             let target = (to_keyspace.to_owned(), to_table.to_owned());
-            let treatment =
-                treat(cluster, &schema, &request, &table, &target, &mut problems).await?;
+            let treatment = treat(cluster, &schema, &request, &table, &target, &mut problems).await?;
             loads.push(TableLoad {
                 table,
                 target,
@@ -208,11 +202,8 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
         }
     }
     two_into_one(&loads, &mut problems);
-    let steps = if request.schema {
-        steps(manifest, &schema, &request, &loads, &mut problems)?
-    } else {
-        Vec::new()
-    };
+    let steps =
+        if request.schema { steps(manifest, &schema, &request, &loads, &mut problems)? } else { Vec::new() };
     problems.finish()?;
     Ok(Plan { steps, loads })
 }
@@ -250,15 +241,9 @@ async fn treat(
     if !request.data {
         return Ok(Treatment::SchemaOnly);
     }
-    if schema
-        .keyspaces
-        .get(keyspace)
-        .is_some_and(|k| k.views.contains(name))
-    {
-        problems.add(
-            format!("{keyspace}.{name} exists and is a materialized view"),
-            "load elsewhere with --map",
-        );
+    if schema.keyspaces.get(keyspace).is_some_and(|k| k.views.contains(name)) {
+        problems
+            .add(format!("{keyspace}.{name} exists and is a materialized view"), "load elsewhere with --map");
         return Ok(Treatment::Skip);
     }
     let Some(target) = schema.table(keyspace, name) else {
@@ -287,7 +272,9 @@ async fn treat(
         IfExists::Truncate => return Ok(Treatment::Truncate),
         IfExists::Append if !table.is_counter() => return Ok(Treatment::Append),
         IfExists::Append => problems.add(
-            format!("the counter table {keyspace}.{name} exists and holds rows: loading would add to its counts"),
+            format!(
+                "the counter table {keyspace}.{name} exists and holds rows: loading would add to its counts"
+            ),
             "counters load into empty tables only: use --if-exists truncate",
         ),
         IfExists::Fail | IfExists::Skip => problems.add(
@@ -336,12 +323,7 @@ fn steps(
             targets.insert(&home);
         }
         for target in targets {
-            let group = Group {
-                keyspace,
-                target,
-                is_home: whole && target == home,
-                tables: &tables,
-            };
+            let group = Group { keyspace, target, is_home: whole && target == home, tables: &tables };
             statements.extend(group.statements(request)?);
         }
     }
@@ -365,17 +347,11 @@ struct Group<'a> {
 impl Group<'_> {
     fn statements(&self, request: &Request) -> Result<Vec<Statement>> {
         let mut renames = request.renames.clone();
-        renames
-            .keyspaces
-            .insert(self.keyspace.name.clone(), self.target.to_owned());
+        renames.keyspaces.insert(self.keyspace.name.clone(), self.target.to_owned());
         let mut out = Vec::new();
         for entry in &self.keyspace.statements {
-            let statement = Statement::parse(&entry.cql).doing(|| {
-                format!(
-                    "read the statement of {} {} in the manifest",
-                    entry.kind, entry.name
-                )
-            })?;
+            let statement = Statement::parse(&entry.cql)
+                .doing(|| format!("read the statement of {} {} in the manifest", entry.kind, entry.name))?;
             if !self.wants(&statement) {
                 continue;
             }
@@ -391,16 +367,11 @@ impl Group<'_> {
     }
 
     fn wants(&self, statement: &Statement) -> bool {
-        let here = |table: &str| {
-            self.tables
-                .iter()
-                .any(|l| l.table.name == table && l.target.0 == self.target)
-        };
+        let here =
+            |table: &str| self.tables.iter().any(|l| l.table.name == table && l.target.0 == self.target);
         let used = |name: &str| {
             let tables = self.tables.iter().filter(|l| l.target.0 == self.target);
-            tables
-                .into_iter()
-                .any(|l| l.table.udts().iter().any(|u| u.name == name))
+            tables.into_iter().any(|l| l.table.udts().iter().any(|u| u.name == name))
         };
         match statement.kind {
             Kind::Keyspace => true,

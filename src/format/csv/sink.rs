@@ -109,12 +109,7 @@ impl<W: Write + Send> Sink<W> for CsvSink<W> {
 }
 
 /// Appends the field of a cell that is not null.
-fn write_cell(
-    column: &Column,
-    cell: &[u8],
-    text: &mut Vec<u8>,
-    unquoted: &mut Vec<u8>,
-) -> Fidelity {
+fn write_cell(column: &Column, cell: &[u8], text: &mut Vec<u8>, unquoted: &mut Vec<u8>) -> Fidelity {
     let start = text.len();
     let fidelity = column.codec.to_text(cell, text);
     if fidelity == Fidelity::Lossy {
@@ -190,9 +185,7 @@ mod tests {
 
     #[test]
     fn quotes_stand_where_they_are_needed() {
-        let texts = [
-            "a", "", "a,b", "\"", "a\"b\"", "\n", "\r", " ", "é;", "\\N", "null",
-        ];
+        let texts = ["a", "", "a,b", "\"", "a\"b\"", "\n", "\r", " ", "é;", "\\N", "null"];
         let cells: Vec<Cell<'_>> = texts.iter().map(|t| Some(t.as_bytes())).collect();
         assert_eq!(
             written(&[("t", "text")], &cells),

@@ -26,10 +26,7 @@ pub struct CsvOptions {
 
 impl Default for CsvOptions {
     fn default() -> CsvOptions {
-        CsvOptions {
-            null: String::new(),
-            delimiter: b',',
-        }
+        CsvOptions { null: String::new(), delimiter: b',' }
     }
 }
 
@@ -45,10 +42,7 @@ impl CsvReader {
     ///
     /// # Errors
     /// `FormatError` if it has no header, or one that is not UTF-8 or names a column twice.
-    pub fn open(
-        read: impl Read + Send + 'static,
-        options: &CsvOptions,
-    ) -> Result<CsvReader, FormatError> {
+    pub fn open(read: impl Read + Send + 'static, options: &CsvOptions) -> Result<CsvReader, FormatError> {
         let delimiter = options.delimiter;
         if matches!(delimiter, b'"' | b'\r' | b'\n') || !delimiter.is_ascii() {
             return Err(FormatError::Columns(format!(
@@ -59,9 +53,7 @@ impl CsvReader {
         let read: Box<dyn Read + Send> = Box::new(read);
         let mut splitter = Splitter::new(read, delimiter)?;
         let Some(line) = splitter.next()? else {
-            return Err(FormatError::Columns(
-                "the file is empty, without a header".to_owned(),
-            ));
+            return Err(FormatError::Columns("the file is empty, without a header".to_owned()));
         };
         let mut header = Vec::with_capacity(splitter.fields());
         let mut seen = HashSet::new();
@@ -73,17 +65,11 @@ impl CsvReader {
                 });
             };
             if !seen.insert(name.to_owned()) {
-                return Err(FormatError::Columns(format!(
-                    "the header names column {name:?} twice"
-                )));
+                return Err(FormatError::Columns(format!("the header names column {name:?} twice")));
             }
             header.push(name.to_owned());
         }
-        Ok(CsvReader {
-            splitter,
-            null: options.null.clone().into_bytes(),
-            header,
-        })
+        Ok(CsvReader { splitter, null: options.null.clone().into_bytes(), header })
     }
 
     /// The names in the header.
@@ -102,11 +88,8 @@ impl CsvReader {
         exceptions: Option<usize>,
     ) -> Result<CsvSource, FormatError> {
         let width = self.header.len();
-        if let Some(field) = columns
-            .iter()
-            .map(|(field, _)| *field)
-            .chain(exceptions)
-            .find(|field| *field >= width)
+        if let Some(field) =
+            columns.iter().map(|(field, _)| *field).chain(exceptions).find(|field| *field >= width)
         {
             return Err(FormatError::Columns(format!(
                 "there is no field {}, the header has {width}",
@@ -121,10 +104,7 @@ impl CsvReader {
             .into_iter()
             .map(|(number, column)| Field {
                 number,
-                empty_is_text: matches!(
-                    column.cql_type,
-                    CqlType::Native(Native::Text | Native::Ascii)
-                ),
+                empty_is_text: matches!(column.cql_type, CqlType::Native(Native::Text | Native::Ascii)),
                 column,
                 need: Need::Nothing,
             })
@@ -256,16 +236,11 @@ impl CsvSource {
     fn check_needs(&self, line: u64) -> Result<(), FormatError> {
         let missing = |index: usize| self.missing.contains(&index);
         let all = |need, absent| {
-            let mut of_kind = self
-                .columns
-                .iter()
-                .enumerate()
-                .filter(|(_, f)| f.need == need);
+            let mut of_kind = self.columns.iter().enumerate().filter(|(_, f)| f.need == need);
             of_kind.all(|(index, _)| missing(index) == absent)
         };
         // The row of a partition without rows: no clustering, no regular cells, but static ones.
-        let static_only =
-            all(Need::Row, true) && all(Need::Nothing, true) && !all(Need::Static, true);
+        let static_only = all(Need::Row, true) && all(Need::Nothing, true) && !all(Need::Static, true);
         let lacks = |need| (self.missing.iter()).find(|index| self.columns[**index].need == need);
         let lacking = lacks(Need::Always).or(lacks(Need::Row).filter(|_| !static_only));
         lacking.map_or(Ok(()), |index| {
@@ -340,10 +315,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     if !digits.len().is_multiple_of(2) {
         return None;
     }
-    digits
-        .chunks_exact(2)
-        .map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?))
-        .collect()
+    digits.chunks_exact(2).map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
 }
 
 #[cfg(test)]
@@ -354,12 +326,7 @@ mod tests {
 
     fn source(text: &str, options: &CsvOptions) -> Result<CsvSource, FormatError> {
         let reader = CsvReader::open(Cursor::new(text.to_owned()), options)?;
-        let types = [
-            ("k", "int"),
-            ("t", "text"),
-            ("b", "blob"),
-            ("l", "list<int>"),
-        ];
+        let types = [("k", "int"), ("t", "text"), ("b", "blob"), ("l", "list<int>")];
         let columns = columns(&types)
             .into_iter()
             .filter_map(|c| Some((reader.header().iter().position(|n| *n == c.name)?, c)))
@@ -394,10 +361,7 @@ mod tests {
                 Err(error) => {
                     seen.push(error.to_string());
                     // A source that stays where it failed would go on for ever.
-                    if !matches!(
-                        error,
-                        FormatError::Value { .. } | FormatError::Fields { .. }
-                    ) {
+                    if !matches!(error, FormatError::Value { .. } | FormatError::Fields { .. }) {
                         return seen;
                     }
                 }
@@ -413,18 +377,9 @@ mod tests {
     fn odd_but_valid_files_are_read() {
         reads("t\n", &[]);
         reads("t", &[]);
-        reads(
-            "t\n\n\"\"\n\r\nx",
-            &["2: null", "3: ''", "4: null", "5: 'x'"],
-        );
-        reads(
-            "\u{feff}t,k\r\na,\r\n\"\",1",
-            &["2: null 'a'", "3: '\\x00\\x00\\x00\\x01' ''"],
-        );
-        reads(
-            "\"t\",\"b\"\n\"x\n\"\"y\",0xff\n,0x\n",
-            &["2: 'x\\n\\\"y' '\\xff'", "4: null ''"],
-        );
+        reads("t\n\n\"\"\n\r\nx", &["2: null", "3: ''", "4: null", "5: 'x'"]);
+        reads("\u{feff}t,k\r\na,\r\n\"\",1", &["2: null 'a'", "3: '\\x00\\x00\\x00\\x01' ''"]);
+        reads("\"t\",\"b\"\n\"x\n\"\"y\",0xff\n,0x\n", &["2: 'x\\n\\\"y' '\\xff'", "4: null ''"]);
         reads("x,t,y\n1,NULL,2\n", &["2: 'NULL'"]);
         reads(",t\n0,a\n1,b\n", &["2: 'a'", "3: 'b'"]);
         reads(
@@ -439,11 +394,7 @@ mod tests {
     fn exceptions_override_what_the_field_shows() {
         reads(
             "t,k,x,__wire\na,1,,\nb,zzz,,\"{\"\"k\"\":\"\"0x\"\"}\"\n\"\",,,\"{\"\"t\"\":\"\"0xFf\"\", \"\"x\"\":\"\"0x00\"\"}\"\n",
-            &[
-                "2: '\\x00\\x00\\x00\\x01' 'a'",
-                "3: '' 'b'",
-                "4: null '\\xff'",
-            ],
+            &["2: '\\x00\\x00\\x00\\x01' 'a'", "3: '' 'b'", "4: null '\\xff'"],
         );
         reads(
             "t,__wire\na,\"{\"\"k\"\":\"\"0x\"\"}\"\n",
@@ -463,10 +414,7 @@ mod tests {
             );
         }
         let seen = read("t,__wire\na,junk\n", &CsvOptions::default());
-        assert!(
-            seen[0].starts_with("line 2, column \"__wire\": \"junk\" is not a JSON object"),
-            "{seen:?}"
-        );
+        assert!(seen[0].starts_with("line 2, column \"__wire\": \"junk\" is not a JSON object"), "{seen:?}");
     }
 
     #[test]
@@ -474,38 +422,15 @@ mod tests {
         reads("", &["the file is empty, without a header"]);
         reads("t,k,t\n", &["the header names column \"t\" twice"]);
         reads("x,y\n", &["no columns to read"]);
-        reads(
-            "t,k\na,\nb\n",
-            &["line 3: 1 field, expected 2", "2: null 'a'"],
-        );
-        reads(
-            "t,k\n\"a\nb\",\nc,2,\n",
-            &["line 4: 3 fields, expected 2", "2: null 'a\\nb'"],
-        );
-        reads(
-            "t,k\na,\n\n",
-            &["line 3: an empty line, expected 2 fields", "2: null 'a'"],
-        );
-        reads(
-            "t,k\na,\"1\n",
-            &["line 2: a quote is opened and never closed"],
-        );
-        reads(
-            "t\n\"a\"b\n",
-            &["line 2: data after the closing quote of field 1"],
-        );
+        reads("t,k\na,\nb\n", &["line 3: 1 field, expected 2", "2: null 'a'"]);
+        reads("t,k\n\"a\nb\",\nc,2,\n", &["line 4: 3 fields, expected 2", "2: null 'a\\nb'"]);
+        reads("t,k\na,\n\n", &["line 3: an empty line, expected 2 fields", "2: null 'a'"]);
+        reads("t,k\na,\"1\n", &["line 2: a quote is opened and never closed"]);
+        reads("t\n\"a\"b\n", &["line 2: data after the closing quote of field 1"]);
         let bytes = Cursor::new(b"t,\xff\n".to_vec());
-        let error = CsvReader::open(bytes, &CsvOptions::default())
-            .err()
-            .unwrap();
-        assert_eq!(
-            error.to_string(),
-            "line 1: the name of field 2 is not UTF-8"
-        );
-        let quotes = CsvOptions {
-            delimiter: b'"',
-            ..CsvOptions::default()
-        };
+        let error = CsvReader::open(bytes, &CsvOptions::default()).err().unwrap();
+        assert_eq!(error.to_string(), "line 1: the name of field 2 is not UTF-8");
+        let quotes = CsvOptions { delimiter: b'"', ..CsvOptions::default() };
         assert_eq!(read("t\n", &quotes), ["'\"' cannot stand between fields"]);
     }
 
@@ -514,35 +439,18 @@ mod tests {
         let text = "t,k\n\"a\nb\",1\nc,x\nd,\"\"\ne,2\nf\n";
         let seen = read(text, &CsvOptions::default());
         assert_eq!(seen.len(), 5, "{seen:?}");
-        assert!(
-            seen[0].starts_with("line 4, column \"k\": \"x\" is not "),
-            "{seen:?}"
-        );
-        assert!(
-            seen[1].starts_with("line 5, column \"k\": \"\" is not "),
-            "{seen:?}"
-        );
+        assert!(seen[0].starts_with("line 4, column \"k\": \"x\" is not "), "{seen:?}");
+        assert!(seen[1].starts_with("line 5, column \"k\": \"\" is not "), "{seen:?}");
         assert_eq!(seen[2], "line 7: 1 field, expected 2");
-        assert!(
-            seen[3].starts_with("2: ") && seen[4].starts_with("6: "),
-            "{seen:?}"
-        );
+        assert!(seen[3].starts_with("2: ") && seen[4].starts_with("6: "), "{seen:?}");
     }
 
     #[test]
     fn a_null_marker_leaves_empty_text_to_text_columns() {
-        let options = CsvOptions {
-            null: "NULL".to_owned(),
-            delimiter: b';',
-        };
+        let options = CsvOptions { null: "NULL".to_owned(), delimiter: b';' };
         assert_eq!(
             read("t;b;k\nNULL;NULL;NULL\n;;\n\"NULL\";0x;\na,b;;\n", &options),
-            [
-                "2: null null null",
-                "3: null '' null",
-                "4: null 'NULL' ''",
-                "5: null 'a,b' null"
-            ]
+            ["2: null null null", "3: null '' null", "4: null 'NULL' ''", "5: null 'a,b' null"]
         );
     }
 
@@ -567,10 +475,7 @@ mod tests {
         let open = || CsvReader::open(Cursor::new("k\n"), &CsvOptions::default()).unwrap();
         let column = || columns(&[("k", "int")]).remove(0);
         for (number, exceptions) in [(1, None), (0, Some(1))] {
-            let error = open()
-                .into_source(vec![(number, column())], exceptions)
-                .err()
-                .unwrap();
+            let error = open().into_source(vec![(number, column())], exceptions).err().unwrap();
             assert_eq!(error.to_string(), "there is no field 2, the header has 1");
         }
     }

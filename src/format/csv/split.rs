@@ -60,12 +60,7 @@ impl<R: Read> Splitter<R> {
         Splitter::with_sizes(read, delimiter, CHUNK, LONGEST)
     }
 
-    fn with_sizes(
-        read: R,
-        delimiter: u8,
-        chunk: usize,
-        longest: usize,
-    ) -> Result<Splitter<R>, FormatError> {
+    fn with_sizes(read: R, delimiter: u8, chunk: usize, longest: usize) -> Result<Splitter<R>, FormatError> {
         let mut splitter = Splitter {
             read,
             delimiter,
@@ -102,10 +97,7 @@ impl<R: Read> Splitter<R> {
                     self.start += len;
                     return Ok(Some(line));
                 }
-                Scan::AfterQuote => format!(
-                    "data after the closing quote of field {}",
-                    self.fields.len()
-                ),
+                Scan::AfterQuote => format!("data after the closing quote of field {}", self.fields.len()),
                 Scan::Open { quote: Some(lines) } if self.ended => {
                     return Err(FormatError::Record {
                         line: self.line + lines,
@@ -115,10 +107,7 @@ impl<R: Read> Splitter<R> {
                 Scan::Open { quote } if self.end - self.start >= self.longest => {
                     let hint = match quote {
                         Some(lines) => {
-                            format!(
-                                "; is the quote opened in line {} left open?",
-                                self.line + lines
-                            )
+                            format!("; is the quote opened in line {} left open?", self.line + lines)
                         }
                         None => String::new(),
                     };
@@ -129,10 +118,7 @@ impl<R: Read> Splitter<R> {
                     continue;
                 }
             };
-            return Err(FormatError::Record {
-                line: self.line,
-                what,
-            });
+            return Err(FormatError::Record { line: self.line, what });
         }
     }
 
@@ -166,10 +152,7 @@ impl<R: Read> Splitter<R> {
         fields.clear();
         let mut lines = 0;
         let mut at = self.start;
-        let record = |end: usize, lines: u64| Scan::Record {
-            len: end - self.start,
-            lines,
-        };
+        let record = |end: usize, lines: u64| Scan::Record { len: end - self.start, lines };
         loop {
             if bytes.get(at) != Some(&QUOTE) {
                 let Some(n) = memchr2(self.delimiter, b'\n', &bytes[at..]) else {
@@ -206,12 +189,7 @@ impl<R: Read> Splitter<R> {
                 }
             }
             lines += count_lines(&bytes[at..end]);
-            fields.push(Span {
-                start: at + 1,
-                end,
-                quoted: true,
-                doubled,
-            });
+            fields.push(Span { start: at + 1, end, quoted: true, doubled });
             match &bytes[end + 1..] {
                 [] | [b'\r'] if self.ended => return record(self.end, lines),
                 [b'\r'] => return Scan::Open { quote: None },
@@ -250,12 +228,7 @@ impl<R: Read> Splitter<R> {
 /// An unquoted field; the last of a record may end with the CR of its line end.
 fn unquoted(bytes: &[u8], start: usize, end: usize, last: bool) -> Span {
     let cr = last && bytes[start..end].ends_with(b"\r");
-    Span {
-        start,
-        end: end - usize::from(cr),
-        quoted: false,
-        doubled: false,
-    }
+    Span { start, end: end - usize::from(cr), quoted: false, doubled: false }
 }
 
 fn count_lines(bytes: &[u8]) -> u64 {
@@ -283,11 +256,7 @@ mod tests {
                     for number in 0..splitter.fields() {
                         let (quoted, field) = splitter.field(number).unwrap();
                         let field = String::from_utf8_lossy(field);
-                        record += &if quoted {
-                            format!(" '{field}'")
-                        } else {
-                            format!(" {field}|")
-                        };
+                        record += &if quoted { format!(" '{field}'") } else { format!(" {field}|") };
                     }
                     assert!(splitter.field(splitter.fields()).is_none());
                     seen.push(record);
@@ -320,35 +289,16 @@ mod tests {
             ("a\"b,c\"\n a\n", &["1 a\"b| c\"|", "2  a|"]),
             ("1,\" \"\n", &["1 1| ' '"]),
             ("é,\"ü\"\n", &["1 é| 'ü'"]),
-            (
-                "a\n\"b\" \n",
-                &["1 a|", "line 2: data after the closing quote of field 1"],
-            ),
-            (
-                "a\n1,\"b\"\rc\n",
-                &["1 a|", "line 2: data after the closing quote of field 2"],
-            ),
-            (
-                "\"a\nb\"c\n",
-                &["line 1: data after the closing quote of field 1"],
-            ),
-            (
-                "a\n\"b\n",
-                &["1 a|", "line 2: a quote is opened and never closed"],
-            ),
-            (
-                "a\n\"b\nc\",\"",
-                &["1 a|", "line 3: a quote is opened and never closed"],
-            ),
+            ("a\n\"b\" \n", &["1 a|", "line 2: data after the closing quote of field 1"]),
+            ("a\n1,\"b\"\rc\n", &["1 a|", "line 2: data after the closing quote of field 2"]),
+            ("\"a\nb\"c\n", &["line 1: data after the closing quote of field 1"]),
+            ("a\n\"b\n", &["1 a|", "line 2: a quote is opened and never closed"]),
+            ("a\n\"b\nc\",\"", &["1 a|", "line 3: a quote is opened and never closed"]),
             ("\"\"\"", &["line 1: a quote is opened and never closed"]),
         ];
         for (text, expected) in cases {
             for chunk in (1..=8).chain([1 << 16]) {
-                assert_eq!(
-                    split(text.as_bytes(), chunk, LONGEST),
-                    *expected,
-                    "{text:?} by {chunk}"
-                );
+                assert_eq!(split(text.as_bytes(), chunk, LONGEST), *expected, "{text:?} by {chunk}");
             }
         }
     }
@@ -363,10 +313,7 @@ mod tests {
             split(long.as_bytes(), 16, 100)[1],
             "line 2: a record longer than 100 bytes; is the quote opened in line 2 left open?"
         );
-        assert_eq!(
-            split(&[b'x'; 500], 16, 100),
-            ["line 1: a record longer than 100 bytes"]
-        );
+        assert_eq!(split(&[b'x'; 500], 16, 100), ["line 1: a record longer than 100 bytes"]);
     }
 
     #[test]
@@ -374,10 +321,6 @@ mod tests {
         let text = format!("{}\n{}", "x".repeat(1000), "y\n".repeat(1000));
         let mut splitter = Splitter::with_sizes(text.as_bytes(), b',', 16, LONGEST).unwrap();
         while splitter.next().unwrap().is_some() {}
-        assert!(
-            splitter.buffer.capacity() <= 32,
-            "{}",
-            splitter.buffer.capacity()
-        );
+        assert!(splitter.buffer.capacity() <= 32, "{}", splitter.buffer.capacity());
     }
 }
