@@ -76,7 +76,15 @@ class Odd(Exception):
 FIXED_IN_VECTORS = {"boolean": 1, "int": 4, "float": 4, "bigint": 8, "double": 8, "timestamp": 8, "uuid": 16, "timeuuid": 16}
 
 
+def plain(cls):
+    """The type without `frozen`, which the driver keeps inside vectors."""
+    while issubclass(cls, cqltypes.FrozenType):
+        (cls,) = cls.subtypes
+    return cls
+
+
 def name_of(cls):
+    cls = plain(cls)
     for base, name in [
         (cqltypes.ListType, "list"), (cqltypes.SetType, "set"), (cqltypes.MapType, "map"), (cqltypes.UserType, "udt"),
         (cqltypes.TupleType, "tuple"), (cqltypes.VectorType, "vector"), (cqltypes.TimeUUIDType, "timeuuid"),
@@ -122,6 +130,7 @@ def from_wire(cls, raw):
     """The value of a cell; raises Odd if it is not one."""
     if raw is NULL:
         return NULL
+    cls = plain(cls)
     name = name_of(cls)
     if name in ("list", "set", "map"):
         (count,), at = struct.unpack_from(">i", raw), 4
@@ -202,6 +211,7 @@ def nested_width(cls):
 def from_arrow(cls, scalar):
     if not scalar.is_valid:
         return NULL
+    cls = plain(cls)
     name = name_of(cls)
     if isinstance(scalar, pyarrow.ExtensionScalar):
         scalar = scalar.value
@@ -288,6 +298,7 @@ def same(parsed, expected_text, text):
 
 def from_text(cls, text, wanted):
     """The value of a text. Where the documentation leaves no choice of form, that of `wanted` must be the very same."""
+    cls = plain(cls)
     name = name_of(cls)
     if name in ("list", "set", "map", "tuple", "udt", "vector"):
         return from_json(cls, json.loads(text, parse_int=Number, parse_float=Number, parse_constant=reject, object_pairs_hook=Pairs), wanted)
@@ -327,6 +338,7 @@ def reject(constant):
 def from_json(cls, value, wanted):
     if value is NULL:
         return NULL
+    cls = plain(cls)
     name = name_of(cls)
 
     def inner(i):
@@ -475,6 +487,7 @@ def find(cls, raw, form):
 def moments_as_text(cls, value):
     if value is NULL:
         return NULL
+    cls = plain(cls)
     name = name_of(cls)
     forms = {"date": text_of_date, "timestamp": text_of_timestamp, "time": text_of_time}
     if name in forms:
