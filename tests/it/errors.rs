@@ -98,8 +98,8 @@ fn a_dump_without_a_manifest_was_not_finished() {
     source.dump(&dir, "parquet").success();
     std::fs::remove_file(format!("{dir}/manifest.json")).unwrap();
     let target = source.target("loaded");
-    source.load(&dir, &target, &[]).fails(1).stderr_has(&["manifest.json", "not finished"]);
-    run(["inspect", &dir]).fails(1).stderr_has(&["manifest.json", "not finished"]);
+    source.load(&dir, &target, &[]).fails(1).stderr_has(&["manifest.json", "unfinished"]);
+    run(["inspect", &dir]).fails(1).stderr_has(&["manifest.json", "unfinished"]);
     assert!(source.db.tables(&target).is_empty(), "something was created");
 }
 
@@ -244,8 +244,8 @@ fn an_import_names_what_is_not_there() {
     let target = TestKeyspace::with("bad_import", SOME);
     let scratch = Scratch::new();
     let file = scratch.write("in.csv", "k,c,v\n1,1,a\n");
-    target.node.run(["import", &target.table("nope"), &file]).fails(1).stderr_has(&["nope"]);
-    target.node.run(["import", "no_such_ks.t", &file]).fails(1).stderr_has(&["no_such_ks"]);
+    target.node.run(["import", &target.table("nope"), &file]).fails(2).stderr_has(&["nope"]);
+    target.node.run(["import", "no_such_ks.t", &file]).fails(2).stderr_has(&["no_such_ks"]);
     let missing = scratch.path("missing.csv");
     target.node.run(["import", &target.table("t"), &missing]).fails(1).stderr_has(&["missing.csv"]);
 }

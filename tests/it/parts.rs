@@ -18,7 +18,7 @@ fn there_and_back(source: &TestKeyspace, format: &str) {
     let (dir, target) = (scratch.path("dump"), source.target(&format!("of_{format}")));
     let args = ["dump", &source.name, "-o", &dir, "--format", format, "--part-size", "1KiB"];
     source.node.run(args).success();
-    let sidecars = parts(&dir, &source.name, "t", ".json");
+    let sidecars = parts(&dir, &source.name, "t", "json");
     let ranges: Vec<_> =
         sidecars.iter().flat_map(|path| json(path)["ranges"].as_array().unwrap().clone()).collect();
     let cut: Vec<_> = ranges.iter().filter(|range| range.get("to").is_some()).collect();
