@@ -5,8 +5,8 @@
 //! Wire bytes are the common currency: a *page* ([`rows`]) is rows of cells in the native protocol's own bytes, and no
 //! enum stands between them and Arrow or text.
 //!
-//! - `dump`: [`cluster::scan`] → pages → [`types`] (a codec per column) → a [`format`] *sink* → a *part* in [`store`].
-//! - `load`: a part in [`store`] → a [`format`] *source* → pages → [`batch`] groups → [`cluster::write`].
+//! - `dump`: [`cluster::scan`] → pages → [`types`] (a codec per column) → a [`format`](mod@format) *sink* → a *part* in [`store`].
+//! - `load`: a part in [`store`] → a [`format`](mod@format) *source* → pages → [`batch`] groups → [`cluster::write`].
 //!
 //! # Where things live
 //!

@@ -67,7 +67,7 @@ impl Cluster {
         let rows = self.read::<Row>(
             "SELECT keyspace_name, type_name, field_names, field_types FROM system_schema.types",
         );
-        let mut pending: BTreeMap<String, Vec<(String, Vec<(String, String)>)>> = BTreeMap::new();
+        let mut pending: BTreeMap<String, Vec<RawUdt>> = BTreeMap::new();
         for (keyspace, name, names, types) in rows.await? {
             let fields = names.unwrap_or_default().into_iter().zip(types.unwrap_or_default()).collect();
             pending.entry(keyspace).or_default().push((name, fields));
@@ -230,12 +230,15 @@ impl Cluster {
     }
 }
 
+/// A user type as the catalogue has it: its name, its fields' names and types.
+type RawUdt = (String, Vec<(String, String)>);
+
 fn find(udts: &[Arc<Udt>], name: &str) -> Option<Arc<Udt>> {
     udts.iter().find(|u| u.name == name).cloned()
 }
 
 /// Resolves the types of a keyspace: each after those it is made of.
-fn resolve(mut pending: Vec<(String, Vec<(String, String)>)>) -> Result<Vec<Arc<Udt>>> {
+fn resolve(mut pending: Vec<RawUdt>) -> Result<Vec<Arc<Udt>>> {
     let mut known: Vec<Arc<Udt>> = Vec::new();
     while !pending.is_empty() {
         let mut waiting = Vec::new();

@@ -108,10 +108,9 @@ impl TableWriter {
         statics: bool,
     ) -> Result<()> {
         let mut items = Vec::with_capacity(rows.len() + 1);
-        if let Some(bound) = self.statics.as_ref().filter(|_| statics) {
-            if self.static_columns.iter().any(|c| page.cell(rows.start, *c).is_some()) {
-                items.push(Item { bound, page, row: rows.start });
-            }
+        let has_statics = || self.static_columns.iter().any(|c| page.cell(rows.start, *c).is_some());
+        if let Some(bound) = self.statics.as_ref().filter(|_| statics && has_statics()) {
+            items.push(Item { bound, page, row: rows.start });
         }
         if let Some(bound) = &self.row {
             // A partition that holds only static cells is read as one row without clustering.
