@@ -60,6 +60,11 @@ impl Kind {
         }
     }
 
+    /// Whether it is a function or an aggregate, whose name alone does not identify it.
+    pub fn is_function(self) -> bool {
+        matches!(self, Kind::Function | Kind::Aggregate)
+    }
+
     /// Whether it is created before or after the data is loaded.
     pub fn section(self) -> Section {
         match self {

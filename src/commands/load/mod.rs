@@ -103,7 +103,12 @@ async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output
         }
         match cluster.run_ddl(&step.statement.cql).await {
             Ok(()) => {}
-            Err(error) if error.to_string().contains("already exists") => note_kept(step, output),
+            // Of functions only the server can say whether the very same one is there.
+            Err(error)
+                if step.statement.kind.is_function() && error.to_string().contains("already exists") =>
+            {
+                note_kept(step, output);
+            }
             // Indexes and views stand alone: one that fails must not keep the others from being made.
             Err(error) if section == Section::PostData => failures.push(error),
             Err(error) => return Err(error),

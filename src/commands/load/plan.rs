@@ -324,15 +324,14 @@ fn steps(
         }
         for target in targets {
             let group = Group { keyspace, target, is_home: whole && target == home, tables: &tables };
-            statements.extend(group.statements(request)?);
+            for statement in group.statements(request)? {
+                check_type(schema, &statement, keyspace, problems)?;
+                add_once(&mut statements, statement, problems);
+            }
         }
     }
-    let mut steps = Vec::new();
-    for statement in ddl::order(statements) {
-        let exists = exists(schema, &statement, manifest, problems)?;
-        steps.push(Step { statement, exists });
-    }
-    Ok(steps)
+    let step = |statement| Step { exists: exists(schema, &statement), statement };
+    Ok(ddl::order(statements).into_iter().map(step).collect())
 }
 
 /// What of one dumped keyspace goes into one target keyspace.
@@ -383,42 +382,65 @@ impl Group<'_> {
     }
 }
 
-/// Whether the target has the object already; one that is there and differs is a problem.
-fn exists(
+/// Adds a statement, unless another keyspace that goes to the same place brought its object already.
+fn add_once(statements: &mut Vec<Statement>, statement: Statement, problems: &mut Problems) {
+    let same = |s: &&Statement| {
+        let overloads = s.kind.is_function() && s.cql != statement.cql;
+        (s.kind, &s.keyspace, &s.name) == (statement.kind, &statement.keyspace, &statement.name) && !overloads
+    };
+    match statements.iter().find(same) {
+        None => statements.push(statement),
+        Some(_) if statement.kind == Kind::Keyspace => {}
+        Some(other) if other.cql == statement.cql => {}
+        Some(_) => problems.add(
+            format!(
+                "two keyspaces of the dump bring a different {} {}.{}",
+                statement.kind.name(),
+                statement.keyspace,
+                statement.name
+            ),
+            "load them into different keyspaces with --map",
+        ),
+    }
+}
+
+/// A type that the target has already must have the fields that the dumped `keyspace` gives it.
+fn check_type(
     schema: &Schema,
     statement: &Statement,
-    manifest: &Manifest,
+    keyspace: &KeyspaceEntry,
     problems: &mut Problems,
-) -> Result<bool> {
+) -> Result<()> {
+    let found = schema.keyspaces.get(&statement.keyspace).map_or(&[][..], |k| &k.udts);
+    let Some(found) = found.iter().find(|u| statement.kind == Kind::Type && u.name == statement.name) else {
+        return Ok(());
+    };
+    let dumped = keyspace.udts().doing(|| "read the manifest")?;
+    if dumped.iter().any(|u| u.name == found.name && u != found) {
+        problems.add(
+            format!(
+                "the type {}.{} exists and has other fields than the dump's",
+                statement.keyspace, statement.name
+            ),
+            "load into another keyspace with --map, or drop the type first",
+        );
+    }
+    Ok(())
+}
+
+/// Whether the target has the object already.
+fn exists(schema: &Schema, statement: &Statement) -> bool {
     let Some(keyspace) = schema.keyspaces.get(&statement.keyspace) else {
-        return Ok(false);
+        return false;
     };
     let name = &statement.name;
-    Ok(match statement.kind {
+    match statement.kind {
         Kind::Keyspace => true,
-        // Of functions and aggregates, names do not tell overloads apart: the server is asked.
+        Kind::Type => keyspace.udts.iter().any(|u| u.name == *name),
+        // Names do not tell overloads apart: the server is asked.
         Kind::Function | Kind::Aggregate => false,
         Kind::Table => keyspace.tables.contains_key(name),
         Kind::Index => keyspace.indexes.contains(name),
         Kind::View => keyspace.views.contains(name),
-        Kind::Type => {
-            let Some(found) = keyspace.udts.iter().find(|u| u.name == *name) else {
-                return Ok(false);
-            };
-            let mut dumped = Vec::new();
-            for entry in &manifest.keyspaces {
-                dumped.extend(entry.udts().doing(|| "read the manifest")?);
-            }
-            if !dumped.iter().any(|u| u == found) && dumped.iter().any(|u| u.name == *name) {
-                problems.add(
-                    format!(
-                        "the type {}.{name} exists and has other fields than the dump's",
-                        statement.keyspace
-                    ),
-                    "load into another keyspace with --map, or drop the type first",
-                );
-            }
-            true
-        }
-    })
+    }
 }
