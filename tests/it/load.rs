@@ -221,7 +221,7 @@ fn import_takes_columns_by_name() {
         (&["k,a\n1,x"], &[], vec![text]),
         (&["k,a\n1,x\n", "a,k\n\"\",2\n"], &[], vec![text, both]),
         // The last line wins, also across files.
-        (&["k,a\n1,first\n1,x\n"], &[], vec![text]),
+        (&["k,a\n1,z\n1,x\n"], &[], vec![text]),
         (&["k,a\n1,z\n", "k,a\n1,x\n"], &[], vec![text]),
         (&["k,a,b\n1,x,NULL\n"], &["--null", "NULL"], vec![text]),
         (&["k,a,b\n1,x,\n"], &[], vec![text]),
@@ -230,6 +230,32 @@ fn import_takes_columns_by_name() {
         let rows = imported(columns, files, flags);
         let expected: Vec<Vec<String>> = expected.iter().map(|r| vec![(*r).to_owned()]).collect();
         assert_eq!(rows, expected, "{files:?} {flags:?}");
+    }
+}
+
+/// Every key comes 40 times, in one file and over several, its last text the smallest: neither requests that overtake
+/// each other nor equal write times, where the larger text wins, may show.
+#[test]
+fn the_last_line_of_a_key_wins() {
+    const KEYS: u32 = 50;
+    const TIMES: u32 = 40;
+    let line = |round: u32, k: u32| format!("{k},{:05}\n", 99_999 - round);
+    let block = |round: u32| (0..KEYS).map(|k| line(round, k)).collect::<String>();
+    let together =
+        |rounds: std::ops::Range<u32>| format!("k,a\n{}", rounds.map(block).collect::<String>());
+    let row = |k: u32| format!(r#"{{"k": {k}, "a": "{:05}"}}"#, 99_999 - (TIMES - 1));
+    let mut expected: Vec<Vec<String>> = (0..KEYS).map(|k| vec![row(k)]).collect();
+    expected.sort();
+    let one_file = vec![together(0..TIMES)];
+    let many_files: Vec<String> = (0..TIMES).map(|round| together(round..round + 1)).collect();
+    for files in [one_file, many_files] {
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        assert_eq!(
+            imported("k int PRIMARY KEY, a text", &files, &[]),
+            expected,
+            "{} files",
+            files.len()
+        );
     }
 }
 
