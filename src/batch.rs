@@ -1,7 +1,8 @@
 //! Which rows of a page are written together. Pure grouping; what is written, and what happens when a server finds a
 //! batch too large, is left to the loader.
 
-use crate::rows::Page;
+use crate::rows::{Cell, Page};
+use std::collections::HashSet;
 use std::ops::Range;
 
 /// How large a batch may be. A single row may be larger.
@@ -36,6 +37,30 @@ pub fn groups(page: &Page, key_columns: &[usize], limits: Limits) -> Vec<Range<u
     groups
 }
 
+/// Cuts a group of rows of one partition where writing all of them at one moment would lose their order: before a row
+/// whose key has come already (of two values of one moment the larger bytes win, not the later line), and where the static
+/// cells change. `key` and `statics` are the places of those cells.
+pub fn in_order(page: &Page, rows: Range<usize>, key: &[usize], statics: &[usize]) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let mut start = rows.start;
+    let mut seen = HashSet::new();
+    for row in rows.clone() {
+        let this: Vec<Cell<'_>> = key.iter().map(|&column| page.cell(row, column)).collect();
+        let repeated = seen.contains(&this);
+        let changed = row > start && !same_key(page, statics, row - 1, row);
+        if repeated || changed {
+            pieces.push(start..row);
+            start = row;
+            seen.clear();
+        }
+        seen.insert(this);
+    }
+    if start < rows.end {
+        pieces.push(start..rows.end);
+    }
+    pieces
+}
+
 fn same_key(page: &Page, key_columns: &[usize], a: usize, b: usize) -> bool {
     key_columns.iter().all(|&column| page.cell(a, column) == page.cell(b, column))
 }
@@ -55,6 +80,23 @@ mod tests {
             page.push(b.as_ref().map(std::slice::from_ref)).unwrap();
         }
         page.finish()
+    }
+
+    #[test]
+    fn a_repeated_key_and_a_changed_static_cell_begin_a_new_piece() {
+        // Key in columns 1 and 2; the value's length stands for a static cell.
+        let page = page(&[
+            (1, Some(1), 3),
+            (1, Some(2), 3),
+            (1, Some(1), 3),
+            (1, Some(1), 3),
+            (1, Some(3), 4),
+            (1, Some(4), 4),
+            (1, Some(3), 4),
+        ]);
+        assert_eq!(in_order(&page, 0..7, &KEY, &[0]), [0..2, 2..3, 3..4, 4..6, 6..7]);
+        assert_eq!(in_order(&page, 1..5, &KEY, &[]), [1..3, 3..5]);
+        assert_eq!(in_order(&page, 3..3, &KEY, &[0]), Vec::<Range<usize>>::new());
     }
 
     const KEY: [usize; 2] = [1, 2];

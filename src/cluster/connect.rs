@@ -176,7 +176,19 @@ impl Cluster {
         Ok(Cluster { session, about, consistency: args.consistency })
     }
 
-    /// The major version of the server, as far as it says.
+    /// The cluster's clock, µs since 1970: the coordinator's, as write times it would give are its.
+    ///
+    /// # Errors
+    /// `Error` if it cannot be asked.
+    pub async fn clock(&self) -> Result<i64> {
+        let doing = || "ask the cluster for its time";
+        let query = "SELECT toUnixTimestamp(now()) FROM system.local";
+        let answer = self.session.query_unpaged(query, ()).await.doing(doing)?;
+        let (millis,) = answer.into_rows_result().doing(doing)?.single_row::<(i64,)>().doing(doing)?;
+        Ok(millis.saturating_mul(1000))
+    }
+
+    /// The release of the server, as far as it says.
     pub fn version(&self) -> &str {
         &self.about.version
     }

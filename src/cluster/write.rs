@@ -30,6 +30,17 @@ pub struct TableWriter {
     key: Vec<(usize, String, Box<dyn Codec>)>,
 }
 
+/// Rows of one partition to write together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Which rows of the page.
+    pub rows: Range<usize>,
+    /// Whether the partition's static cells are due with them; the first row's are written.
+    pub statics: bool,
+    /// The write time, µs since 1970; none lets the server choose. Up to [`ATTEMPTS`] µs above it are used.
+    pub time: Option<i64>,
+}
+
 /// A prepared statement and the page columns of its markers.
 struct Bound {
     statement: PreparedStatement,
@@ -95,18 +106,12 @@ impl TableWriter {
         })
     }
 
-    /// Writes `rows` of `page`, all of one partition. `statics`: whether its static cells are due with these rows.
-    /// Answers when the cluster has taken all of them.
+    /// Writes a group of rows of `page`. Answers when the cluster has taken all of them.
     ///
     /// # Errors
     /// `Error` names the table and the row's key.
-    pub async fn write(
-        &self,
-        cluster: &Cluster,
-        page: &Page,
-        rows: Range<usize>,
-        statics: bool,
-    ) -> Result<()> {
+    pub async fn write(&self, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+        let Group { rows, statics, time } = group;
         let mut items = Vec::with_capacity(rows.len() + 1);
         let has_statics = || self.static_columns.iter().any(|c| page.cell(rows.start, *c).is_some());
         if let Some(bound) = self.statics.as_ref().filter(|_| statics && has_statics()) {
@@ -117,17 +122,17 @@ impl TableWriter {
             let is_row = |row: usize| self.first_clustering.is_none_or(|c| page.cell(row, c).is_some());
             items.extend(rows.filter(|row| is_row(*row)).map(|row| Item { bound, page, row }));
         }
-        self.send(cluster, &items).await
+        self.send(cluster, &items, time).await
     }
 
-    async fn send(&self, cluster: &Cluster, items: &[Item<'_>]) -> Result<()> {
+    async fn send(&self, cluster: &Cluster, items: &[Item<'_>], time: Option<i64>) -> Result<()> {
         // A stack instead of recursion: halves of what was too large, front half on top.
         let mut pending = vec![items];
         while let Some(items) = pending.pop() {
             if items.is_empty() {
                 continue;
             }
-            match self.attempt(cluster, items).await {
+            match self.attempt(cluster, items, time).await {
                 Ok(()) => {}
                 Err((_, Verdict::Smaller)) if items.len() > 1 && !self.counter => {
                     let (front, back) = items.split_at(items.len() / 2);
@@ -139,12 +144,27 @@ impl TableWriter {
         Ok(())
     }
 
-    async fn attempt(&self, cluster: &Cluster, items: &[Item<'_>]) -> Result<(), (ExecutionError, Verdict)> {
-        let mut attempt = 0;
+    async fn attempt(
+        &self,
+        cluster: &Cluster,
+        items: &[Item<'_>],
+        time: Option<i64>,
+    ) -> Result<(), (ExecutionError, Verdict)> {
+        let mut attempt: u32 = 0;
         loop {
+            // A list written twice at one moment holds its elements twice (CASSANDRA-11368): each attempt is later.
+            let time = time.filter(|_| !self.counter).map(|time| time + i64::from(attempt));
             let result = match items {
-                [one] => cluster.session.execute_unpaged(&one.bound.statement, one).await.map(drop),
-                many => cluster.session.batch(&self.batch(cluster, many), many).await.map(drop),
+                [one] => {
+                    let mut statement = one.bound.statement.clone();
+                    statement.set_timestamp(time);
+                    cluster.session.execute_unpaged(&statement, one).await.map(drop)
+                }
+                many => {
+                    let mut batch = self.batch(cluster, many);
+                    batch.set_timestamp(time);
+                    cluster.session.batch(&batch, many).await.map(drop)
+                }
             };
             let Err(error) = result else { return Ok(()) };
             let verdict = verdict(&error);

@@ -3,19 +3,20 @@
 
 use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
-use crate::cluster::write::TableWriter;
+use crate::cluster::retry::ATTEMPTS;
+use crate::cluster::write::{Group, TableWriter};
 use crate::error::{Context, Error, Result};
 use crate::format::Source;
 use crate::progress::Counters;
 use crate::rows::Page;
+use crate::table::{ColumnKind, Table};
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
-/// Files read at a time.
+/// Files read at a time, where their order does not matter.
 const READERS: usize = 2;
 /// Pages that may wait for the cluster.
 const PAGES_WAITING: usize = 4;
@@ -35,32 +36,48 @@ pub struct Input {
     pub open: Box<dyn FnOnce() -> Result<Box<dyn Source>> + Send>,
     /// Where its rows go.
     pub writer: Arc<TableWriter>,
-    /// Page indexes of the partition key.
-    pub partition_key: Vec<usize>,
+    /// What its columns are.
+    pub table: Table,
     /// The key of the partition in which the file begins, if that partition began in another file, which brings its
     /// static cells.
     pub inside: Option<Partition>,
+}
+
+/// Which rows prevail where several have the same key.
+#[derive(Clone, Copy)]
+pub enum Order {
+    /// None has: rows are written in any order, at the server's time.
+    Any,
+    /// The last in the order of files and lines: every batch has a write time above those before it, from this one on
+    /// (µs since 1970).
+    Lines(i64),
 }
 
 /// A page cut into groups of one partition.
 struct Groups {
     writer: Arc<TableWriter>,
     page: Arc<Page>,
-    groups: Vec<(Range<usize>, bool)>,
+    groups: Vec<Group>,
 }
 
 /// Feeds all inputs; answers when the cluster has taken every row.
 ///
 /// # Errors
 /// The first error of any file or request, saying how many rows had been written by then.
-pub async fn feed(cluster: &Arc<Cluster>, inputs: Vec<Input>, counters: &Arc<Counters>) -> Result<()> {
+pub async fn feed(
+    cluster: &Arc<Cluster>,
+    inputs: Vec<Input>,
+    order: Order,
+    counters: &Arc<Counters>,
+) -> Result<()> {
     let inputs = Arc::new(Mutex::new(VecDeque::from(inputs)));
     let stop = Arc::new(AtomicBool::new(false));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
     let mut readers = JoinSet::new();
-    for _ in 0..READERS {
+    let count = if matches!(order, Order::Any) { READERS } else { 1 };
+    for _ in 0..count {
         let (inputs, send, stop, counters) = (inputs.clone(), send.clone(), stop.clone(), counters.clone());
-        readers.spawn_blocking(move || read(&inputs, &send, &stop, &counters));
+        readers.spawn_blocking(move || read(&inputs, order, &send, &stop, &counters));
     }
     drop(send);
     let written = write(cluster, receive, counters).await;
@@ -85,24 +102,20 @@ pub async fn feed(cluster: &Arc<Cluster>, inputs: Vec<Input>, counters: &Arc<Cou
 
 fn read(
     inputs: &Mutex<VecDeque<Input>>,
+    order: Order,
     send: &mpsc::Sender<Groups>,
     stop: &AtomicBool,
     counters: &Counters,
 ) -> Result<()> {
+    let mut cutter = Cutter { order, current: None };
     while !stop.load(Relaxed) {
         let next = inputs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(input) = next else { return Ok(()) };
         let mut source = (input.open)()?;
-        let mut current: Option<Partition> = None;
+        let columns = Columns::of(&input.table);
+        cutter.current = None;
         while let Some(page) = source.next_page().doing(|| format!("read {}", input.name))? {
-            let mut groups = Vec::new();
-            for rows in batch::groups(&page, &input.partition_key, BATCH) {
-                let cell = |column: &usize| page.cell(rows.start, *column).map(<[u8]>::to_vec);
-                let partition = Some(input.partition_key.iter().map(cell).collect());
-                let begins = partition != current && partition != input.inside;
-                groups.push((rows, begins));
-                current = partition;
-            }
+            let groups = cutter.cut(&page, &columns, input.inside.as_ref());
             let groups = Groups { writer: input.writer.clone(), page: Arc::new(page), groups };
             if send.blocking_send(groups).is_err() {
                 return Ok(());
@@ -113,6 +126,55 @@ fn read(
     Ok(())
 }
 
+/// The places of a table's key and static cells.
+struct Columns {
+    partition: Vec<usize>,
+    key: Vec<usize>,
+    statics: Vec<usize>,
+    counters: bool,
+}
+
+impl Columns {
+    fn of(table: &Table) -> Columns {
+        let partition = table.indexes(ColumnKind::PartitionKey);
+        let key = [partition.clone(), table.indexes(ColumnKind::Clustering)].concat();
+        let statics = table.indexes(ColumnKind::Static);
+        Columns { partition, key, statics, counters: table.is_counter() }
+    }
+}
+
+/// Cuts the pages of a file into groups, one after another.
+struct Cutter {
+    order: Order,
+    /// The partition of the last row.
+    current: Option<Partition>,
+}
+
+impl Cutter {
+    fn cut(&mut self, page: &Page, columns: &Columns, inside: Option<&Partition>) -> Vec<Group> {
+        let mut groups = Vec::new();
+        for rows in batch::groups(page, &columns.partition, BATCH) {
+            let cell = |column: &usize| page.cell(rows.start, *column).map(<[u8]>::to_vec);
+            let partition: Partition = columns.partition.iter().map(cell).collect();
+            let begins = self.current.as_ref() != Some(&partition) && inside != Some(&partition);
+            self.current = Some(partition);
+            let first = rows.start;
+            match &mut self.order {
+                Order::Any => groups.push(Group { rows, statics: begins, time: None }),
+                Order::Lines(time) => {
+                    for rows in batch::in_order(page, rows, &columns.key, &columns.statics) {
+                        // A later line may bring other static cells; static counters would be added again.
+                        let statics = !columns.counters || (begins && rows.start == first);
+                        groups.push(Group { rows, statics, time: Some(*time) });
+                        *time += i64::from(ATTEMPTS);
+                    }
+                }
+            }
+        }
+        groups
+    }
+}
+
 async fn write(
     cluster: &Arc<Cluster>,
     mut pages: mpsc::Receiver<Groups>,
@@ -121,13 +183,13 @@ async fn write(
     let permits = Arc::new(Semaphore::new(IN_FLIGHT));
     let mut requests: JoinSet<Result<()>> = JoinSet::new();
     while let Some(Groups { writer, page, groups }) = pages.recv().await {
-        for (rows, statics) in groups {
+        for group in groups {
             let permit = permits.clone().acquire_owned().await.doing(|| "wait for a request to end")?;
             let (cluster, writer, page, counters) =
                 (cluster.clone(), writer.clone(), page.clone(), counters.clone());
             requests.spawn(async move {
-                let count = rows.len() as u64;
-                writer.write(&cluster, &page, rows, statics).await?;
+                let count = group.rows.len() as u64;
+                writer.write(&cluster, &page, group).await?;
                 drop(permit);
                 counters.rows.fetch_add(count, Relaxed);
                 Ok(())

@@ -1,6 +1,6 @@
 //! `cqlift import`: CSV files from anywhere into a table that exists, columns by the names in the header.
 
-use super::feed::{Input, feed};
+use super::feed::{Input, Order, feed};
 use super::{OutputArgs, interruptible, plural};
 use crate::cluster::write::TableWriter;
 use crate::cluster::{Cluster, ConnectArgs};
@@ -51,7 +51,8 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
         inputs.push(input(&cluster, &table, file, matched, options.clone()).await?);
     }
     let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
-    let work = feed(&cluster, inputs, &progress.counters);
+    let order = Order::Lines(cluster.clock().await?);
+    let work = feed(&cluster, inputs, order, &progress.counters);
     interruptible(work, "the rows read so far are in the table").await?;
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
@@ -175,13 +176,13 @@ async fn input(
 ) -> Result<Input> {
     let into = (table.keyspace.as_str(), table.name.as_str());
     let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into).await?);
-    let partition_key = matched.table.indexes(ColumnKind::PartitionKey);
+    let part = matched.table.clone();
     let path = file.to_owned();
     Ok(Input {
         name: file.display().to_string(),
         open: Box::new(move || source(&path, matched, &options)),
         writer,
-        partition_key,
+        table: part,
         inside: None,
     })
 }

@@ -241,8 +241,7 @@ fn the_last_line_of_a_key_wins() {
     const TIMES: u32 = 40;
     let line = |round: u32, k: u32| format!("{k},{:05}\n", 99_999 - round);
     let block = |round: u32| (0..KEYS).map(|k| line(round, k)).collect::<String>();
-    let together =
-        |rounds: std::ops::Range<u32>| format!("k,a\n{}", rounds.map(block).collect::<String>());
+    let together = |rounds: std::ops::Range<u32>| format!("k,a\n{}", rounds.map(block).collect::<String>());
     let row = |k: u32| format!(r#"{{"k": {k}, "a": "{:05}"}}"#, 99_999 - (TIMES - 1));
     let mut expected: Vec<Vec<String>> = (0..KEYS).map(|k| vec![row(k)]).collect();
     expected.sort();
@@ -250,12 +249,7 @@ fn the_last_line_of_a_key_wins() {
     let many_files: Vec<String> = (0..TIMES).map(|round| together(round..round + 1)).collect();
     for files in [one_file, many_files] {
         let files: Vec<&str> = files.iter().map(String::as_str).collect();
-        assert_eq!(
-            imported("k int PRIMARY KEY, a text", &files, &[]),
-            expected,
-            "{} files",
-            files.len()
-        );
+        assert_eq!(imported("k int PRIMARY KEY, a text", &files, &[]), expected, "{} files", files.len());
     }
 }
 
@@ -271,4 +265,28 @@ fn import_reads_what_a_dump_wrote() {
     args.extend(parts.iter().map(|part| part.to_str().unwrap().to_owned()));
     source.node.run(&args).success();
     assert_same(&source.db, &source.name, &target);
+}
+
+#[test]
+fn the_last_static_cell_of_a_partition_wins() {
+    let rows = imported(
+        "k int, c int, s text static, v text, PRIMARY KEY (k, c)",
+        &["k,c,s,v\n1,1,zzz,a\n1,2,zzz,b\n1,3,bbb,c\n1,1,aaa,d\n"],
+        &[],
+    );
+    let row = |c: u32, v: &str| vec![format!(r#"{{"k": 1, "c": {c}, "s": "aaa", "v": "{v}"}}"#)];
+    assert_eq!(rows, [row(1, "d"), row(2, "b"), row(3, "c")]);
+}
+
+#[test]
+fn a_static_counter_is_imported_once_for_its_partition() {
+    let rows = imported(
+        "k int, c int, s counter static, v counter, PRIMARY KEY (k, c)",
+        &["k,c,s,v\n1,1,5,10\n1,2,5,20\n2,1,7,30\n"],
+        &[],
+    );
+    let row = |k: u32, c: u32, s: u32, v: u32| vec![format!(r#"{{"k": {k}, "c": {c}, "s": {s}, "v": {v}}}"#)];
+    let mut expected = [row(1, 1, 5, 10), row(1, 2, 5, 20), row(2, 1, 7, 30)];
+    expected.sort();
+    assert_eq!(rows, expected);
 }

@@ -2,7 +2,7 @@
 
 mod plan;
 
-use super::feed::{Input, Partition, feed};
+use super::feed::{Input, Order, Partition, feed};
 use super::{OutputArgs, interruptible, plural};
 use crate::cluster::write::TableWriter;
 use crate::cluster::{Cluster, ConnectArgs};
@@ -13,7 +13,6 @@ use crate::manifest::{Manifest, NotPreserved, Part};
 use crate::progress::Progress;
 use crate::report;
 use crate::store::DumpDir;
-use crate::table::ColumnKind;
 use crate::types::cql::Ident;
 use clap::{Args, ValueEnum};
 use plan::{Plan, Step, TableLoad, Treatment};
@@ -162,7 +161,7 @@ async fn load_data(
     // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
     inputs.sort_by_key(|input| xxhash_rust::xxh3::xxh3_64(input.name.as_bytes()));
     let progress = Progress::start(output.quiet, "loading", ("parts", inputs.len() as u64));
-    feed(cluster, inputs, &progress.counters).await?;
+    feed(cluster, inputs, Order::Any, &progress.counters).await?;
     Ok(progress.counters.rows.load(Relaxed))
 }
 
@@ -202,7 +201,7 @@ async fn table_inputs(
             },
             inside: inside(part)?,
             writer: writer.clone(),
-            partition_key: load.table.indexes(ColumnKind::PartitionKey),
+            table: load.table.clone(),
         });
     }
     Ok(inputs)
