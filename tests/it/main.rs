@@ -23,3 +23,4 @@ mod readme;
 mod roundtrip;
 mod script;
 mod tidy;
+mod versions;

@@ -1,0 +1,36 @@
+//! Between versions: what works today, and what a server that lacks `DESCRIBE` is told.
+
+use crate::harness::{NEWEST, Node, Scratch, TestKeyspace};
+
+const TABLE: &str =
+    "CREATE TABLE t (k int, c text, v list<int>, PRIMARY KEY (k, c)) WITH CLUSTERING ORDER BY (c DESC)";
+
+#[test]
+fn a_server_without_describe_is_told_so_before_anything_is_written() {
+    let old = TestKeyspace::on(Node::get("3.11"), "no_describe");
+    old.db.execute(TABLE);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    old.dump(&dir, "parquet").fails(1).stderr_has(&["3.11", "DESCRIBE", "4.0"]);
+    assert!(!std::path::Path::new(&dir).exists());
+    old.node.run(["schema", &old.name]).fails(1).stderr_has(&["3.11", "DESCRIBE"]);
+}
+
+#[test]
+fn data_goes_into_an_older_server_where_the_table_is_there() {
+    let (source, old) =
+        (TestKeyspace::on(Node::get(NEWEST), "to_old"), TestKeyspace::on(Node::get("3.11"), "from_new"));
+    for keyspace in [&source, &old] {
+        keyspace.db.execute(TABLE);
+    }
+    for (k, c) in [(1, "a"), (1, "b"), (2, "")] {
+        source.db.execute(&format!("INSERT INTO t (k, c, v) VALUES ({k}, '{c}', [{k}, 2])"));
+    }
+    let scratch = Scratch::new();
+    let (dir, map) = (scratch.path("dump"), format!("{}={}", source.name, old.name));
+    source.dump(&dir, "parquet").success();
+    old.node.run(["load", &dir, "--data-only", "--map", &map]).success();
+    let select = "SELECT k, c, v FROM t";
+    assert_eq!(old.db.rows(select), source.db.rows(select));
+    assert_eq!(old.db.rows(select).len(), 3);
+}
