@@ -16,6 +16,7 @@ mod dump;
 mod errors;
 mod harness;
 mod independent;
+mod interrupt;
 mod load;
 mod network;
 mod parts;

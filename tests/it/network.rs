@@ -5,43 +5,70 @@ use crate::roundtrip::assert_same;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A port on 127.0.0.1 that leads to a node, as a tunnel or a container's port mapping does.
-struct Forwarder {
-    address: SocketAddr,
+pub struct Forwarder {
+    pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
+    /// Bytes that may still pass from the server; then nothing more does.
+    budget: Arc<AtomicUsize>,
     // Ends with the test.
     _runtime: tokio::runtime::Runtime,
 }
 
 impl Forwarder {
-    fn to(node: &Node) -> Forwarder {
+    pub fn to(node: &Node) -> Forwarder {
+        Forwarder::stalling(node, usize::MAX)
+    }
+
+    /// One that goes silent, connections open, once `bytes` have come from the server.
+    pub fn stalling(node: &Node, bytes: usize) -> Forwarder {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
-        let (target, count) = (node.address(), connections.clone());
+        let budget = Arc::new(AtomicUsize::new(bytes));
+        let (target, count, left) = (node.address(), connections.clone(), budget.clone());
         runtime.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(forward(client, target.clone()));
+                tokio::spawn(forward(client, target.clone(), left.clone()));
             }
         });
-        Forwarder { address, connections, _runtime: runtime }
+        Forwarder { address, connections, budget, _runtime: runtime }
     }
 
     fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
+
+    /// Whether it has gone silent.
+    pub fn is_silent(&self) -> bool {
+        self.budget.load(Ordering::Relaxed) == 0
+    }
 }
 
-async fn forward(mut client: TcpStream, target: String) {
-    if let Ok(mut server) = TcpStream::connect(target).await {
-        // An end that goes away is how connections end.
-        let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+async fn forward(client: TcpStream, target: String, budget: Arc<AtomicUsize>) {
+    let Ok(server) = TcpStream::connect(target).await else { return };
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let asked = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    let mut buffer = vec![0; 16 << 10];
+    // An end that goes away is how connections end.
+    while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+        let take = |left: usize| Some(if left == usize::MAX { left } else { left.saturating_sub(count) });
+        let _ = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        if budget.load(Ordering::Relaxed) == 0 {
+            std::future::pending::<()>().await;
+        }
+        if to_client.write_all(&buffer[..count]).await.is_err() {
+            break;
+        }
     }
+    asked.abort();
 }
 
 const SOME: &[&str] = &[

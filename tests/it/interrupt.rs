@@ -1,0 +1,49 @@
+//! Ctrl-C in the middle: the code that says so, and nothing left that looks whole.
+
+use crate::harness::{Scratch, TestKeyspace, files, tool};
+use crate::network::Forwarder;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+/// Far more than the connection and the catalogue take, far less than the table.
+const SILENT_AFTER: usize = 3 << 20;
+
+fn source(name: &str) -> TestKeyspace {
+    let source = TestKeyspace::with(name, &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    let text = "x".repeat(16 << 10);
+    source.db.try_each((0..600).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, '{text}')"))).unwrap();
+    source
+}
+
+/// Starts the tool through the forwarder and interrupts it once the forwarder has gone silent.
+fn interrupted(forwarder: &Forwarder, args: &[&str]) -> (Option<i32>, String) {
+    let port = forwarder.address.port().to_string();
+    let mut child: Child = tool(env!("CARGO_BIN_EXE_cqlift"))
+        .args(args)
+        .args(["-h", "127.0.0.1", "-P", &port, "--only-contact-points"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !forwarder.is_silent() {
+        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended before it could be interrupted");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let kill = tool("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn an_interrupted_dump_does_not_look_whole() {
+    let source = source("int_dump");
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let forwarder = Forwarder::stalling(&source.node, SILENT_AFTER);
+    let (code, told) = interrupted(&forwarder, &["dump", &source.name, "-o", &dir]);
+    assert_eq!(code, Some(130), "{told}");
+    assert!(told.contains("interrupted") && told.contains("not finished"), "{told}");
+    let left = files(&dir);
+    assert!(!left.iter().any(|name| name.contains("manifest") || name.contains(".tmp")), "{left:?}");
+    source.load(&dir, &source.target("loaded"), &[]).fails(1).stderr_has(&["manifest.json", "unfinished"]);
+}
