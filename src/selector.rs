@@ -161,7 +161,7 @@ impl Selection {
         self.wants_keyspace(keyspace) && self.includes(keyspace, Selector::is_whole_keyspace)
     }
 
-    /// The includes that match none of these; `ks` also matches a keyspace that has no tables.
+    /// The selectors, including or excluding, that match none of these; `ks` also matches a keyspace without tables.
     pub fn unmatched(
         &self,
         keyspaces: &[impl AsRef<str>],
@@ -171,7 +171,7 @@ impl Selection {
             (s.is_whole_keyspace() && keyspaces.iter().any(|k| s.matches_keyspace(k.as_ref())))
                 || tables.iter().any(|(k, t)| s.matches_table(k.as_ref(), t.as_ref()))
         };
-        self.include.iter().filter(|s| !matches_any(s)).collect()
+        self.include.iter().chain(&self.exclude).filter(|s| !matches_any(s)).collect()
     }
 
     fn includes(&self, keyspace: &str, also: impl Fn(&Selector) -> bool) -> bool {

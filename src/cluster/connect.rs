@@ -5,7 +5,7 @@ use crate::manifest::{Datacenter, SourceCluster};
 use async_trait::async_trait;
 use clap::Args;
 use scylla::client::PoolSize;
-use scylla::client::execution_profile::ExecutionProfile;
+use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::errors::TranslationError;
@@ -132,6 +132,8 @@ pub struct Cluster {
     pub about: SourceCluster,
     /// Level of data reads and writes.
     pub consistency: Level,
+    /// How statements on data are run, as against those on the catalogue.
+    pub data: ExecutionProfileHandle,
 }
 
 impl Cluster {
@@ -141,20 +143,25 @@ impl Cluster {
     /// `Error` names the contact points and the remedy.
     pub async fn connect(args: &ConnectArgs) -> Result<Cluster> {
         let password = password(args)?;
+        // Each node answers for its own catalogue: neither the level nor the datacenter of data reads matters there.
+        let catalogue = ExecutionProfile::builder()
+            .consistency(Consistency::One)
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
+            .build();
         let mut policy = DefaultPolicy::builder().token_aware(true);
         if let Some(dc) = &args.dc {
             policy = policy.prefer_datacenter(dc.clone());
         }
-        let profile = ExecutionProfile::builder()
+        let data = catalogue
+            .to_builder()
             .consistency(args.consistency.0)
-            .request_timeout(Some(REQUEST_TIMEOUT))
-            .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
             .load_balancing_policy(policy.build())
             .build();
         // Full metadata fails as a whole on one type the driver cannot read; the schema is read by `describe` instead.
         let mut builder = SessionBuilder::new()
             .known_nodes(args.host.iter().map(|host| with_port(host, args.port)))
-            .default_execution_profile_handle(profile.into_handle())
+            .default_execution_profile_handle(catalogue.into_handle())
             .fetch_full_schema_metadata(false)
             .pool_size(PoolSize::PerHost(CONNECTIONS_PER_NODE))
             .driver_config_reporting(false);
@@ -173,7 +180,7 @@ impl Cluster {
                     .hint(format!("--dc is one of {}", names.join(", "))));
             }
         }
-        Ok(Cluster { session, about, consistency: args.consistency })
+        Ok(Cluster { session, about, consistency: args.consistency, data: data.into_handle() })
     }
 
     /// The cluster's clock, µs since 1970: the coordinator's, as write times it would give are its.
@@ -226,6 +233,13 @@ fn connect_error(args: &ConnectArgs, error: &str) -> Error {
     let hosts: Vec<String> = args.host.iter().map(|host| with_port(host, args.port)).collect();
     let failed = Error::failed(format!("cannot connect to {}: {error}", hosts.join(", ")));
     let lower = error.to_lowercase();
+    if args.address_map.is_empty() && !args.only_contact_points && error.contains("pool") {
+        // The contact point answered, or there would be no pool to speak of: it is the told addresses that do not.
+        return failed.hint(
+            "the contact point answered, but not the address the cluster tells for itself; behind port mapping, tunnels \
+             and containers use --only-contact-points, or --address-map",
+        );
+    }
     if !args.address_map.is_empty() {
         let map: Vec<String> = args.address_map.iter().map(MapEntry::to_string).collect();
         return failed

@@ -29,12 +29,10 @@ pub struct Keyspace {
     pub tables: BTreeMap<String, Table>,
     /// Tables made WITH COMPACT STORAGE.
     pub compact: BTreeSet<String>,
-    /// Names of indexes.
-    pub indexes: BTreeSet<String>,
-    /// Names of materialized views.
-    pub views: BTreeSet<String>,
-    /// Names of functions and aggregates, without arguments.
-    pub functions: BTreeSet<String>,
+    /// Indexes: name and table.
+    pub indexes: BTreeMap<String, String>,
+    /// Materialized views: name and base table.
+    pub views: BTreeMap<String, String>,
     /// Table and name of each trigger.
     pub triggers: Vec<(String, String)>,
 }
@@ -80,22 +78,13 @@ impl Cluster {
     }
 
     async fn read_names(&self, schema: &mut Schema) -> Result<()> {
-        for (ks, view) in
-            self.read::<(String, String)>("SELECT keyspace_name, view_name FROM system_schema.views").await?
-        {
-            schema.keyspaces.entry(ks).or_default().views.insert(view);
+        let views = "SELECT keyspace_name, view_name, base_table_name FROM system_schema.views";
+        for (ks, view, base) in self.read::<(String, String, String)>(views).await? {
+            schema.keyspaces.entry(ks).or_default().views.insert(view, base);
         }
-        for (ks, index) in self
-            .read::<(String, String)>("SELECT keyspace_name, index_name FROM system_schema.indexes")
-            .await?
-        {
-            schema.keyspaces.entry(ks).or_default().indexes.insert(index);
-        }
-        for (what, column) in [("functions", "function_name"), ("aggregates", "aggregate_name")] {
-            let query = format!("SELECT keyspace_name, {column} FROM system_schema.{what}");
-            for (ks, name) in self.read::<(String, String)>(&query).await? {
-                schema.keyspaces.entry(ks).or_default().functions.insert(name);
-            }
+        let indexes = "SELECT keyspace_name, index_name, table_name FROM system_schema.indexes";
+        for (ks, index, table) in self.read::<(String, String, String)>(indexes).await? {
+            schema.keyspaces.entry(ks).or_default().indexes.insert(index, table);
         }
         let triggers = "SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers";
         for (ks, table, trigger) in self.read::<(String, String, String)>(triggers).await? {
@@ -120,7 +109,7 @@ impl Cluster {
         let mut columns: BTreeMap<(String, String), Vec<Column>> = BTreeMap::new();
         for (keyspace, table, name, order, kind, position, cql_type) in self.read::<Row>(query).await? {
             let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
-            if entry.views.contains(&table) {
+            if entry.views.contains_key(&table) {
                 continue;
             }
             let place = || format!("{keyspace}.{table}, column {name:?}");
@@ -146,18 +135,28 @@ impl Cluster {
     /// # Errors
     /// `Error` says so if the server knows no `DESCRIBE` (Cassandra before 4.0).
     pub async fn describe(&self, keyspace: &str) -> Result<Vec<ddl::Statement>> {
+        self.try_describe(keyspace).await?.ok_or_else(|| {
+            Error::failed(format!(
+                "the server (release {}) does not know DESCRIBE, so its schema cannot be read yet",
+                self.version()
+            ))
+            .hint("cqlift reads schemas of Cassandra 4.0 and later, and of ScyllaDB 5.2 and later")
+        })
+    }
+
+    /// The same, or `None` from a server that knows no `DESCRIBE`.
+    ///
+    /// # Errors
+    /// `Error` if the server's answer cannot be used.
+    pub async fn try_describe(&self, keyspace: &str) -> Result<Option<Vec<ddl::Statement>>> {
         // Unpaged: a schema change between two pages of a DESCRIBE is an error of the server.
         let query = format!("DESCRIBE KEYSPACE {}", Ident(keyspace));
-        let answer = self.session.query_unpaged(query.as_str(), ()).await.map_err(|error| match error {
-            ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::SyntaxError, _)) => {
-                Error::failed(format!(
-                    "the server (release {}) does not know DESCRIBE, so its schema cannot be read yet",
-                    self.version()
-                ))
-                .hint("cqlift reads schemas of Cassandra 4.0 and later, and of ScyllaDB 5.2 and later")
+        let answer = match self.session.query_unpaged(query.as_str(), ()).await {
+            Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::SyntaxError, _))) => {
+                return Ok(None);
             }
-            other => Error::failed(format!("describe keyspace {keyspace}: {other}")),
-        })?;
+            answer => answer.doing(|| query.clone())?,
+        };
         let rows = answer.into_rows_result().doing(|| query.clone())?;
         let mut statements = Vec::new();
         for row in rows.rows::<(Option<String>, String, String, String)>().doing(|| query.clone())? {
@@ -173,7 +172,7 @@ impl Cluster {
                 }
             }
         }
-        Ok(statements)
+        Ok(Some(statements))
     }
 
     /// Rough bytes per table of a keyspace from `system.size_estimates`: the contact point's own share, refreshed by the
@@ -205,7 +204,7 @@ impl Cluster {
             table.of_kind(ColumnKind::PartitionKey).map(|c| Ident(&c.name).to_string()).collect();
         let (keyspace, name) = (Ident(&table.keyspace), Ident(&table.name));
         let mut query = Statement::new(format!("SELECT {} FROM {keyspace}.{name} LIMIT 1", key.join(", ")));
-        query.set_consistency(self.consistency.0);
+        query.set_execution_profile_handle(Some(self.data.clone()));
         let doing = || format!("look for rows in {}", table.full_name());
         let answer = self.session.query_unpaged(query, ()).await.doing(doing)?;
         Ok(answer.into_rows_result().doing(doing)?.rows_num() > 0)
@@ -217,7 +216,7 @@ impl Cluster {
     /// `Error` shows the statement.
     pub async fn run_ddl(&self, cql: &str) -> Result<()> {
         let result = self.session.query_unpaged(cql, ()).await;
-        result.map(drop).doing(|| format!("run this statement on the target\n{cql}\n"))
+        result.map(drop).map_err(|error| Error::failed(format!("{error}\nin the statement\n{cql}")))
     }
 
     async fn read<T>(&self, query: &str) -> Result<Vec<T>>

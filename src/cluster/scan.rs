@@ -49,7 +49,7 @@ impl Scan {
         );
         let doing = || format!("prepare the scan of {}", table.full_name());
         let mut statement = cluster.session.prepare(query).await.doing(doing)?;
-        statement.set_consistency(cluster.consistency.0);
+        statement.set_execution_profile_handle(Some(cluster.data.clone()));
         Ok(Scan { statement, name: table.full_name(), width: table.columns.len() })
     }
 
@@ -111,7 +111,7 @@ impl RangeScan<'_> {
             attempt += 1;
             if verdict(&error) == Verdict::Never || attempt >= ATTEMPTS {
                 return Err(Error::failed(format!("{}: {error} (attempt {attempt})", self.place()))
-                    .hint("the range was not read whole, so the dump is not finished; run it again into a new directory"));
+                    .hint("the range was not read whole, so the dump is not finished"));
             }
             tracing::debug!("{}: {error}; attempt {attempt} failed, trying again", self.place());
             self.rows = (self.rows / 2).max(1);

@@ -56,11 +56,17 @@ struct Item<'a> {
 }
 
 impl TableWriter {
-    /// Prepares writing rows of `table` (their columns in page order) into the table `into`, which has these columns.
+    /// Prepares writing rows of `table` (their columns in page order) into the table `into`, which has these
+    /// columns. Without `rows` only static cells are written, so that clustering columns are not needed.
     ///
     /// # Errors
     /// `Error` names the table.
-    pub async fn prepare(cluster: &Cluster, table: &Table, into: (&str, &str)) -> Result<TableWriter> {
+    pub async fn prepare(
+        cluster: &Cluster,
+        table: &Table,
+        into: (&str, &str),
+        rows: bool,
+    ) -> Result<TableWriter> {
         let partition = table.indexes(ColumnKind::PartitionKey);
         let clustering = table.indexes(ColumnKind::Clustering);
         let statics = table.indexes(ColumnKind::Static);
@@ -72,11 +78,13 @@ impl TableWriter {
         let prepare = async |(cql, markers): (String, Vec<usize>)| {
             let mut statement =
                 cluster.session.prepare(cql).await.doing(|| format!("prepare writing into {name}"))?;
-            statement.set_consistency(cluster.consistency.0);
+            statement.set_execution_profile_handle(Some(cluster.data.clone()));
             Ok::<_, Error>(Bound { statement, markers })
         };
         // A row of counters exists by its counters alone; any other row is inserted, if only its key.
-        let row = if !counter {
+        let row = if !rows {
+            None
+        } else if !counter {
             Some(prepare(texts.insert(&[key.as_slice(), regular.as_slice()].concat())).await?)
         } else if !regular.is_empty() {
             Some(prepare(texts.count(&regular, &key)).await?)
@@ -182,7 +190,7 @@ impl TableWriter {
         let kind = if self.counter { BatchType::Counter } else { BatchType::Unlogged };
         let statements = items.iter().map(|i| i.bound.statement.clone().into()).collect();
         let mut batch = Batch::new_with_statements(kind, statements);
-        batch.set_consistency(cluster.consistency.0);
+        batch.set_execution_profile_handle(Some(cluster.data.clone()));
         batch
     }
 

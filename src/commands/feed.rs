@@ -77,7 +77,13 @@ pub async fn feed(
     let count = if matches!(order, Order::Any) { READERS } else { 1 };
     for _ in 0..count {
         let (inputs, send, stop, counters) = (inputs.clone(), send.clone(), stop.clone(), counters.clone());
-        readers.spawn_blocking(move || read(&inputs, order, &send, &stop, &counters));
+        readers.spawn_blocking(move || {
+            let read = read(&inputs, order, &send, &stop, &counters);
+            if read.is_err() {
+                stop.store(true, Relaxed);
+            }
+            read
+        });
     }
     drop(send);
     let written = write(cluster, receive, counters).await;
@@ -93,7 +99,7 @@ pub async fn feed(
         Some(error) => {
             let rows = counters.rows.load(Relaxed);
             Err(error.hint(format!(
-                "{} had been written by then and stay in the target",
+                "at least {} had been written by then and stay in the target",
                 super::plural(rows, "row")
             )))
         }
@@ -117,7 +123,7 @@ fn read(
         while let Some(page) = source.next_page().doing(|| format!("read {}", input.name))? {
             let groups = cutter.cut(&page, &columns, input.inside.as_ref());
             let groups = Groups { writer: input.writer.clone(), page: Arc::new(page), groups };
-            if send.blocking_send(groups).is_err() {
+            if stop.load(Relaxed) || send.blocking_send(groups).is_err() {
                 return Ok(());
             }
         }
@@ -131,7 +137,6 @@ struct Columns {
     partition: Vec<usize>,
     key: Vec<usize>,
     statics: Vec<usize>,
-    counters: bool,
 }
 
 impl Columns {
@@ -139,7 +144,7 @@ impl Columns {
         let partition = table.indexes(ColumnKind::PartitionKey);
         let key = [partition.clone(), table.indexes(ColumnKind::Clustering)].concat();
         let statics = table.indexes(ColumnKind::Static);
-        Columns { partition, key, statics, counters: table.is_counter() }
+        Columns { partition, key, statics }
     }
 }
 
@@ -158,14 +163,12 @@ impl Cutter {
             let partition: Partition = columns.partition.iter().map(cell).collect();
             let begins = self.current.as_ref() != Some(&partition) && inside != Some(&partition);
             self.current = Some(partition);
-            let first = rows.start;
             match &mut self.order {
                 Order::Any => groups.push(Group { rows, statics: begins, time: None }),
                 Order::Lines(time) => {
                     for rows in batch::in_order(page, rows, &columns.key, &columns.statics) {
-                        // A later line may bring other static cells; static counters would be added again.
-                        let statics = !columns.counters || (begins && rows.start == first);
-                        groups.push(Group { rows, statics, time: Some(*time) });
+                        // Any later line may bring other static cells.
+                        groups.push(Group { rows, statics: true, time: Some(*time) });
                         *time += i64::from(ATTEMPTS);
                     }
                 }

@@ -100,6 +100,8 @@ struct Matched {
     fields: Vec<usize>,
     /// Field number of the exceptions column of a dump.
     exceptions: Option<usize>,
+    /// The file brings rows, not only static cells of partitions.
+    rows: bool,
 }
 
 impl Matched {
@@ -134,37 +136,40 @@ impl Matched {
                 }
             }
         }
-        complete(table, &columns)?;
+        let rows = brings_rows(table, &columns)?;
         let wanted = columns.iter().map(|(_, c)| (*c).clone()).collect();
         let part = Table::new(table.keyspace.clone(), table.name.clone(), wanted);
         let field =
             |c: &crate::table::Column| columns.iter().find(|(_, m)| m.name == c.name).map_or(0, |(n, _)| *n);
-        Ok(Matched { fields: part.columns.iter().map(field).collect(), table: part, exceptions })
+        Ok(Matched { fields: part.columns.iter().map(field).collect(), table: part, exceptions, rows })
     }
 }
 
-fn complete(table: &Table, columns: &[(usize, &crate::table::Column)]) -> Result<()> {
-    let has = |name: &str| columns.iter().any(|(_, c)| c.name == name);
-    let key = [ColumnKind::PartitionKey, ColumnKind::Clustering];
-    let only_statics =
-        columns.iter().all(|(_, c)| matches!(c.kind, ColumnKind::PartitionKey | ColumnKind::Static));
-    for kind in key {
-        if kind == ColumnKind::Clustering
-            && only_statics
-            && columns.iter().any(|(_, c)| c.kind == ColumnKind::Static)
-        {
-            continue;
-        }
-        if let Some(missing) = table.of_kind(kind).find(|c| !has(&c.name)) {
-            return Err(Error::failed(format!(
-                "the header lacks {:?}, a key column of {}",
-                missing.name,
-                table.full_name()
-            ))
-            .hint("every column of the primary key must be in the file"));
-        }
+/// Whether a file of these columns brings rows, or only static cells of partitions.
+fn brings_rows(table: &Table, columns: &[(usize, &crate::table::Column)]) -> Result<bool> {
+    let has = |kind| columns.iter().any(|(_, c)| c.kind == kind);
+    let rows = has(ColumnKind::Clustering) || has(ColumnKind::Regular) || !has(ColumnKind::Static);
+    let key: &[ColumnKind] = match rows {
+        true => &[ColumnKind::PartitionKey, ColumnKind::Clustering],
+        false => &[ColumnKind::PartitionKey],
+    };
+    let absent = |c: &&crate::table::Column| !columns.iter().any(|(_, m)| m.name == c.name);
+    if let Some(missing) = key.iter().flat_map(|kind| table.of_kind(*kind)).find(absent) {
+        return Err(Error::failed(format!(
+            "the header lacks {:?}, a key column of {}",
+            missing.name,
+            table.full_name()
+        ))
+        .hint("every column of the primary key must be in the file"));
     }
-    Ok(())
+    if table.is_counter() && rows && has(ColumnKind::Static) {
+        return Err(Error::failed(format!(
+            "the header names static counters of {} beside its rows: every line would count them again",
+            table.full_name()
+        ))
+        .hint("import them from a file of their own, with the partition key and no other columns"));
+    }
+    Ok(rows)
 }
 
 async fn input(
@@ -175,7 +180,7 @@ async fn input(
     options: CsvOptions,
 ) -> Result<Input> {
     let into = (table.keyspace.as_str(), table.name.as_str());
-    let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into).await?);
+    let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into, matched.rows).await?);
     let part = matched.table.clone();
     let path = file.to_owned();
     Ok(Input {
@@ -202,6 +207,8 @@ fn needs(table: &Table) -> Vec<Need> {
     let need = |column: &crate::table::Column| match column.kind {
         ColumnKind::PartitionKey => Need::Always,
         ColumnKind::Clustering => Need::Row,
+        // A line without any counter would count nothing, and leave no row behind.
+        ColumnKind::Regular | ColumnKind::Static if table.is_counter() => Need::Any,
         ColumnKind::Static => Need::Static,
         ColumnKind::Regular => Need::Nothing,
     };

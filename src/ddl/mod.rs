@@ -200,6 +200,12 @@ impl Statement {
             cql: cql[anatomy.span].to_owned(),
         })
     }
+
+    /// Whether a table names functions of its own keyspace, as columns masked by a user function do.
+    pub fn uses_functions(&self) -> bool {
+        let own = |a: Anatomy| a.references.iter().any(|reference| reference.text == self.keyspace);
+        self.kind == Kind::Table && Anatomy::read(&self.cql).is_ok_and(own)
+    }
 }
 
 /// Replay order: keyspaces, types after the types they use, functions, aggregates, tables; then indexes, views.

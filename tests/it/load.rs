@@ -277,16 +277,3 @@ fn the_last_static_cell_of_a_partition_wins() {
     let row = |c: u32, v: &str| vec![format!(r#"{{"k": 1, "c": {c}, "s": "aaa", "v": "{v}"}}"#)];
     assert_eq!(rows, [row(1, "d"), row(2, "b"), row(3, "c")]);
 }
-
-#[test]
-fn a_static_counter_is_imported_once_for_its_partition() {
-    let rows = imported(
-        "k int, c int, s counter static, v counter, PRIMARY KEY (k, c)",
-        &["k,c,s,v\n1,1,5,10\n1,2,5,20\n2,1,7,30\n"],
-        &[],
-    );
-    let row = |k: u32, c: u32, s: u32, v: u32| vec![format!(r#"{{"k": {k}, "c": {c}, "s": {s}, "v": {v}}}"#)];
-    let mut expected = [row(1, 1, 5, 10), row(1, 2, 5, 20), row(2, 1, 7, 30)];
-    expected.sort();
-    assert_eq!(rows, expected);
-}

@@ -21,6 +21,7 @@ mod load;
 mod network;
 mod parts;
 mod readme;
+mod refuse;
 mod roundtrip;
 mod script;
 mod tidy;

@@ -92,12 +92,19 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     if args.dry_run {
         return show(&plan, output);
     }
+    let work = prepare(&cluster, &plan).await?;
     warn_of_weak_reads(&cluster);
     let dir = DumpDir::create(&args.output)?;
     dir.write_schema(&plan.schema_text(&cluster))?;
     let started = SystemTime::now();
-    let work = interruptible(scan_tables(&cluster, &plan, &dir, &args, output), "the dump was not finished");
-    let dumped = work.await?;
+    let left = "the dump was not finished";
+    let dumped = interruptible(scan_tables(&cluster, work, &dir, &args, output), left);
+    let dumped = dumped.await.map_err(|e| {
+        e.hint(format!(
+            "{} holds an unfinished dump: remove it, or dump into another directory",
+            args.output.display()
+        ))
+    })?;
     let manifest = manifest(&args, &cluster, &schema, plan, dumped, started);
     dir.write_manifest(&manifest)?;
     summarise(&manifest, &dir, output)
@@ -112,24 +119,32 @@ fn warn_of_weak_reads(cluster: &Cluster) {
     }
 }
 
-async fn scan_tables(
-    cluster: &Arc<Cluster>,
-    plan: &Plan,
-    dir: &DumpDir,
-    args: &DumpArgs,
-    output: OutputArgs,
-) -> Result<Vec<DumpedTable>> {
+/// Prepares every scan: a table that cannot be read, or has a type without a codec, is told before anything is written.
+async fn prepare(cluster: &Cluster, plan: &Plan) -> Result<Vec<TableWork>> {
     let mut work = Vec::new();
     for planned in plan.tables() {
+        let name = planned.table.full_name();
+        let layout = layout(&planned.table)?;
+        let scan = Scan::prepare(cluster, &planned.table).await;
         work.push(TableWork {
-            scan: Scan::prepare(cluster, &planned.table).await?,
-            layout: layout(&planned.table)?,
+            scan: scan.map_err(|e| e.hint(format!("leave the table out with --exclude {name}")))?,
+            layout,
             path: table_path(&planned.table.keyspace, &planned.table.name),
             ranges: planned.ranges(),
             estimate: planned.estimate,
             table: planned.table.clone(),
         });
     }
+    Ok(work)
+}
+
+async fn scan_tables(
+    cluster: &Arc<Cluster>,
+    work: Vec<TableWork>,
+    dir: &DumpDir,
+    args: &DumpArgs,
+    output: OutputArgs,
+) -> Result<Vec<DumpedTable>> {
     let ranges = work.iter().map(|w| w.ranges.len() as u64).sum();
     let progress = Progress::start(output.quiet, "dumping", ("token ranges", ranges));
     let form = PartForm { format: args.format.into(), bytes: args.part_size.as_u64() };

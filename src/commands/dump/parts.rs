@@ -109,7 +109,6 @@ pub async fn dump(
         match joined.doing(|| "run a worker").and_then(|done| done) {
             Ok(done) => done.into_iter().for_each(|(table, part)| parts[table].push(part)),
             Err(error) => {
-                shared.stop.store(true, Relaxed);
                 failure.get_or_insert(error);
             }
         }
@@ -171,6 +170,9 @@ async fn worker(shared: Arc<Shared>) -> Result<Vec<(usize, Part)>> {
     let scanned = scan_queue(&shared, &pages).await;
     drop(pages);
     let encoded = encoder.await.doing(|| "run an encoder").and_then(|done| done);
+    if scanned.is_err() || encoded.is_err() {
+        shared.stop.store(true, Relaxed);
+    }
     // If the encoder failed, the scan only saw its channel close: the encoder's error is the cause.
     match (encoded, scanned) {
         (Err(error), _) | (Ok(_), Err(error)) => Err(error),
@@ -203,6 +205,10 @@ async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Resu
         pages.send(Message::Begin { table, range, asked: SystemTime::now() }).await.map_err(gone)?;
         let mut scan = shared.tables[table].scan.range(&shared.cluster, range);
         loop {
+            if shared.stop.load(Relaxed) {
+                // Another worker failed: what is open here is not whole either.
+                return pages.send(Message::Abandon).await.map_err(gone);
+            }
             match scan.next_page().await {
                 Ok(Some(page)) => pages.send(Message::Page(page)).await.map_err(gone)?,
                 Ok(None) => break,

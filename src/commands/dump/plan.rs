@@ -6,8 +6,10 @@ use crate::ddl::{self, Kind, Statement};
 use crate::error::{Error, Result};
 use crate::manifest::NotPreserved;
 use crate::ring::{self, Interval};
-use crate::selector::{Selection, is_system_keyspace};
+use crate::selector::{Selection, Selector, is_system_keyspace};
 use crate::table::Table;
+use crate::types::cql::Ident;
+use std::collections::BTreeMap;
 
 /// Ranges of a table whose size is unknown or large; about two per worker.
 const RANGES: usize = 16;
@@ -138,6 +140,9 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
         let statements = statements(cluster.describe(name).await?, whole, &tables);
         keyspaces.push(PlannedKeyspace { name: name.clone(), statements, tables });
     }
+    if keyspaces.is_empty() && !(selection.include.is_empty() && selection.exclude.is_empty()) {
+        return Err(Error::usage("the selectors leave nothing to work on"));
+    }
     Ok(Plan { keyspaces })
 }
 
@@ -150,11 +155,27 @@ fn nothing_unmatched(schema: &Schema, selection: &Selection) -> Result<()> {
         .collect();
     match selection.unmatched(&keyspaces, &tables).first() {
         None => Ok(()),
-        Some(selector) => {
-            let users: Vec<&str> =
-                schema.keyspaces.keys().map(String::as_str).filter(|k| !is_system_keyspace(k)).collect();
-            Err(Error::usage(format!("no keyspace or table matches {selector}"))
-                .hint(format!("the cluster's keyspaces are: {}", users.join(", "))))
+        Some(selector) => Err(unmatched(schema, selector)),
+    }
+}
+
+/// Why a selector matches nothing, with what there is instead.
+fn unmatched(schema: &Schema, selector: &Selector) -> Error {
+    let error = Error::usage(format!("no keyspace or table matches {selector}"));
+    let view = |k: &str, views: &BTreeMap<String, String>| views.keys().any(|v| selector.matches_table(k, v));
+    if schema.keyspaces.iter().any(|(name, k)| view(name, &k.views)) {
+        return error.hint("it is a materialized view: select its base table, views go along with it");
+    }
+    let near = schema.keyspaces.iter().find(|(name, _)| selector.matches_keyspace(name));
+    match near {
+        Some((name, keyspace)) => {
+            let tables: Vec<String> = keyspace.tables.keys().map(|t| Ident(t).to_string()).collect();
+            error.hint(format!("the tables of {} are: {}", Ident(name), tables.join(", ")))
+        }
+        None => {
+            let users = schema.keyspaces.keys().filter(|k| !is_system_keyspace(k));
+            let names: Vec<String> = users.map(|k| Ident(k).to_string()).collect();
+            error.hint(format!("the cluster's keyspaces are: {}", names.join(", ")))
         }
     }
 }
@@ -164,10 +185,12 @@ fn nothing_unmatched(schema: &Schema, selection: &Selection) -> Result<()> {
 fn statements(all: Vec<Statement>, whole: bool, tables: &[PlannedTable]) -> Vec<Statement> {
     let dumped = |name: &str| tables.iter().any(|t| t.table.name == name);
     let used = |name: &str| tables.iter().any(|t| t.table.udts().iter().any(|u| u.name == name));
+    // A column masked by a user function needs that function, and a function the types of its arguments.
+    let all_code = whole || all.iter().any(|s| dumped(&s.name) && s.uses_functions());
     let wanted = |s: &Statement| match s.kind {
         Kind::Keyspace => true,
-        Kind::Type => whole || used(&s.name),
-        Kind::Function | Kind::Aggregate => whole,
+        Kind::Type => all_code || used(&s.name),
+        Kind::Function | Kind::Aggregate => all_code,
         Kind::Table => dumped(&s.name),
         Kind::Index | Kind::View => s.table.as_deref().is_some_and(dumped),
     };

@@ -7,15 +7,16 @@ use super::{OutputArgs, interruptible, plural};
 use crate::cluster::write::TableWriter;
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::ddl::Section;
-use crate::error::{Context, Error, Result};
-use crate::format::Format;
+use crate::error::{Context, Error, Kind, Result};
+use crate::format::{Format, Layout, Source};
 use crate::manifest::{Manifest, NotPreserved, Part};
 use crate::progress::Progress;
 use crate::report;
 use crate::store::DumpDir;
+use crate::table::Table;
 use crate::types::cql::Ident;
 use clap::{Args, ValueEnum};
-use plan::{Plan, Step, TableLoad, Treatment};
+use plan::{Existing, Plan, Step, TableLoad, Treatment};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -83,34 +84,47 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         return report::result(&plan.text());
     }
     let work = async {
+        let parts = parts(&dir, &manifest, &plan)?;
+        check_parts(&parts).await?;
         run_statements(&cluster, &plan, Section::PreData, output).await?;
         empty_tables(&cluster, &plan).await?;
-        let rows = load_data(&cluster, &dir, &manifest, &plan, output).await?;
+        let rows = load_data(&cluster, parts, output).await?;
         run_statements(&cluster, &plan, Section::PostData, output).await?;
         Ok(rows)
     };
-    let rows = interruptible(work, "the tables that were being loaded hold a part of their rows").await?;
+    let left = "the tables that were being loaded may hold a part of their rows";
+    let rows = interruptible(work, left).await.map_err(|error| match error.kind() {
+        Kind::Interrupted => error.hint("load again with --if-exists truncate to begin anew"),
+        _ => error,
+    })?;
     summarise(&plan, &manifest, rows, output)
+}
+
+/// Reads every part once, before anything is changed: a damaged dump must not cost the target its rows.
+async fn check_parts(parts: &[PartToLoad]) -> Result<()> {
+    let parts = parts.to_vec();
+    let check = move || parts.iter().try_for_each(|part| part.open().map(drop));
+    tokio::task::spawn_blocking(check)
+        .await
+        .doing(|| "check the dump's files")?
+        .map_err(|e| e.hint("nothing was written"))
 }
 
 async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output: OutputArgs) -> Result<()> {
     let mut failures: Vec<Error> = Vec::new();
     for step in plan.steps.iter().filter(|s| s.statement.kind.section() == section) {
-        if step.exists {
+        if step.existing != Existing::No {
             note_kept(step, output);
             continue;
         }
         match cluster.run_ddl(&step.statement.cql).await {
             Ok(()) => {}
-            // Of functions only the server can say whether the very same one is there.
-            Err(error)
-                if step.statement.kind.is_function() && error.to_string().contains("already exists") =>
-            {
-                note_kept(step, output);
-            }
             // Indexes and views stand alone: one that fails must not keep the others from being made.
             Err(error) if section == Section::PostData => failures.push(error),
-            Err(error) => return Err(error),
+            Err(error) => {
+                return Err(error
+                    .hint("what stands before it in the schema was created and stays; no data was loaded"));
+            }
         }
     }
     match failures.pop() {
@@ -125,14 +139,12 @@ async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output
 }
 
 fn note_kept(step: &Step, output: OutputArgs) {
-    if !output.quiet {
-        let Step { statement, .. } = step;
-        report::note(&format!(
-            "{} {}.{} exists and is kept",
-            statement.kind.name(),
-            statement.keyspace,
-            statement.name
-        ));
+    match step.existing {
+        Existing::Differs => {
+            report::warn(&format!("{} exists and is kept, though it differs from the dump's", step.label()))
+        }
+        _ if output.quiet => {}
+        _ => report::note(&format!("{} exists and is kept", step.label())),
     }
 }
 
@@ -144,19 +156,24 @@ async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-async fn load_data(
-    cluster: &Arc<Cluster>,
-    dir: &DumpDir,
-    manifest: &Manifest,
-    plan: &Plan,
-    output: OutputArgs,
-) -> Result<u64> {
-    let format = Format::named(&manifest.options.format).ok_or_else(|| {
-        Error::failed(format!("the dump's format {:?} is unknown", manifest.options.format))
-    })?;
+async fn load_data(cluster: &Arc<Cluster>, parts: Vec<PartToLoad>, output: OutputArgs) -> Result<u64> {
     let mut inputs = Vec::new();
-    for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
-        inputs.extend(table_inputs(cluster, dir, format, load).await?);
+    let mut writer: Option<(Arc<TableToLoad>, Arc<TableWriter>)> = None;
+    for part in parts {
+        let table = part.table.clone();
+        let prepared = writer.take().filter(|(of, _)| Arc::ptr_eq(of, &table)).map(|(_, writer)| writer);
+        let prepared = match prepared {
+            Some(prepared) => prepared,
+            None => Arc::new(TableWriter::prepare(cluster, &table.table, table.target(), true).await?),
+        };
+        writer = Some((table.clone(), prepared.clone()));
+        inputs.push(Input {
+            name: part.path.display().to_string(),
+            inside: inside(&part.part)?,
+            writer: prepared,
+            table: table.table.clone(),
+            open: Box::new(move || part.open()),
+        });
     }
     // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
     inputs.sort_by_key(|input| xxhash_rust::xxh3::xxh3_64(input.name.as_bytes()));
@@ -165,46 +182,73 @@ async fn load_data(
     Ok(progress.counters.rows.load(Relaxed))
 }
 
-async fn table_inputs(
-    cluster: &Cluster,
-    dir: &DumpDir,
+/// A table whose parts are loaded.
+struct TableToLoad {
+    table: Table,
+    into: (String, String),
+    layout: Layout,
     format: Format,
-    load: &TableLoad,
-) -> Result<Vec<Input>> {
-    let layout = super::layout(&load.table)?;
-    if layout.exceptions != load.exceptions_column {
-        return Err(Error::failed(format!(
-            "{}: the manifest calls its exceptions column {:?}, expected {:?}",
-            load.table.full_name(),
-            load.exceptions_column,
-            layout.exceptions
-        )));
+    dir: DumpDir,
+    folder: String,
+}
+
+impl TableToLoad {
+    fn target(&self) -> (&str, &str) {
+        (&self.into.0, &self.into.1)
     }
-    let (keyspace, name) = &load.target;
-    let writer = Arc::new(TableWriter::prepare(cluster, &load.table, (keyspace, name)).await?);
-    let mut inputs = Vec::new();
-    for part in &load.parts {
-        let Some(reader) = dir.open_part(&load.path, part)? else {
-            continue;
-        };
-        let (path, layout) = (reader.path().display().to_string(), layout.clone());
-        inputs.push(Input {
-            name: path.clone(),
-            // Opened again when its turn comes: a dump may have more parts than a process may have files open.
-            open: {
-                let (dir, table_path, part) = (dir.clone(), load.path.clone(), part.clone());
-                Box::new(move || {
-                    let missing = || Error::failed(format!("{path} is gone"));
-                    let file = dir.open_part(&table_path, &part)?.ok_or_else(missing)?.checked()?;
-                    format.source(&layout, file).doing(|| format!("read {path}"))
-                })
-            },
-            inside: inside(part)?,
-            writer: writer.clone(),
+}
+
+/// A part to load.
+#[derive(Clone)]
+struct PartToLoad {
+    table: Arc<TableToLoad>,
+    part: Part,
+    path: PathBuf,
+}
+
+impl PartToLoad {
+    /// Opens it, with its length, checksum and columns checked. A dump may have more parts than a process may have files
+    /// open, so each is opened when its turn comes.
+    fn open(&self) -> Result<Box<dyn Source>> {
+        let TableToLoad { dir, folder, format, layout, .. } = &*self.table;
+        let gone = || Error::failed(format!("{} is gone", self.path.display()));
+        let file = dir.open_part(folder, &self.part)?.ok_or_else(gone)?.checked()?;
+        format.source(layout, file).doing(|| format!("read {}", self.path.display()))
+    }
+}
+
+/// The parts to load, table by table.
+fn parts(dir: &DumpDir, manifest: &Manifest, plan: &Plan) -> Result<Vec<PartToLoad>> {
+    let format = Format::named(&manifest.options.format).ok_or_else(|| {
+        Error::failed(format!("the dump's format {:?} is unknown", manifest.options.format))
+    })?;
+    let mut parts = Vec::new();
+    for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
+        let layout = super::layout(&load.table)?;
+        if layout.exceptions != load.exceptions_column {
+            return Err(Error::failed(format!(
+                "{}: the manifest calls its exceptions column {:?}, expected {:?}",
+                load.table.full_name(),
+                load.exceptions_column,
+                layout.exceptions
+            )));
+        }
+        let table = Arc::new(TableToLoad {
             table: load.table.clone(),
+            into: load.target.clone(),
+            layout,
+            format,
+            dir: dir.clone(),
+            folder: load.path.clone(),
         });
+        for part in &load.parts {
+            if let Some(reader) = dir.open_part(&load.path, part)? {
+                let path = reader.path().to_owned();
+                parts.push(PartToLoad { table: table.clone(), part: part.clone(), path });
+            }
+        }
     }
-    Ok(inputs)
+    Ok(parts)
 }
 
 /// The partition in which a part begins, if it began in another part.
@@ -226,6 +270,7 @@ fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) ->
         dump: &'a str,
         rows: u64,
         tables: Vec<Loaded>,
+        kept_different: Vec<String>,
         not_preserved: &'a [NotPreserved],
     }
     let loaded = |load: &TableLoad| Loaded {
@@ -244,8 +289,11 @@ fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) ->
         for table in tables.iter().filter(|t| t.skipped) {
             report::note(&format!("skipped {}: it exists and holds rows", table.into));
         }
-        let count = tables.iter().filter(|t| !t.skipped).count() as u64;
-        report::note(&format!("loaded {} into {}", plural(rows, "row"), plural(count, "table")));
+        let count = plural(tables.iter().filter(|t| !t.skipped).count() as u64, "table");
+        report::note(&match plan.loads.iter().all(|l| l.treatment == Treatment::SchemaOnly) {
+            true => format!("the schema of {count} is there; no data was asked for"),
+            false => format!("loaded {} into {count}", plural(rows, "row")),
+        });
         for missing in &manifest.not_preserved {
             report::note(&format!(
                 "not preserved: {} ({}): {}",
@@ -253,6 +301,9 @@ fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) ->
             ));
         }
     }
-    let summary = Summary { dump: &manifest.id, rows, tables, not_preserved: &manifest.not_preserved };
+    let different = plan.steps.iter().filter(|s| s.existing == Existing::Differs);
+    let kept_different = different.map(Step::label).collect();
+    let summary =
+        Summary { dump: &manifest.id, rows, tables, kept_different, not_preserved: &manifest.not_preserved };
     if output.json { report::json(&summary) } else { Ok(()) }
 }

@@ -76,6 +76,13 @@ impl Request {
             Mapping::Keyspace { from, .. } => keyspaces.contains(&from.as_str()),
             Mapping::Table { from, .. } => tables.contains(&(from.0.as_str(), from.1.as_str())),
         };
+        let left_out = |mapping: &&Mapping| matches!(mapping, Mapping::Table { from, .. } if !self.selection.wants_table(&from.0, &from.1));
+        if let Some(mapping) = self.mappings.iter().filter(|m| known(m)).find(left_out) {
+            return Err(Error::usage(format!("--map {mapping}: the selectors leave that table out")));
+        }
+        if !keyspaces.iter().any(|k| self.selection.wants_keyspace(k)) {
+            return Err(Error::usage("the selectors leave nothing to load").hint(hint));
+        }
         if let Some(unknown) = self.mappings.iter().find(|m| !known(m)) {
             return Err(Error::usage(format!("--map {unknown}: the dump holds no such name")).hint(hint));
         }
@@ -95,8 +102,30 @@ pub struct Plan {
 pub struct Step {
     /// Under its target's names.
     pub statement: Statement,
-    /// The target has the object already, and it fits.
-    pub exists: bool,
+    /// Whether the target has the object already.
+    pub existing: Existing,
+}
+
+/// Whether the target has an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It has not.
+    No,
+    /// It has, the same as far as the server tells.
+    Same,
+    /// It has, and the server describes it differently.
+    Differs,
+}
+
+impl Step {
+    /// `index ks.name`.
+    pub fn label(&self) -> String {
+        let Statement { kind, keyspace, name, .. } = &self.statement;
+        match kind {
+            Kind::Keyspace => format!("keyspace {}", Ident(keyspace)),
+            _ => format!("{} {}.{}", kind.name().replace('_', " "), Ident(keyspace), Ident(name)),
+        }
+    }
 }
 
 /// A table to load.
@@ -146,12 +175,19 @@ impl Plan {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for step in &self.steps {
-            let Step { statement, exists } = step;
-            match exists {
-                true => {
-                    text.push_str(&format!("-- exists: {} {}\n\n", statement.kind.name(), statement.name))
-                }
-                false => text.push_str(&format!("{}\n\n", statement.cql.trim_end())),
+            match step.existing {
+                Existing::No => text.push_str(&format!(
+                    "{}
+
+",
+                    step.statement.cql.trim_end()
+                )),
+                _ => text.push_str(&format!(
+                    "-- exists: {}
+
+",
+                    step.label()
+                )),
             }
         }
         for load in &self.loads {
@@ -178,7 +214,14 @@ impl Plan {
 /// # Errors
 /// `Error` lists every table that stands in the way; nothing has been written then.
 pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> Result<Plan> {
-    let schema = cluster.schema().await?;
+    let into = |(k, t): (&str, &str)| request.renames.table(k, t).0.to_owned();
+    let mut keyspaces: BTreeSet<String> = BTreeSet::new();
+    for keyspace in &manifest.keyspaces {
+        keyspaces.insert(request.renames.keyspace(&keyspace.name).to_owned());
+        keyspaces.extend(keyspace.tables.iter().map(|t| into((&keyspace.name, &t.name))));
+    }
+    let target_side = Target::read(cluster, &request, &keyspaces).await?;
+    let schema = &target_side.schema;
     let mut loads = Vec::new();
     let mut problems = Problems::default();
     for keyspace in &manifest.keyspaces {
@@ -189,7 +232,7 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
             let table = keyspace.table(entry).doing(|| "read the manifest")?;
             let (to_keyspace, to_table) = request.renames.table(&keyspace.name, &entry.name);
             let target = (to_keyspace.to_owned(), to_table.to_owned());
-            let treatment = treat(cluster, &schema, &request, &table, &target, &mut problems).await?;
+            let treatment = treat(cluster, schema, &request, &table, &target, &mut problems).await?;
             loads.push(TableLoad {
                 table,
                 target,
@@ -202,8 +245,11 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
         }
     }
     two_into_one(&loads, &mut problems);
-    let steps =
-        if request.schema { steps(manifest, &schema, &request, &loads, &mut problems)? } else { Vec::new() };
+    let steps = if request.schema {
+        steps(manifest, &target_side, &request, &loads, &mut problems)?
+    } else {
+        Vec::new()
+    };
     problems.finish()?;
     Ok(Plan { steps, loads })
 }
@@ -238,10 +284,7 @@ async fn treat(
     (keyspace, name): &(String, String),
     problems: &mut Problems,
 ) -> Result<Treatment> {
-    if !request.data {
-        return Ok(Treatment::SchemaOnly);
-    }
-    if schema.keyspaces.get(keyspace).is_some_and(|k| k.views.contains(name)) {
+    if schema.keyspaces.get(keyspace).is_some_and(|k| k.views.contains_key(name)) {
         problems
             .add(format!("{keyspace}.{name} exists and is a materialized view"), "load elsewhere with --map");
         return Ok(Treatment::Skip);
@@ -253,9 +296,9 @@ async fn treat(
                 "leave --data-only away to have it created",
             );
         }
-        return Ok(Treatment::Create);
+        return Ok(if request.data { Treatment::Create } else { Treatment::SchemaOnly });
     };
-    let rows = cluster.holds_rows(target).await?;
+    let rows = request.data && cluster.holds_rows(target).await?;
     if rows && request.if_exists == IfExists::Skip {
         return Ok(Treatment::Skip);
     }
@@ -264,6 +307,9 @@ async fn treat(
             format!("the table {keyspace}.{name} exists and does not fit the dump's: {misfit}"),
             "load under another name with --map, or drop the table first",
         );
+    }
+    if !request.data {
+        return Ok(Treatment::SchemaOnly);
     }
     if !rows {
         return Ok(Treatment::Fill);
@@ -305,7 +351,7 @@ fn two_into_one(loads: &[TableLoad], problems: &mut Problems) {
 /// The statements for the wanted tables, under their target's names, per target keyspace.
 fn steps(
     manifest: &Manifest,
-    schema: &Schema,
+    target: &Target,
     request: &Request,
     loads: &[TableLoad],
     problems: &mut Problems,
@@ -322,28 +368,39 @@ fn steps(
         if whole {
             targets.insert(&home);
         }
-        for target in targets {
-            let group = Group { keyspace, target, is_home: whole && target == home, tables: &tables };
+        for into in targets {
+            let mut group = Group { keyspace, target: into, code: whole && into == home, tables: &tables };
+            group.code |= group.uses_functions();
             for statement in group.statements(request)? {
-                check_type(schema, &statement, keyspace, problems)?;
+                check_type(&target.schema, &statement, keyspace, problems)?;
                 add_once(&mut statements, statement, problems);
             }
         }
     }
-    let step = |statement| Step { exists: exists(schema, &statement), statement };
-    Ok(ddl::order(statements).into_iter().map(step).collect())
+    let mut steps = Vec::new();
+    for statement in ddl::order(statements) {
+        let existing = existing(target, &statement, problems);
+        steps.push(Step { statement, existing });
+    }
+    Ok(steps)
 }
 
 /// What of one dumped keyspace goes into one target keyspace.
 struct Group<'a> {
     keyspace: &'a KeyspaceEntry,
     target: &'a str,
-    /// All of the keyspace goes there, functions and unused types too.
-    is_home: bool,
+    /// Functions go there, and all types: with the whole keyspace, or with a table that uses functions.
+    code: bool,
     tables: &'a [&'a TableLoad],
 }
 
 impl Group<'_> {
+    /// Whether a table that goes there uses functions of its keyspace.
+    fn uses_functions(&self) -> bool {
+        let parsed = self.keyspace.statements.iter().filter_map(|s| Statement::parse(&s.cql).ok());
+        parsed.into_iter().any(|s| self.wants(&s) && s.uses_functions())
+    }
+
     fn statements(&self, request: &Request) -> Result<Vec<Statement>> {
         let mut renames = request.renames.clone();
         renames.keyspaces.insert(self.keyspace.name.clone(), self.target.to_owned());
@@ -374,8 +431,8 @@ impl Group<'_> {
         };
         match statement.kind {
             Kind::Keyspace => true,
-            Kind::Type => self.is_home || used(&statement.name),
-            Kind::Function | Kind::Aggregate => self.is_home,
+            Kind::Type => self.code || used(&statement.name),
+            Kind::Function | Kind::Aggregate => self.code,
             Kind::Table => here(&statement.name),
             Kind::Index | Kind::View => statement.table.as_deref().is_some_and(here),
         }
@@ -428,19 +485,58 @@ fn check_type(
     Ok(())
 }
 
-/// Whether the target has the object already.
-fn exists(schema: &Schema, statement: &Statement) -> bool {
-    let Some(keyspace) = schema.keyspaces.get(&statement.keyspace) else {
-        return false;
+/// What the target has: its catalogue, and the statements of its keyspaces as it prints them, if it does.
+struct Target {
+    schema: Schema,
+    statements: Vec<Statement>,
+}
+
+impl Target {
+    async fn read(cluster: &Cluster, request: &Request, keyspaces: &BTreeSet<String>) -> Result<Target> {
+        let schema = cluster.schema().await?;
+        let mut statements = Vec::new();
+        let there = keyspaces.iter().filter(|k| schema.keyspaces.contains_key(*k));
+        for keyspace in there.filter(|_| request.schema) {
+            // Servers without DESCRIBE tell names only.
+            if let Some(described) = cluster.try_describe(keyspace).await? {
+                statements.extend(described);
+            }
+        }
+        Ok(Target { schema, statements })
+    }
+
+    /// Whether it prints the same statement.
+    fn prints(&self, statement: &Statement) -> bool {
+        self.statements.iter().any(|s| s.kind == statement.kind && s.cql == statement.cql)
+    }
+}
+
+fn existing(target: &Target, statement: &Statement, problems: &mut Problems) -> Existing {
+    let Some(keyspace) = target.schema.keyspaces.get(&statement.keyspace) else {
+        return Existing::No;
     };
     let name = &statement.name;
-    match statement.kind {
+    let mut on = |table: Option<&String>, what: &str| {
+        if table.is_some() && table != statement.table.as_ref() {
+            problems.add(
+                format!("the {what} {}.{name} exists on another table", statement.keyspace),
+                "load into another keyspace with --map, or drop it first",
+            );
+        }
+        table.is_some()
+    };
+    let found = match statement.kind {
         Kind::Keyspace => true,
         Kind::Type => keyspace.udts.iter().any(|u| u.name == *name),
-        // Names do not tell overloads apart: the server is asked.
-        Kind::Function | Kind::Aggregate => false,
+        // Names do not tell overloads apart. One that is there and differs is refused by the server.
+        Kind::Function | Kind::Aggregate => target.prints(statement),
         Kind::Table => keyspace.tables.contains_key(name),
-        Kind::Index => keyspace.indexes.contains(name),
-        Kind::View => keyspace.views.contains(name),
+        Kind::Index => on(keyspace.indexes.get(name), "index"),
+        Kind::View => on(keyspace.views.get(name), "materialized view"),
+    };
+    match found {
+        false => Existing::No,
+        true if target.statements.is_empty() || target.prints(statement) => Existing::Same,
+        true => Existing::Differs,
     }
 }

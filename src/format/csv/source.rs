@@ -142,6 +142,8 @@ pub enum Need {
     Row,
     /// Nothing; a value does not need the row's [`Need::Row`] cells.
     Static,
+    /// A value in at least one column of this kind.
+    Any,
     /// Nothing.
     Nothing,
 }
@@ -241,6 +243,14 @@ impl CsvSource {
         };
         // The row of a partition without rows: no clustering, no regular cells, but static ones.
         let static_only = all(Need::Row, true) && all(Need::Nothing, true) && !all(Need::Static, true);
+        let bare = self.columns.iter().position(|f| f.need == Need::Any).filter(|_| all(Need::Any, true));
+        if let Some(index) = bare {
+            return Err(FormatError::Value {
+                place: format!("line {line}"),
+                column: self.columns[index].column.name.clone(),
+                error: BadValue("a line of counters needs at least one, and all are empty".to_owned()),
+            });
+        }
         let lacks = |need| (self.missing.iter()).find(|index| self.columns[**index].need == need);
         let lacking = lacks(Need::Always).or(lacks(Need::Row).filter(|_| !static_only));
         lacking.map_or(Ok(()), |index| {
