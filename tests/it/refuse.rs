@@ -57,13 +57,10 @@ fn an_index_or_view_that_belongs_to_another_table_is_not_taken_for_the_dumps() {
         source.dump(&dir, "csv").success();
         source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {SIMPLE}"));
         source.db.execute(&format!("CREATE TABLE {target}.other (k int PRIMARY KEY, v int)"));
-        source.db.execute(
-            &post
-                .replace("namesake", &format!("{target}.namesake"))
-                .replace("INDEX ", "INDEX ")
-                .replace(&format!("INDEX {target}.namesake"), "INDEX namesake")
-                .replace("{}", &format!("{target}.other")),
-        );
+        // An index is named without its keyspace, a view with it.
+        let name = if post.contains("INDEX") { "namesake" } else { &format!("{target}.namesake") };
+        let there = post.replace("namesake", name).replace("{}", &format!("{target}.other"));
+        source.db.execute(&there);
         source.load(&dir, &target, &[]).fails(1).stderr_has(&[
             "namesake",
             "another table",
@@ -93,7 +90,7 @@ fn what_exists_and_differs_is_told() {
     let done = source.load(&dir, &again, &["--if-exists", "truncate"]).success();
     assert!(!done.stderr.contains("differs"), "the same schema is called different\n{}", done.told());
     let schema = source.load(&dir, &target, &["--schema-only"]).success();
-    assert!(!schema.stderr.contains("loaded"), "nothing was loaded\n{}", schema.told());
+    assert!(!schema.stderr.contains("loaded 0"), "nothing was loaded\n{}", schema.told());
 }
 
 #[test]

@@ -157,6 +157,7 @@ async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {
 }
 
 async fn load_data(cluster: &Arc<Cluster>, parts: Vec<PartToLoad>, output: OutputArgs) -> Result<u64> {
+    let expected: u64 = parts.iter().map(|p| p.part.rows).sum();
     let mut inputs = Vec::new();
     let mut writer: Option<(Arc<TableToLoad>, Arc<TableWriter>)> = None;
     for part in parts {
@@ -179,7 +180,12 @@ async fn load_data(cluster: &Arc<Cluster>, parts: Vec<PartToLoad>, output: Outpu
     inputs.sort_by_key(|input| xxhash_rust::xxh3::xxh3_64(input.name.as_bytes()));
     let progress = Progress::start(output.quiet, "loading", ("parts", inputs.len() as u64));
     feed(cluster, inputs, Order::Any, &progress.counters).await?;
-    Ok(progress.counters.rows.load(Relaxed))
+    let rows = progress.counters.rows.load(Relaxed);
+    if rows != expected {
+        return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
+            .hint("its parts hold other rows than when they were dumped; dump again"));
+    }
+    Ok(rows)
 }
 
 /// A table whose parts are loaded.
@@ -280,11 +286,6 @@ fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) ->
         skipped: load.treatment == Treatment::Skip,
     };
     let tables: Vec<Loaded> = plan.loads.iter().map(loaded).collect();
-    let expected: u64 = tables.iter().map(|t| t.rows).sum();
-    if rows != expected {
-        return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
-            .hint("a part holds other rows than it did when it was dumped; dump again"));
-    }
     if !output.quiet {
         for table in tables.iter().filter(|t| t.skipped) {
             report::note(&format!("skipped {}: it exists and holds rows", table.into));
