@@ -91,3 +91,18 @@ fn line(counters: &Counters, begun: Instant, verb: &str, (unit, total): (&str, u
         counters.units.load(Relaxed),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_how_much_how_fast_and_how_far() {
+        let counters = Counters::default();
+        counters.rows.store(1_234_567, Relaxed);
+        counters.bytes.store(3 << 20, Relaxed);
+        counters.units.store(5, Relaxed);
+        let line = line(&counters, Instant::now(), "dumping", ("token ranges", 16));
+        assert_eq!(line, "dumping: 1,234,567 rows, 3.00 MiB, 3.00 MiB/s, 5 of 16 token ranges");
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::harness::{Scratch, TestKeyspace, files, tool};
 use crate::network::Forwarder;
+use crate::roundtrip::assert_same;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
@@ -15,8 +16,8 @@ fn source(name: &str) -> TestKeyspace {
     source
 }
 
-/// Starts the tool through the forwarder and interrupts it once the forwarder has gone silent.
-fn interrupted(forwarder: &Forwarder, args: &[&str]) -> (Option<i32>, String) {
+/// Starts the tool through the forwarder and interrupts it once the forwarder has gone silent and `ready` says so.
+fn interrupted(forwarder: &Forwarder, args: &[&str], ready: impl Fn() -> bool) -> (Option<i32>, String) {
     let port = forwarder.address.port().to_string();
     let mut child: Child = tool(env!("CARGO_BIN_EXE_cqlift"))
         .args(args)
@@ -24,7 +25,12 @@ fn interrupted(forwarder: &Forwarder, args: &[&str]) -> (Option<i32>, String) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    while !forwarder.is_silent() {
+    let begun = std::time::Instant::now();
+    while !forwarder.is_silent() || !ready() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "{args:?} does not get where it should be interrupted"
+        );
         assert!(child.try_wait().unwrap().is_none(), "{args:?} ended before it could be interrupted");
         std::thread::sleep(Duration::from_millis(10));
     }
@@ -40,10 +46,27 @@ fn an_interrupted_dump_does_not_look_whole() {
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
     let forwarder = Forwarder::stalling(&source.node, SILENT_AFTER);
-    let (code, told) = interrupted(&forwarder, &["dump", &source.name, "-o", &dir]);
+    // Ranges are scanned in parallel: several parts are open when the server goes silent.
+    let open = || files(&dir).iter().filter(|name| name.ends_with(".tmp")).count() > 1;
+    let (code, told) = interrupted(&forwarder, &["dump", &source.name, "-o", &dir], open);
     assert_eq!(code, Some(130), "{told}");
     assert!(told.contains("interrupted") && told.contains("not finished"), "{told}");
     let left = files(&dir);
     assert!(!left.iter().any(|name| name.contains("manifest") || name.contains(".tmp")), "{left:?}");
     source.load(&dir, &source.target("loaded"), &[]).fails(1).stderr_has(&["manifest.json", "unfinished"]);
+}
+
+#[test]
+fn an_interrupted_load_says_how_to_go_on() {
+    let source = source("int_load");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    let forwarder = Forwarder::stalling(&source.node, SILENT_AFTER);
+    let map = format!("{}={target}", source.name);
+    let (code, told) = interrupted(&forwarder, &["load", &dir, "--map", &map], || true);
+    assert_eq!(code, Some(130), "{told}");
+    assert!(told.contains("interrupted") && told.contains("--if-exists truncate"), "{told}");
+    source.load(&dir, &target, &["--if-exists", "truncate"]).success();
+    assert_same(&source.db, &source.name, &target);
 }

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 /// A port on 127.0.0.1 that leads to a node, as a tunnel or a container's port mapping does.
 pub struct Forwarder {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// Bytes that may still pass from the server; then nothing more does.
+    /// Bytes that may still pass, both ways together; then nothing more does.
     budget: Arc<AtomicUsize>,
     // Ends with the test.
     _runtime: tokio::runtime::Runtime,
@@ -23,7 +24,7 @@ impl Forwarder {
         Forwarder::stalling(node, usize::MAX)
     }
 
-    /// One that goes silent, connections open, once `bytes` have come from the server.
+    /// One that goes silent, connections open, once `bytes` have passed, both ways together.
     pub fn stalling(node: &Node, bytes: usize) -> Forwarder {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -52,23 +53,29 @@ impl Forwarder {
 }
 
 async fn forward(client: TcpStream, target: String, budget: Arc<AtomicUsize>) {
-    let Ok(server) = TcpStream::connect(target).await else { return };
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let asked = tokio::spawn(async move { tokio::io::copy(&mut from_client, &mut to_server).await });
+    let Ok(server) = TcpStream::connect(target).await else {
+        return;
+    };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let asked = tokio::spawn(pump(from_client, to_server, budget.clone()));
+    pump(from_server, to_client, budget).await;
+    asked.abort();
+}
+
+/// Passes bytes on until an end goes away, which is how connections end, or the budget is used up.
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, budget: Arc<AtomicUsize>) {
     let mut buffer = vec![0; 16 << 10];
-    // An end that goes away is how connections end.
-    while let Ok(count @ 1..) = from_server.read(&mut buffer).await {
+    while let Ok(count @ 1..) = from.read(&mut buffer).await {
         let take = |left: usize| Some(if left == usize::MAX { left } else { left.saturating_sub(count) });
         let _ = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
         if budget.load(Ordering::Relaxed) == 0 {
             std::future::pending::<()>().await;
         }
-        if to_client.write_all(&buffer[..count]).await.is_err() {
+        if to.write_all(&buffer[..count]).await.is_err() {
             break;
         }
     }
-    asked.abort();
 }
 
 const SOME: &[&str] = &[

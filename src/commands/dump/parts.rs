@@ -84,10 +84,8 @@ pub async fn dump(
     tables: Vec<TableWork>,
     progress: &Progress,
 ) -> Result<Vec<DumpedTable>> {
-    let mut order: Vec<usize> = (0..tables.len()).collect();
-    order.sort_by_key(|i| std::cmp::Reverse(tables[*i].estimate.unwrap_or(u64::MAX)));
     let ranges = |i: &usize| tables[*i].ranges.iter().map(|r| (*i, *r)).collect::<Vec<_>>();
-    let queue = order.iter().flat_map(ranges).collect();
+    let queue = biggest_first(tables.iter().map(|t| t.estimate)).iter().flat_map(ranges).collect();
     let shared = Arc::new(Shared {
         cluster: cluster.clone(),
         dir: dir.clone(),
@@ -123,6 +121,14 @@ pub async fn dump(
         Ok(DumpedTable { exceptions_column: work.layout.exceptions.clone(), parts })
     };
     shared.tables.iter().enumerate().zip(parts).map(finish).collect()
+}
+
+/// The places of tables in the order of their work: the largest first, as what begins last ends last; tables of unknown
+/// size before them, since they may be the largest.
+fn biggest_first(estimates: impl Iterator<Item = Option<u64>>) -> Vec<usize> {
+    let mut order: Vec<(usize, u64)> = estimates.map(|e| e.unwrap_or(u64::MAX)).enumerate().collect();
+    order.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
+    order.into_iter().map(|(table, _)| table).collect()
 }
 
 impl Shared {
@@ -455,5 +461,18 @@ fn last_row(page: &Page, table: &Table) -> LastRow {
             clustering: cells(ColumnKind::Clustering),
         },
         partition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_biggest_table_goes_first_and_an_unknown_one_before_it() {
+        assert_eq!(
+            biggest_first([Some(5), Some(900), None, Some(0), Some(901)].into_iter()),
+            [2, 4, 1, 0, 3]
+        );
     }
 }
