@@ -8,7 +8,8 @@ import csv
 import sys
 from datetime import datetime
 
-from cassandra.cluster import Cluster
+from cassandra import ConsistencyLevel
+from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
 
 KEY = ["origin", "year", "month", "day", "sched_dep_time", "carrier", "flight"]
 TEXT = {"carrier", "tailnum", "origin", "dest"}
@@ -39,7 +40,9 @@ def keyed(rows):
 def main(host, port, path, *keyspaces):
     with open(path, newline="", encoding="utf-8") as file:
         lines = keyed(from_line(line) for line in csv.DictReader(file))
-    cluster = Cluster([host], port=int(port))
+    # By default the driver reads at LOCAL_ONE, which on several nodes may ask the one replica that missed a write.
+    profile = ExecutionProfile(consistency_level=ConsistencyLevel.LOCAL_QUORUM)
+    cluster = Cluster([host], port=int(port), execution_profiles={EXEC_PROFILE_DEFAULT: profile})
     session = cluster.connect()
     for keyspace in keyspaces:
         rows = keyed(row._asdict() for row in session.execute(f"SELECT * FROM {keyspace}.flights"))

@@ -179,7 +179,8 @@ async fn load_data(cluster: &Arc<Cluster>, parts: Vec<PartToLoad>, output: Outpu
     // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
     inputs.sort_by_key(|input| xxhash_rust::xxh3::xxh3_64(input.name.as_bytes()));
     let progress = Progress::start(output.quiet, "loading", ("parts", inputs.len() as u64));
-    feed(cluster, inputs, Order::Any, &progress.counters).await?;
+    let fed = feed(cluster, inputs, Order::Any, &progress.counters).await;
+    fed.map_err(|e| e.hint("once the cause is gone, load again with --if-exists truncate to begin anew"))?;
     let rows = progress.counters.rows.load(Relaxed);
     if rows != expected {
         return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
