@@ -28,7 +28,6 @@ pub struct Progress {
     pub counters: Arc<Counters>,
     ticker: Option<JoinHandle<()>>,
     bar: Option<ProgressBar>,
-    begun: Instant,
 }
 
 impl Progress {
@@ -60,12 +59,7 @@ impl Progress {
                 }
             })
         });
-        Progress { counters, ticker, bar, begun }
-    }
-
-    /// Time since the start.
-    pub fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+        Progress { counters, ticker, bar }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::format::{Column, Source};
 use crate::progress::Progress;
 use crate::report;
 use crate::selector;
-use crate::table::{ColumnKind, Table};
+use crate::table::{Column as TableColumn, ColumnKind, Table};
 use clap::Args;
 use serde::Serialize;
 use std::fs::File;
@@ -41,7 +41,7 @@ pub struct ImportArgs {
 /// `Error` names the file, line and column of the first value that is wrong, and how many rows had been written.
 pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     let (keyspace, name) = selector::table_name(&args.table).map_err(|e| Error::usage(e.to_string()))?;
-    let options = CsvOptions { null: args.null.clone(), ..CsvOptions::default() };
+    let options = CsvOptions { null: args.null.clone() };
     let headers = args.files.iter().map(|file| header(file, &options)).collect::<Result<Vec<_>>>()?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let table = find_table(&cluster, &keyspace, &name).await?;
@@ -105,55 +105,62 @@ struct Matched {
 }
 
 impl Matched {
-    /// Each name in the header is a column's true name, or else one that differs from it in case only.
     fn new(table: &Table, header: &[String]) -> Result<Matched> {
-        let mut columns = Vec::new();
+        let mut columns: Vec<(usize, &TableColumn)> = Vec::new();
         let mut exceptions = None;
         for (number, name) in header.iter().enumerate() {
-            let exact = table.columns.iter().find(|c| c.name == *name);
-            let mut alike = table.columns.iter().filter(|c| c.name.eq_ignore_ascii_case(name));
-            let column = exact.or_else(|| alike.next().filter(|_| alike.next().is_none()));
-            match column {
-                Some(column)
-                    if columns
-                        .iter()
-                        .any(|(_, c): &(usize, &crate::table::Column)| c.name == column.name) =>
-                {
-                    return Err(Error::failed(format!(
-                        "the header names the column {:?} twice",
-                        column.name
-                    )));
+            match find_column(table, name) {
+                Some(column) if columns.iter().any(|(_, c)| c.name == column.name) => {
+                    let twice = format!("the header names the column {:?} twice", column.name);
+                    return Err(Error::failed(twice));
                 }
                 Some(column) => columns.push((number, column)),
                 None if name == "__wire" => exceptions = Some(number),
-                None => {
-                    let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
-                    return Err(Error::failed(format!(
-                        "the header names the column {name:?}, which {} does not have",
-                        table.full_name()
-                    ))
-                    .hint(format!("its columns are: {}", names.join(", "))));
-                }
+                None => return Err(unknown(table, header, name)),
             }
         }
         let rows = brings_rows(table, &columns)?;
         let wanted = columns.iter().map(|(_, c)| (*c).clone()).collect();
         let part = Table::new(table.keyspace.clone(), table.name.clone(), wanted);
-        let field =
-            |c: &crate::table::Column| columns.iter().find(|(_, m)| m.name == c.name).map_or(0, |(n, _)| *n);
+        let field = |c: &TableColumn| columns.iter().find(|(_, m)| m.name == c.name).map_or(0, |(n, _)| *n);
         Ok(Matched { fields: part.columns.iter().map(field).collect(), table: part, exceptions, rows })
     }
 }
 
+/// The column that a name in the header means: its true name, or else one that differs from it in case only.
+fn find_column<'a>(table: &'a Table, name: &str) -> Option<&'a TableColumn> {
+    let exact = table.columns.iter().find(|c| c.name == name);
+    let mut alike = table.columns.iter().filter(|c| c.name.eq_ignore_ascii_case(name));
+    exact.or_else(|| alike.next().filter(|_| alike.next().is_none()))
+}
+
+/// A name in the header is no column: what may be meant.
+fn unknown(table: &Table, header: &[String], name: &str) -> Error {
+    let names: Vec<&str> = table.columns.iter().map(|c| c.name.as_str()).collect();
+    let error = Error::failed(format!(
+        "the header names the column {name:?}, which {} does not have",
+        table.full_name()
+    ));
+    let error = if header.len() == 1 && name.contains([';', '\t']) {
+        error.hint("is the delimiter a comma? It must be")
+    } else if name.trim() != name && names.iter().any(|n| n.eq_ignore_ascii_case(name.trim())) {
+        let side = if name.starts_with(name.trim()) { "after" } else { "before" };
+        error.hint(format!("there is a blank {side} the name"))
+    } else {
+        error
+    };
+    error.hint(format!("its columns are: {}", names.join(", ")))
+}
+
 /// Whether a file of these columns brings rows, or only static cells of partitions.
-fn brings_rows(table: &Table, columns: &[(usize, &crate::table::Column)]) -> Result<bool> {
+fn brings_rows(table: &Table, columns: &[(usize, &TableColumn)]) -> Result<bool> {
     let has = |kind| columns.iter().any(|(_, c)| c.kind == kind);
     let rows = has(ColumnKind::Clustering) || has(ColumnKind::Regular) || !has(ColumnKind::Static);
     let key: &[ColumnKind] = match rows {
         true => &[ColumnKind::PartitionKey, ColumnKind::Clustering],
         false => &[ColumnKind::PartitionKey],
     };
-    let absent = |c: &&crate::table::Column| !columns.iter().any(|(_, m)| m.name == c.name);
+    let absent = |c: &&TableColumn| !columns.iter().any(|(_, m)| m.name == c.name);
     if let Some(missing) = key.iter().flat_map(|kind| table.of_kind(*kind)).find(absent) {
         return Err(Error::failed(format!(
             "the header lacks {:?}, a key column of {}",
@@ -204,7 +211,7 @@ fn source(file: &Path, matched: Matched, options: &CsvOptions) -> Result<Box<dyn
 }
 
 fn needs(table: &Table) -> Vec<Need> {
-    let need = |column: &crate::table::Column| match column.kind {
+    let need = |column: &TableColumn| match column.kind {
         ColumnKind::PartitionKey => Need::Always,
         ColumnKind::Clustering => Need::Row,
         // A line without any counter would count nothing, and leave no row behind.
@@ -225,4 +232,45 @@ fn summarise(table: &Table, rows: u64, output: OutputArgs) -> Result<()> {
         report::note(&format!("imported {} into {}", plural(rows, "row"), table.full_name()));
     }
     if output.json { report::json(&Summary { table: table.full_name(), rows }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::Column;
+    use crate::types::cql::{CqlType, Native};
+
+    #[test]
+    fn a_header_that_does_not_fit_is_told_why() {
+        let column = |name: &str, kind| Column {
+            name: name.to_owned(),
+            cql_type: CqlType::Native(Native::Int),
+            kind,
+            position: if kind == ColumnKind::PartitionKey { 0 } else { -1 },
+            descending: false,
+        };
+        let columns = vec![column("k", ColumnKind::PartitionKey), column("c", ColumnKind::Regular)];
+        let table = Table::new("ks".to_owned(), "t".to_owned(), columns);
+        let no_column =
+            |name: &str| format!("the header names the column {name:?}, which ks.t does not have");
+        let columns = "its columns are: k, c";
+        for (header, message, hints) in [
+            ("k;c", no_column("k;c"), &["is the delimiter a comma? It must be", columns][..]),
+            ("k\tc", no_column("k\tc"), &["is the delimiter a comma? It must be", columns]),
+            ("k, c", no_column(" c"), &["there is a blank before the name", columns]),
+            ("k ,c", no_column("k "), &["there is a blank after the name", columns]),
+            ("k, d", no_column(" d"), &[columns]),
+            ("k,c,C", "the header names the column \"c\" twice".to_owned(), &[]),
+            (
+                "c",
+                "the header lacks \"k\", a key column of ks.t".to_owned(),
+                &["every column of the primary key must be in the file"],
+            ),
+        ] {
+            let names: Vec<String> = header.split(',').map(str::to_owned).collect();
+            let told = Matched::new(&table, &names).unwrap_err().to_string();
+            let expected = hints.iter().fold(message, |text, hint| format!("{text}\nhint: {hint}"));
+            assert_eq!(told, expected, "{header:?}");
+        }
+    }
 }

@@ -17,6 +17,7 @@ use crate::selector::{Selection, Selector};
 use crate::table::Table;
 use crate::types::codec;
 use clap::Args;
+use clap::builder::FalseyValueParser;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -25,10 +26,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[command(next_help_heading = "Output")]
 pub struct OutputArgs {
     /// Print one machine-readable summary on standard output
-    #[arg(long, global = true, env = "CQLIFT_JSON")]
+    #[arg(long, global = true, env = "CQLIFT_JSON", value_parser = FalseyValueParser::new())]
     pub json: bool,
     /// Print neither progress nor summary
-    #[arg(long, global = true, env = "CQLIFT_QUIET")]
+    #[arg(long, global = true, env = "CQLIFT_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
 }
 

@@ -170,6 +170,19 @@ pub trait Source: Send {
     fn next_page(&mut self) -> Result<Option<Page>, FormatError>;
 }
 
+impl From<::parquet::errors::ParquetError> for FormatError {
+    /// Of a file that cannot be read or written the cause alone: the library puts `External` before it.
+    fn from(error: ::parquet::errors::ParquetError) -> FormatError {
+        match error {
+            ::parquet::errors::ParquetError::External(cause) => match cause.downcast() {
+                Ok(io) => FormatError::Io(*io),
+                Err(cause) => FormatError::Parquet(::parquet::errors::ParquetError::External(cause)),
+            },
+            error => FormatError::Parquet(error),
+        }
+    }
+}
+
 /// What is wrong with a file, as far as its format goes. The file's name is added by the caller.
 #[derive(Debug, Error)]
 pub enum FormatError {
@@ -178,7 +191,7 @@ pub enum FormatError {
     Io(#[from] std::io::Error),
     /// The Parquet library refused.
     #[error("{0}")]
-    Parquet(#[from] ::parquet::errors::ParquetError),
+    Parquet(::parquet::errors::ParquetError),
     /// Arrow refused.
     #[error("{0}")]
     Arrow(#[from] arrow_schema::ArrowError),

@@ -9,7 +9,7 @@
 //! of the whole with the one that `store` keeps, first.
 
 use super::{Column, FormatError, Layout, Sink, Source};
-use crate::rows::{BadPage, Page, PageBuilder};
+use crate::rows::{BadPage, Cell, Page, PageBuilder};
 use crate::types::{ArrowCells, BadValue};
 use ::parquet::arrow::ArrowWriter;
 use ::parquet::arrow::arrow_reader::{
@@ -35,6 +35,12 @@ const ROW_GROUP_BYTES: usize = 8 << 20;
 /// Larger pages are written in parts: text in Arrow has 31-bit offsets, and a value may grow a few times as text.
 const BATCH_BYTES: usize = 256 << 20;
 
+/// So are pages whose vectors would take more than this if all were null: a null one takes the room of its elements.
+const NULLS_BYTES: usize = 32 << 20;
+
+/// What an element of a null vector takes, as a codec keeps it.
+const NULL_BYTES: usize = size_of::<Cell<'_>>();
+
 /// A single row cannot be divided; beyond this its text might pass the 31-bit offsets.
 const ROW_BYTES: usize = 512 << 20;
 
@@ -49,7 +55,9 @@ const CQL_TYPE: &str = "cql.type";
 pub struct ParquetSink<W: Write + Send> {
     layout: Layout,
     schema: SchemaRef,
-    writer: ArrowWriter<W>,
+    writer: ArrowWriter<Lent<W>>,
+    /// Rows whose vectors may all be null in one batch.
+    most_rows: usize,
     /// Bytes of all column names, which is what a row of nothing but exceptions adds to its values.
     name_bytes: usize,
 }
@@ -83,8 +91,9 @@ impl<W: Write + Send> ParquetSink<W> {
             .build();
         Ok(ParquetSink {
             layout: layout.clone(),
-            writer: ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties))?,
+            writer: ArrowWriter::try_new(Lent(Some(file)), Arc::clone(&schema), Some(properties))?,
             schema,
+            most_rows: rows_of_nulls(layout),
             name_bytes: layout.columns.iter().map(|c| c.name.len()).sum(),
         })
     }
@@ -125,7 +134,7 @@ impl<W: Write + Send> Sink<W> for ParquetSink<W> {
             return Ok(0);
         }
         let bytes = page.value_bytes() + rows.saturating_mul(self.name_bytes);
-        if rows > 1 && bytes > BATCH_BYTES {
+        if rows > 1 && (bytes > BATCH_BYTES || rows > self.most_rows) {
             let front = self.write(&page.part(0..rows / 2))?;
             return Ok(front + self.write(&page.part(rows / 2..rows))?);
         }
@@ -140,9 +149,38 @@ impl<W: Write + Send> Sink<W> for ParquetSink<W> {
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
-    fn finish(self: Box<Self>) -> Result<W, FormatError> {
-        Ok(self.writer.into_inner()?)
+    fn finish(mut self: Box<Self>) -> Result<W, FormatError> {
+        self.writer.finish()?;
+        let file = self.writer.inner_mut().0.take();
+        file.ok_or_else(|| std::io::Error::other("the file was given back already").into())
     }
+}
+
+/// The file while the Parquet library writes it. Taken back from here, since the library's own way to give it back
+/// hides why that failed.
+struct Lent<W>(Option<W>);
+
+impl<W: Write> Lent<W> {
+    fn file(&mut self) -> std::io::Result<&mut W> {
+        self.0.as_mut().ok_or_else(|| std::io::Error::other("the file is finished"))
+    }
+}
+
+impl<W: Write> Write for Lent<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.file()?.flush()
+    }
+}
+
+/// Rows that may be in memory at once were all their vectors null.
+fn rows_of_nulls(layout: &Layout) -> usize {
+    let elements = layout.columns.iter().map(|c| c.cql_type.null_elements());
+    let row = elements.fold(0, usize::saturating_add).saturating_mul(NULL_BYTES);
+    (NULLS_BYTES / row.max(1)).max(1)
 }
 
 /// Name and bytes inside the exceptions column's map.
@@ -271,7 +309,7 @@ impl ParquetSource {
         let file = self.file.try_clone()?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![self.next_group])
-            .with_batch_size(batch_rows(group))
+            .with_batch_size(batch_rows(group).min(rows_of_nulls(&self.layout)))
             .build()?;
         self.next_group += 1;
         Ok(Some(Group { reader, batch: None, rows_left }))
@@ -472,7 +510,9 @@ impl<'a> BatchReader<'a> {
 mod tests {
     use super::*;
     use crate::format::tests::columns;
+    use crate::types::{Codec, Fidelity, text};
     use std::io::Seek;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     fn file(layout: &Layout, arrays: Vec<ArrayRef>) -> File {
         let sink = ParquetSink::new(layout, tempfile::tempfile().unwrap()).unwrap();
@@ -489,7 +529,7 @@ mod tests {
         file
     }
 
-    fn text(values: &[&str]) -> ArrayRef {
+    fn strings(values: &[&str]) -> ArrayRef {
         Arc::new(StringArray::from_iter_values(values))
     }
 
@@ -550,6 +590,98 @@ mod tests {
         assert!(back.column(0) == page.column(0));
     }
 
+    /// Text that remembers the most cells it was given at once.
+    struct Most(Arc<AtomicUsize>);
+
+    impl Codec for Most {
+        fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
+            self.0.fetch_max(cells.len(), Relaxed);
+            text::Text.to_arrow(cells, lossy)
+        }
+
+        fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
+            text::Text.to_text(cell, out)
+        }
+
+        fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
+            text::Text.from_text(text, out)
+        }
+    }
+
+    #[test]
+    fn null_vectors_are_written_and_read_few_at_a_time() {
+        const ROWS: usize = 600;
+        let mut columns = columns(&[("k", "text"), ("v", "vector<float, 8192>")]);
+        let most = Arc::new(AtomicUsize::new(0));
+        columns[0].codec = Arc::new(Most(Arc::clone(&most)));
+        let layout = Layout::new(columns);
+        let vector = vec![0x3f; 4 * 8192];
+        let mut page = PageBuilder::new(2);
+        for row in 0..ROWS {
+            page.push(Some(row.to_string().as_bytes())).unwrap();
+            page.push((row == 400).then_some(&vector)).unwrap();
+        }
+        let page = page.finish();
+        let mut sink = Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+        sink.write(&page).unwrap();
+        assert!((100..=NULLS_BYTES / (8192 * NULL_BYTES)).contains(&most.load(Relaxed)), "{most:?}");
+        let mut source = ParquetSource::open(&layout, sink.finish().unwrap()).unwrap();
+        let mut rows = 0;
+        while let Some(back) = source.next_page().unwrap() {
+            assert!(back.rows() <= NULLS_BYTES / (8192 * NULL_BYTES), "{} rows at once", back.rows());
+            for row in 0..back.rows() {
+                assert!(back.row(row).eq(page.row(rows)), "row {rows}");
+                rows += 1;
+            }
+        }
+        assert_eq!(rows, ROWS);
+    }
+
+    #[test]
+    fn rows_are_as_few_as_their_vectors_ask_for() {
+        let most = |types: &[(&str, &str)]| rows_of_nulls(&Layout::new(columns(types)));
+        assert_eq!(most(&[("v", "vector<float, 8192>")]), 256);
+        assert_eq!(most(&[("v", "vector<float, 8192>"), ("w", "vector<text, 8192>")]), 128);
+        assert_eq!(most(&[("v", "frozen<tuple<vector<float, 4096>, int, vector<int, 4096>>>")]), 256);
+        assert_eq!(most(&[("v", "vector<vector<int, 127>, 64>")]), 256);
+        assert_eq!(most(&[("v", "vector<float, 10000000>")]), 1);
+        assert!(most(&[("v", "list<frozen<vector<float, 8192>>>"), ("t", "text")]) > PAGE_ROWS);
+    }
+
+    /// A file system with so much room.
+    struct Room(usize);
+
+    impl Write for Room {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let left = self.0.checked_sub(bytes.len());
+            self.0 = left.ok_or_else(|| std::io::Error::from_raw_os_error(28))?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_called_that_wherever_it_shows() {
+        let layout = Layout::new(columns(&[("k", "blob")]));
+        let blob: Vec<u8> =
+            (0..40_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
+        let mut page = PageBuilder::new(1);
+        page.push(Some(&blob)).unwrap();
+        let page = page.finish();
+        for room in [0, 5000, 100_000, 160_500] {
+            let told = (|| {
+                let mut sink = Box::new(ParquetSink::new(&layout, Room(room))?);
+                sink.write(&page)?;
+                sink.finish().map(drop)
+            })();
+            let told = told.unwrap_err().to_string();
+            assert_eq!(told, "No space left on device (os error 28)", "room for {room} bytes");
+        }
+    }
+
     #[test]
     fn other_columns_are_refused() {
         let layout = Layout::new(columns(&[("k", "int"), ("t", "text")]));
@@ -576,7 +708,7 @@ mod tests {
             Field::new("a", DataType::Utf8, true),
             Field::new("__wire", null.data_type().clone(), true),
         ]);
-        let file = file_of(Arc::new(schema), vec![text(&["x"]), null]);
+        let file = file_of(Arc::new(schema), vec![strings(&["x"]), null]);
         let layout = Layout::new(columns(&[("a", "text")]));
         let error = ParquetSource::open(&layout, file).err().unwrap().to_string();
         assert!(error.starts_with("column \"__wire\" is of type List"), "{error}");
@@ -586,7 +718,7 @@ mod tests {
     fn a_bad_value_names_its_row() {
         let layout = Layout::new(columns(&[("v", "varint")]));
         let map = DataType::Map(exceptions_map(), false);
-        let arrays = vec![text(&["1", "2", "x"]), new_null_array(&map, 3)];
+        let arrays = vec![strings(&["1", "2", "x"]), new_null_array(&map, 3)];
         let mut source = ParquetSource::open(&layout, file(&layout, arrays)).unwrap();
         let error = source.next_page().unwrap_err().to_string();
         assert!(error.starts_with("row 3, column \"v\": \"x\" is not "), "{error}");
@@ -601,7 +733,7 @@ mod tests {
             let layout = Layout::new(columns(&[("v", "text")]));
             let real = columns(&[(names[0], "text"), (names[1], "text")]);
             let map = exceptions_array(&real, 2, &[(1, 0, b"a"), (1, 1, b"b")]).unwrap();
-            let file = file(&layout, vec![text(&["1", "2"]), map]);
+            let file = file(&layout, vec![strings(&["1", "2"]), map]);
             let mut source = ParquetSource::open(&layout, file).unwrap();
             assert_eq!(source.next_page().unwrap_err().to_string(), expected);
         }

@@ -91,7 +91,7 @@ impl Bytes {
 }
 
 /// The Utf8 column of a type whose Arrow form is its text form.
-pub fn text_column(codec: &dyn Codec, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
+pub fn text_column<C: Codec + ?Sized>(codec: &C, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
     let bytes: usize = cells.iter().flatten().map(|c| c.len()).sum();
     let mut column = Bytes::with_capacity(cells.len(), bytes);
     for (cell, lossy) in cells.iter().zip(lossy.iter_mut()) {
@@ -123,8 +123,8 @@ pub fn text_column(codec: &dyn Codec, cells: &[Cell<'_>], lossy: &mut [bool]) ->
 ///
 /// # Errors
 /// `BadValue` if `array` is not Utf8.
-pub fn text_cells<'a>(
-    codec: &'a dyn Codec,
+pub fn text_cells<'a, C: Codec + ?Sized>(
+    codec: &'a C,
     array: &'a dyn Array,
 ) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
     let array: &StringArray = typed(array, &DataType::Utf8)?;

@@ -49,6 +49,12 @@ pub fn refuses(codec: &dyn Codec, texts: &[&str]) {
     }
 }
 
+/// The text does not read, for this reason.
+pub fn refusal(codec: &dyn Codec, text: &str, reason: &str) {
+    let read = codec.from_text(text.as_bytes(), &mut Vec::new());
+    assert_eq!(read.unwrap_err().to_string(), reason);
+}
+
 fn column(codec: &dyn Codec, wire: &[u8]) -> ([bool; 3], Option<Vec<u8>>) {
     let mut flags = [false; 3];
     let array = codec.to_arrow(&[None, Some(wire), None], &mut flags);

@@ -105,6 +105,23 @@ impl CqlType {
         )
     }
 
+    /// Elements that Arrow sets aside for a null of this type: the vectors in it keep the room of theirs.
+    pub fn null_elements(&self) -> usize {
+        let sum = |types: &mut dyn Iterator<Item = &CqlType>| -> usize {
+            types.map(CqlType::null_elements).fold(0, usize::saturating_add)
+        };
+        match self {
+            CqlType::Vector(element, n) => n.saturating_mul(element.null_elements().saturating_add(1)),
+            CqlType::Tuple(elements) => sum(&mut elements.iter()),
+            CqlType::Udt(udt, _) => sum(&mut udt.fields.iter().map(|(_, t)| t)),
+            CqlType::Native(_)
+            | CqlType::List(..)
+            | CqlType::Set(..)
+            | CqlType::Map(..)
+            | CqlType::Custom(_) => 0,
+        }
+    }
+
     /// Calls `visit` with every user type in this type, inner ones first.
     pub fn visit_udts(&self, visit: &mut dyn FnMut(&Arc<Udt>)) {
         match self {

@@ -1,10 +1,7 @@
 //! decimal: an i32 scale and a varint. Text keeps the scale; `123E-52` where plain digits would be more than 40.
 
 use super::varint::{is_canonical, put_digits, put_number, sign};
-use super::{ArrowCells, BadValue, Codec, Fidelity, JsonForm, arrow};
-use crate::rows::Cell;
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
+use super::{BadValue, Codec, Fidelity, JsonForm};
 
 /// decimal.
 #[derive(Debug)]
@@ -14,18 +11,6 @@ pub struct Decimal;
 const PLAIN: usize = 40;
 
 impl Codec for Decimal {
-    fn arrow_type(&self) -> DataType {
-        DataType::Utf8
-    }
-
-    fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
-        arrow::text_column(self, cells, lossy)
-    }
-
-    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
-        arrow::text_cells(self, array)
-    }
-
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         let Some((scale, unscaled)) = cell.split_first_chunk::<4>() else {
             return Fidelity::Lossy;

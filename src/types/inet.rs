@@ -1,9 +1,6 @@
 //! inet: 4 or 16 bytes. A v4-mapped address is `::ffff:1.2.3.4` and stays 16 bytes.
 
-use super::{ArrowCells, BadValue, Codec, Fidelity, arrow};
-use crate::rows::Cell;
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
+use super::{BadValue, Codec, Fidelity};
 use std::io::Write;
 use std::net::IpAddr;
 
@@ -12,18 +9,6 @@ use std::net::IpAddr;
 pub struct Inet;
 
 impl Codec for Inet {
-    fn arrow_type(&self) -> DataType {
-        DataType::Utf8
-    }
-
-    fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
-        arrow::text_column(self, cells, lossy)
-    }
-
-    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
-        arrow::text_cells(self, array)
-    }
-
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         let address = match cell.len() {
             4 => <[u8; 4]>::try_from(cell).map(IpAddr::from),

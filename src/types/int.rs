@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// An integer type; `width` is its fixed width in vectors, `name` what messages call it.
+/// An integer type; `width` is its fixed width in vectors, `name` what messages call it, with its article.
 #[derive(Debug)]
 pub struct Int<T> {
     name: &'static str,
@@ -18,15 +18,15 @@ pub struct Int<T> {
 }
 
 /// tinyint.
-pub const TINYINT: Int<Int8Type> = Int::new("tinyint", None);
+pub const TINYINT: Int<Int8Type> = Int::new("a tinyint", None);
 /// smallint.
-pub const SMALLINT: Int<Int16Type> = Int::new("smallint", None);
+pub const SMALLINT: Int<Int16Type> = Int::new("a smallint", None);
 /// int.
-pub const INT: Int<Int32Type> = Int::new("int", Some(4));
+pub const INT: Int<Int32Type> = Int::new("an int", Some(4));
 /// bigint.
-pub const BIGINT: Int<Int64Type> = Int::new("bigint", Some(8));
+pub const BIGINT: Int<Int64Type> = Int::new("a bigint", Some(8));
 /// counter.
-pub const COUNTER: Int<Int64Type> = Int::new("counter", None);
+pub const COUNTER: Int<Int64Type> = Int::new("a counter", None);
 
 impl<T> Int<T> {
     const fn new(name: &'static str, width: Option<usize>) -> Int<T> {
@@ -101,7 +101,7 @@ impl<T: ArrowPrimitiveType<Native: Wire>> Codec for Int<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::check::{exact, lossy, refuses};
+    use crate::types::check::{exact, lossy, refusal, refuses};
 
     #[test]
     fn integers() {
@@ -114,6 +114,7 @@ mod tests {
         lossy(&INT, b"\0\0\0", "", None);
         lossy(&TINYINT, b"\0\0", "", None);
         refuses(&TINYINT, &["128", "", "1.0", " 1", "0x1", "null"]);
+        refusal(&INT, "x", "\"x\" is not an int");
     }
 
     #[test]

@@ -8,6 +8,10 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+/// What messages say is expected; CQL's own literals have single quotes and bare names, which JSON does not know.
+const ARRAY: &str = r#"a JSON array, as [1, 2] or ["a", "b"]"#;
+const OBJECT: &str = r#"a JSON object, as {"a": 1}"#;
+
 /// Writes `cell` as a JSON value: `null`, a bare number or word, a string, or the nested JSON of its codec.
 pub fn write(codec: &dyn Codec, cell: Cell<'_>, out: &mut Vec<u8>) -> Fidelity {
     let Some(bytes) = cell else {
@@ -55,6 +59,22 @@ pub fn separate(out: &mut Vec<u8>, start: usize) {
     }
 }
 
+/// Writes a JSON array of the parts that `read` gives to the writer it is handed; see [`whole`] for what it answers.
+pub fn write_array<'a>(
+    out: &mut Vec<u8>,
+    read: impl FnOnce(&mut dyn FnMut(&dyn Codec, Cell<'a>)) -> Option<bool>,
+) -> Fidelity {
+    let start = out.len();
+    let mut inner = Fidelity::Exact;
+    out.push(b'[');
+    let read = read(&mut |codec, part| {
+        separate(out, start);
+        inner = inner.and(write(codec, part, out));
+    });
+    out.push(b']');
+    whole(out, start, read).and(inner)
+}
+
 /// Ends the text of a cell that began at `start`: taken back if reading the cell failed (`None`), else exact if reading
 /// it said so.
 pub fn whole(out: &mut Vec<u8>, start: usize, read: Option<bool>) -> Fidelity {
@@ -89,7 +109,7 @@ pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
 /// # Errors
 /// `BadValue` if `text` is no JSON array.
 pub fn array(text: &[u8]) -> Result<Vec<&str>, BadValue> {
-    let elements: Vec<&RawValue> = serde_json::from_slice(text).map_err(|e| bad(text, "a JSON array", &e))?;
+    let elements: Vec<&RawValue> = serde_json::from_slice(text).map_err(|e| bad(text, ARRAY, &e))?;
     Ok(elements.into_iter().map(RawValue::get).collect())
 }
 
@@ -113,8 +133,8 @@ pub fn object(text: &[u8]) -> Result<Vec<(String, &str)>, BadValue> {
         }
     }
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let members = reader.deserialize_map(Members).map_err(|e| bad(text, "a JSON object", &e))?;
-    reader.end().map_err(|e| bad(text, "a JSON object", &e))?;
+    let members = reader.deserialize_map(Members).map_err(|e| bad(text, OBJECT, &e))?;
+    reader.end().map_err(|e| bad(text, OBJECT, &e))?;
     Ok(members)
 }
 

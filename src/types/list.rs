@@ -76,15 +76,7 @@ impl Codec for List {
     }
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        let start = out.len();
-        let mut inner = Fidelity::Exact;
-        out.push(b'[');
-        let read = read(cell, |element| {
-            json::separate(out, start);
-            inner = inner.and(json::write(&*self.element, element, out));
-        });
-        out.push(b']');
-        json::whole(out, start, read).and(inner)
+        json::write_array(out, |write| read(cell, |element| write(&*self.element, element)))
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
@@ -104,7 +96,7 @@ impl Codec for List {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::check::{exact, lossy, reads, refuses};
+    use crate::types::check::{exact, lossy, reads, refusal, refuses};
     use crate::types::{float, int, text};
 
     #[test]
@@ -115,7 +107,12 @@ mod tests {
         exact(&list, b"\0\0\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff", "[7,null]");
         reads(&list, " [ 7 , null ] ", b"\0\0\0\x02\0\0\0\x04\0\0\0\x07\xff\xff\xff\xff");
         refuses(&list, &["", "[", "[1] 2", "{}", "[1.5]", "[[1]]", "null"]);
+        let reason = r#""[1, 2" is not a JSON array, as [1, 2] or ["a", "b"] (EOF while parsing a list at line 1 column 5)"#;
+        refusal(&list, "[1, 2", reason);
         let texts = List::new(Box::new(text::Text));
+        let reason =
+            r#""['a']" is not a JSON array, as [1, 2] or ["a", "b"] (expected value at line 1 column 2)"#;
+        refusal(&texts, "['a']", reason);
         let wire = b"\0\0\0\x03\0\0\0\0\0\0\0\x04null\0\0\0\x02\"\n";
         exact(&texts, wire, r#"["","null","\"\n"]"#);
         let floats = List::new(Box::new(float::FLOAT));

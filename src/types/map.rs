@@ -207,7 +207,7 @@ impl Codec for Map {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::check::{exact, exact_text, lossy, reads, refuses};
+    use crate::types::check::{exact, exact_text, lossy, reads, refusal, refuses};
     use crate::types::{blob, int, text};
 
     fn map(key: impl Codec + 'static, object: bool) -> Map {
@@ -224,6 +224,9 @@ mod tests {
         let twice = b"\0\0\0\x02\0\0\0\x01a\0\0\0\x01\x01\0\0\0\x01a\0\0\0\x01\x02";
         exact(&names, twice, r#"{"a":1,"a":2}"#);
         refuses(&names, &["", "[1]", "[[1,2,3]]", "{\"a\"}", "{\"a\":300}", "{} {}"]);
+        let reason =
+            r#""{'a': 1}" is not a JSON object, as {"a": 1} (key must be a string at line 1 column 2)"#;
+        refusal(&names, "{'a': 1}", reason);
         let number = b"\0\0\0\x01\0\0\0\x04\0\0\0\x07\0\0\0\x01\x01";
         exact(&map(int::INT, true), number, r#"{"7":1}"#);
         let pair = b"\0\0\0\x01\0\0\0\x02\xca\xfe\0\0\0\x01\x01";

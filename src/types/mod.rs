@@ -109,11 +109,14 @@ pub enum JsonForm {
     Nested,
 }
 
-/// Both directions of one CQL type. The bytes are a cell's value: never null, possibly empty.
+/// Both directions of one CQL type. The bytes are a cell's value: never null, possibly empty. The Arrow form is the text
+/// form, in a Utf8 column, unless a type has one of its own.
 #[allow(clippy::wrong_self_convention)] // `from_text` makes bytes, not a codec.
 pub trait Codec: Send + Sync {
     /// The Arrow type of the natural column.
-    fn arrow_type(&self) -> DataType;
+    fn arrow_type(&self) -> DataType {
+        DataType::Utf8
+    }
 
     /// The Arrow field of the natural column: nullable, with the extension type where there is one.
     fn field(&self, name: &str) -> Field {
@@ -122,13 +125,17 @@ pub trait Codec: Send + Sync {
 
     /// Wire to Arrow, a whole column. A cell that Arrow cannot show becomes null. Sets `lossy[i]` for each cell that
     /// [`Codec::arrow_cells`] would not give back byte for byte; leaves the others alone. `lossy` is as long as `cells`.
-    fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef;
+    fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
+        arrow::text_column(self, cells, lossy)
+    }
 
     /// Arrow to wire.
     ///
     /// # Errors
     /// `BadValue` if `array` is not of [`Codec::arrow_type`].
-    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue>;
+    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
+        arrow::text_cells(self, array)
+    }
 
     /// Wire to text, appended to `out`. What text cannot show at all appends nothing and is `Lossy`.
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity;

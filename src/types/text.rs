@@ -1,10 +1,9 @@
 //! text and ascii. Servers keep some text that is not UTF-8 (surrogates, overlong forms): shown with replacement
 //! characters, an exception.
 
-use super::{ArrowCells, BadValue, Codec, Fidelity, arrow};
+use super::{BadValue, Codec, Fidelity, arrow};
 use crate::rows::Cell;
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
+use arrow_array::ArrayRef;
 use std::sync::Arc;
 
 /// text.
@@ -16,20 +15,12 @@ pub struct Text;
 pub struct Ascii;
 
 impl Codec for Text {
-    fn arrow_type(&self) -> DataType {
-        DataType::Utf8
-    }
-
     fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
         // UTF-8 is checked for the column as a whole, and cell by cell only if that fails.
         match whole(cells) {
             Some(strings) => strings,
             None => arrow::text_column(self, cells, lossy),
         }
-    }
-
-    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
-        arrow::text_cells(self, array)
     }
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
@@ -71,18 +62,6 @@ fn whole(cells: &[Cell<'_>]) -> Option<ArrayRef> {
 }
 
 impl Codec for Ascii {
-    fn arrow_type(&self) -> DataType {
-        DataType::Utf8
-    }
-
-    fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
-        arrow::text_column(self, cells, lossy)
-    }
-
-    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
-        arrow::text_cells(self, array)
-    }
-
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         if cell.is_ascii() {
             out.extend_from_slice(cell);

@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Timestamp;
 
 const DAY: i64 = 86_400_000;
+/// What messages say is expected.
+const FORM: &str = "a timestamp in milliseconds, as 2026-11-23T14:52:41.000Z";
 /// Readers such as DuckDB hold microseconds in an i64.
 const ARROW_LIMIT: i64 = i64::MAX / 1000;
 
@@ -55,7 +57,7 @@ impl Codec for Timestamp {
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
-        let ms = parse(text).ok_or_else(|| BadValue::not(text, "a timestamp in milliseconds"))?;
+        let ms = parse(text).ok_or_else(|| BadValue::not(text, FORM))?;
         out.extend_from_slice(&ms.to_be_bytes());
         Ok(())
     }
@@ -105,7 +107,7 @@ fn zone(text: &[u8]) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::check::{exact, exact_text, lossy, reads, refuses};
+    use crate::types::check::{exact, exact_text, lossy, reads, refusal, refuses};
 
     #[test]
     fn timestamps() {
@@ -169,5 +171,7 @@ mod tests {
                 "+99999999999999999999-01-01",
             ],
         );
+        let reason = "\"1700000000000\" is not a timestamp in milliseconds, as 2026-11-23T14:52:41.000Z";
+        refusal(&Timestamp, "1700000000000", reason);
     }
 }

@@ -120,15 +120,7 @@ impl Codec for Tuple {
     }
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        let start = out.len();
-        let mut inner = Fidelity::Exact;
-        out.push(b'[');
-        let read = self.0.read(cell, |i, field| {
-            json::separate(out, start);
-            inner = inner.and(json::write(&*self.0.list[i].1, field, out));
-        });
-        out.push(b']');
-        json::whole(out, start, read).and(inner)
+        json::write_array(out, |write| self.0.read(cell, |i, field| write(&*self.0.list[i].1, field)))
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {

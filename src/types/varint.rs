@@ -1,9 +1,6 @@
 //! varint: digits of any length. Bytes that are not the shortest two's complement are shown and are exceptions.
 
-use super::{ArrowCells, BadValue, Codec, Fidelity, JsonForm, arrow};
-use crate::rows::Cell;
-use arrow_array::{Array, ArrayRef};
-use arrow_schema::DataType;
+use super::{BadValue, Codec, Fidelity, JsonForm};
 use num_bigint::{BigInt, Sign};
 
 /// varint.
@@ -11,18 +8,6 @@ use num_bigint::{BigInt, Sign};
 pub struct VarInt;
 
 impl Codec for VarInt {
-    fn arrow_type(&self) -> DataType {
-        DataType::Utf8
-    }
-
-    fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
-        arrow::text_column(self, cells, lossy)
-    }
-
-    fn arrow_cells<'a>(&'a self, array: &'a dyn Array) -> Result<Box<dyn ArrowCells + 'a>, BadValue> {
-        arrow::text_cells(self, array)
-    }
-
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         put_digits(cell, out);
         if is_canonical(cell) { Fidelity::Exact } else { Fidelity::Lossy }

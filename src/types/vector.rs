@@ -116,15 +116,7 @@ impl Codec for Vector {
     }
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        let start = out.len();
-        let mut inner = Fidelity::Exact;
-        out.push(b'[');
-        let read = self.read(cell, |element| {
-            json::separate(out, start);
-            inner = inner.and(json::write(&*self.element, Some(element), out));
-        });
-        out.push(b']');
-        json::whole(out, start, read).and(inner)
+        json::write_array(out, |write| self.read(cell, |element| write(&*self.element, Some(element))))
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {

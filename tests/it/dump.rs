@@ -122,8 +122,8 @@ fn the_ranges_of_a_table_tile_the_ring() {
             intervals(&json(sidecar), &mut found);
         }
         found.sort_unstable();
-        // Parts that cut one partition between them repeat its interval.
-        found.dedup();
+        // No interval stands twice: parts that cut a range adjoin, one that begins where the last token ended is of no
+        // width, and either follows the one before.
         assert_eq!(found.first().map(|f| f.0), Some(i64::MIN), "{table}: {found:?}");
         assert_eq!(found.last().map(|f| f.1), Some(i64::MAX), "{table}: {found:?}");
         for pair in found.windows(2) {
@@ -250,6 +250,49 @@ fn results_go_to_stdout_and_all_else_to_stderr() {
     for done in [dump, load] {
         let summary: Result<Value, _> = serde_json::from_str(&done.stdout);
         assert!(summary.is_ok_and(|s| s.is_object()), "{}", done.told());
+    }
+}
+
+#[test]
+fn a_dry_run_of_a_dump_writes_nothing() {
+    let source = TestKeyspace::with("dump_dry", THREE);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let table = source.table("order*");
+    let done = source.node.run(["dump", &table, "-o", &dir, "--dry-run"]).success();
+    let done = done.stdout_has(&["order_lines", "orders"]);
+    assert!(!done.stdout.contains("Users"), "{}", done.told());
+    assert!(!Path::new(&dir).exists(), "a dry run made {dir}");
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let source = TestKeyspace::with("quiet", THREE);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    let file = scratch.write("orders.csv", "k,v\n2,b\n");
+    let table = format!("{target}.orders");
+    for done in [
+        source.node.run(["dump", &source.name, "-o", &dir, "--quiet"]).success(),
+        source.load(&dir, &target, &["--quiet"]).success(),
+        source.load(&dir, &target, &["--quiet", "--if-exists", "skip"]).success(),
+        source.node.run(["import", &table, &file, "--quiet"]).success(),
+    ] {
+        assert_eq!(done.stdout + &done.stderr, "", "{}", done.command);
+    }
+}
+
+#[test]
+fn output_flags_can_be_set_by_the_environment() {
+    let source = TestKeyspace::with("flags_by_env", THREE);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "csv").success();
+    for (value, is_json) in [("1", true), ("true", true), ("0", false), ("", false)] {
+        let variables = [("CQLIFT_JSON", value), ("CQLIFT_QUIET", value)];
+        run_with(["inspect", "nope"], &variables).fails(1).stderr_has(&["nope"]);
+        let done = run_with(["inspect", &dir], &variables).success();
+        assert_eq!(serde_json::from_str::<Value>(&done.stdout).is_ok(), is_json, "{value:?} {}", done.told());
     }
 }
 

@@ -183,6 +183,33 @@ fn a_dump_may_be_read_only() {
     assert_eq!(before, contents(&dir), "the load wrote into the dump");
 }
 
+#[test]
+fn a_dry_run_of_a_load_changes_nothing() {
+    let source = TestKeyspace::with("load_dry", ORDERS);
+    source.db.execute("CREATE INDEX orders_v ON orders (v)");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    source.load(&dir, &target, &["--dry-run"]).success().stdout_has(&[
+        &format!("CREATE KEYSPACE {target} "),
+        &format!("CREATE TABLE {target}.orders ("),
+        &format!("CREATE INDEX orders_v ON {target}.orders (v)"),
+        &format!("-- 3 rows of {}.orders into the new table {target}.orders", source.name),
+    ]);
+    let keyspaces = source.db.texts("SELECT keyspace_name FROM system_schema.keyspaces").concat();
+    assert!(!keyspaces.contains(&target), "a dry run made {target}");
+    // Not even where rows would go.
+    source.load(&dir, &target, &[]).success();
+    let table = format!("{target}.orders");
+    source.db.execute(&format!("DELETE FROM {table} WHERE k = 1"));
+    for (mode, how) in [("truncate", "after TRUNCATE into"), ("append", "added to")] {
+        let done = source.load(&dir, &target, &["--if-exists", mode, "--dry-run"]).success();
+        let done = done.stdout_has(&[&format!("-- 3 rows of {}.orders {how} {table}", source.name)]);
+        assert!(!done.stdout.contains("CREATE"), "{}", done.told());
+        assert_eq!(source.db.count(&table), 1, "{mode}");
+    }
+}
+
 fn contents(dir: &str) -> Vec<(String, Vec<u8>)> {
     let read = |name: String| {
         let bytes = std::fs::read(format!("{dir}/{name}")).unwrap();

@@ -59,3 +59,30 @@ fn a_static_counter_of_a_cut_partition_is_counted_once() {
     );
     there_and_back(&source, "csv");
 }
+
+#[test]
+fn a_partition_in_descending_order_is_cut_and_whole_again() {
+    let source = wide(
+        "cut_descending",
+        "CREATE TABLE t (k int, c int, s text static, v text, PRIMARY KEY (k, c)) WITH CLUSTERING ORDER BY (c DESC)",
+        "INSERT INTO t (k, s) VALUES (7, 'static')",
+        |i| format!("INSERT INTO t (k, c, v) VALUES (7, {i}, 'some text of row {i}')"),
+    );
+    there_and_back(&source, "parquet");
+}
+
+/// Pages end between two rows of one `a`, so that what goes on is neither all after it nor all before.
+#[test]
+fn a_partition_with_a_key_of_both_orders_is_cut_and_whole_again() {
+    let source = wide(
+        "cut_composite",
+        "CREATE TABLE t (k int, l text, a text, b int, v text, PRIMARY KEY ((k, l), a, b)) \
+         WITH CLUSTERING ORDER BY (a ASC, b DESC)",
+        "INSERT INTO t (k, l, a, b) VALUES (7, '', '', 0)",
+        |i| {
+            let (a, b) = (i / 700, i % 700);
+            format!("INSERT INTO t (k, l, a, b, v) VALUES (7, 'x', 'a{a}', {b}, 'some text of row {i}')")
+        },
+    );
+    there_and_back(&source, "csv");
+}

@@ -68,27 +68,62 @@ impl Law {
     }
 }
 
-/// The modules of this crate that a source names: in `use crate::…` with or without braces, in paths, and as `cqlift::…`.
-/// Comments and strings are left out, and so are test modules' own needs: they are code like any other.
-fn used_modules(source: &str) -> Vec<String> {
+/// The modules of this crate that a source names: in `use crate::…` with or without braces, in paths, as `cqlift::…`, and
+/// as `super::…` where that leads to the root, from which the file's module is `depth` steps away. Comments are left
+/// out; test modules are code like any other.
+fn used_modules(source: &str, depth: usize) -> Vec<String> {
     let code = without_comments(source);
-    let mut found = Vec::new();
+    let mut found = beyond_super(&code, depth);
     for root in ["crate::", "cqlift::"] {
         for (at, _) in code.match_indices(root) {
             let before = code[..at].chars().next_back();
             if before.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':' || c == '$') {
                 continue;
             }
-            let rest = code[at + root.len()..].trim_start();
-            match rest.strip_prefix('{') {
-                Some(group) => found.extend(heads(group)),
-                None => found.extend(head(rest)),
-            }
+            found.extend(first_names(&code[at + root.len()..]));
         }
     }
     found.sort();
     found.dedup();
     found
+}
+
+/// What `super::super::…` names at the root.
+fn beyond_super(code: &str, depth: usize) -> Vec<String> {
+    const STEP: &str = "super::";
+    let mut found = Vec::new();
+    for (at, _) in code.match_indices(STEP) {
+        let before = &code[..at];
+        if before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':') {
+            continue;
+        }
+        let chain = &code[at..];
+        let rest = chain.trim_start_matches(STEP);
+        let steps = (chain.len() - rest.len()) / STEP.len();
+        if steps == depth + usize::from(is_in_inline_module(before)) {
+            found.extend(first_names(rest));
+        }
+    }
+    found
+}
+
+/// Whether code after `before` stands in a `mod name { … }` of its file, which rustfmt ends with a brace at the margin.
+fn is_in_inline_module(before: &str) -> bool {
+    let mut inside = false;
+    for line in before.lines() {
+        let bare = line.trim_start_matches("pub ");
+        inside = (inside || bare.starts_with("mod ") && bare.ends_with('{')) && line != "}";
+    }
+    inside
+}
+
+/// The names with which a path, or each path of a brace group, begins.
+fn first_names(path: &str) -> Vec<String> {
+    let path = path.trim_start();
+    match path.strip_prefix('{') {
+        Some(group) => heads(group),
+        None => head(path).into_iter().collect(),
+    }
 }
 
 /// The first name of each path in a brace group whose opening brace has been taken.
@@ -153,6 +188,13 @@ fn sources() -> Vec<(String, PathBuf)> {
     all.filter(|(module, _)| module != "lib").collect()
 }
 
+/// Steps from the root to the module of a file.
+fn depth(path: &Path) -> usize {
+    let below = path.strip_prefix(repository().join("src")).unwrap();
+    let is_root = ["lib.rs", "main.rs", "mod.rs"].iter().any(|name| below.ends_with(name));
+    below.components().count() - usize::from(is_root)
+}
+
 #[test]
 fn the_import_law_holds() {
     let law = Law::of_this_crate();
@@ -161,7 +203,7 @@ fn the_import_law_holds() {
     for (module, path) in sources() {
         let text = std::fs::read_to_string(&path).unwrap();
         // A name that is no module is an item of lib.rs or a macro; lib.rs has nothing but modules.
-        let used = used_modules(&text).into_iter().filter(|name| modules.contains(name));
+        let used = used_modules(&text, depth(&path)).into_iter().filter(|name| modules.contains(name));
         breaches.extend(
             used.filter_map(|used| law.broken(&module, &used))
                 .map(|breach| format!("{}: {breach}", path.display())),
@@ -195,7 +237,32 @@ fn the_law_is_read_from_all_forms_of_use() {
         ("macro!($crate::cluster)", vec![]),
         ("use super::cql;", vec![]),
     ] {
-        assert_eq!(used_modules(source), expected, "{source}");
+        assert_eq!(used_modules(source, 2), expected, "{source}");
+    }
+}
+
+#[test]
+fn the_law_is_read_from_supers_that_lead_out_of_a_module() {
+    let file = |path: &str| depth(&repository().join("src").join(path));
+    for (path, source, expected) in [
+        ("rows.rs", "use super::cluster::Cluster;", vec!["cluster"]),
+        ("rows.rs", "use super::{ring, table::Table};", vec!["ring", "table"]),
+        ("types/mod.rs", "use super::rows;", vec!["rows"]),
+        ("types/map.rs", "use super::cql;", vec![]),
+        ("types/map.rs", "use super::super::rows::Cell;", vec!["rows"]),
+        ("types/map.rs", "fn f() -> super::super::ring::Token {}", vec!["ring"]),
+        ("format/csv/sink.rs", "use super::super::parquet;", vec![]),
+        ("format/csv/sink.rs", "use super::super::super::{store, rows::Cell};", vec!["rows", "store"]),
+        (
+            "rows.rs",
+            "fn f() {\n}\nmod tests {\n    use super::*;\n    use super::super::ring;\n}",
+            vec!["ring"],
+        ),
+        ("rows.rs", "mod inner {\n    use super::Cell;\n}\nuse super::ring;", vec!["ring"]),
+        ("types/map.rs", "mod tests {\n    use super::super::check;\n}", vec![]),
+        ("rows.rs", "// use super::ring;", vec![]),
+    ] {
+        assert_eq!(used_modules(source, file(path)), expected, "{path}: {source}");
     }
 }
 

@@ -11,6 +11,9 @@ mod split;
 pub use sink::CsvSink;
 pub use source::{CsvOptions, CsvReader, CsvSource, Need};
 
+/// What stands between fields.
+const DELIMITER: u8 = b',';
+
 /// A quote, which stands doubled inside quotes.
 const QUOTE: u8 = b'"';
 

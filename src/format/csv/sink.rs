@@ -1,6 +1,6 @@
 //! Pages to CSV. Quotes are put where a reader needs them, and nowhere else.
 
-use super::{BOM, QUOTE};
+use super::{BOM, DELIMITER, QUOTE};
 use crate::format::{Column, FormatError, Layout, Sink};
 use crate::rows::Page;
 use crate::types::{Fidelity, json};
@@ -39,7 +39,7 @@ impl<W: Write + Send> CsvSink<W> {
         };
         for (number, name) in layout.names().enumerate() {
             if number > 0 {
-                sink.text.push(b',');
+                sink.text.push(DELIMITER);
             }
             let start = sink.text.len();
             sink.text.extend_from_slice(name.as_bytes());
@@ -65,7 +65,7 @@ impl<W: Write + Send> CsvSink<W> {
                 add_exception(&column.name, bytes, &mut self.exceptions);
                 exceptions += 1;
             }
-            self.text.push(b',');
+            self.text.push(DELIMITER);
         }
         if !self.exceptions.is_empty() {
             self.exceptions.push(b'}');
@@ -143,7 +143,7 @@ fn add_exception(name: &str, cell: &[u8], exceptions: &mut Vec<u8>) {
 /// Quotes the field that begins at `start` and ends the text, if a reader would otherwise misread it.
 fn quote_if_needed(start: usize, text: &mut Vec<u8>, unquoted: &mut Vec<u8>) {
     let field = &text[start..];
-    if memchr3(b',', b'\n', QUOTE, field).is_some() || memchr(b'\r', field).is_some() {
+    if memchr3(DELIMITER, b'\n', QUOTE, field).is_some() || memchr(b'\r', field).is_some() {
         quote(start, text, unquoted);
     }
 }

@@ -5,7 +5,7 @@ use super::split::Splitter;
 use crate::format::{Column, FormatError, Layout, Source};
 use crate::rows::{Page, PageBuilder};
 use crate::types::cql::{CqlType, Native};
-use crate::types::{BadValue, json};
+use crate::types::{BadValue, Codec, json};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
@@ -15,19 +15,11 @@ const PAGE_BYTES: usize = 1 << 20;
 const PAGE_ROWS: usize = 5000;
 
 /// How a foreign CSV file is written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CsvOptions {
     /// Unquoted text that means null, normally empty. With another one an unquoted empty field is empty text in a
     /// column of text or ascii and still null in all others, where it could mean nothing else.
     pub null: String,
-    /// What stands between fields, normally a comma.
-    pub delimiter: u8,
-}
-
-impl Default for CsvOptions {
-    fn default() -> CsvOptions {
-        CsvOptions { null: String::new(), delimiter: b',' }
-    }
 }
 
 /// A CSV file whose header has been read.
@@ -43,15 +35,8 @@ impl CsvReader {
     /// # Errors
     /// `FormatError` if it has no header, or one that is not UTF-8 or names a column twice.
     pub fn open(read: impl Read + Send + 'static, options: &CsvOptions) -> Result<CsvReader, FormatError> {
-        let delimiter = options.delimiter;
-        if matches!(delimiter, b'"' | b'\r' | b'\n') || !delimiter.is_ascii() {
-            return Err(FormatError::Columns(format!(
-                "{:?} cannot stand between fields",
-                char::from(delimiter)
-            )));
-        }
         let read: Box<dyn Read + Send> = Box::new(read);
-        let mut splitter = Splitter::new(read, delimiter)?;
+        let mut splitter = Splitter::new(read)?;
         let Some(line) = splitter.next()? else {
             return Err(FormatError::Columns("the file is empty, without a header".to_owned()));
         };
@@ -116,8 +101,6 @@ impl CsvReader {
             header: self.header,
             columns,
             exceptions,
-            lines: Vec::new(),
-            handed_out: 0,
             missing: Vec::new(),
         })
     }
@@ -158,9 +141,6 @@ pub struct CsvSource {
     exceptions: Option<usize>,
     /// The rows read and not yet handed out.
     page: PageBuilder,
-    /// The line where each row begins: first those of the last page handed out, then those of the next.
-    lines: Vec<u64>,
-    handed_out: usize,
     /// Columns of the current row that are null.
     missing: Vec<usize>,
 }
@@ -184,11 +164,6 @@ impl CsvSource {
             field.need = *need;
         }
         self
-    }
-
-    /// The line where each row of the page last handed out begins.
-    pub fn lines(&self) -> &[u64] {
-        &self.lines[..self.handed_out]
     }
 
     /// Adds the record that the splitter stands at.
@@ -222,7 +197,7 @@ impl CsvSource {
                     return Err(FormatError::Value {
                         place: format!("line {line}"),
                         column: field.column.name.clone(),
-                        error,
+                        error: with_blanks(error, text, &*field.column.codec),
                     });
                 }
                 Ok(present)
@@ -281,8 +256,6 @@ impl CsvSource {
 
 impl Source for CsvSource {
     fn next_page(&mut self) -> Result<Option<Page>, FormatError> {
-        self.lines.drain(..self.handed_out);
-        self.handed_out = 0;
         while self.page.rows() < PAGE_ROWS && self.page.value_bytes() < PAGE_BYTES {
             let Some(line) = self.splitter.next()? else {
                 break;
@@ -291,15 +264,23 @@ impl Source for CsvSource {
                 self.page.drop_open_row();
                 return Err(error);
             }
-            self.lines.push(line);
         }
         if self.page.rows() == 0 {
             return Ok(None);
         }
-        self.handed_out = self.lines.len();
         let next = PageBuilder::new(self.columns.len());
         Ok(Some(std::mem::replace(&mut self.page, next).finish()))
     }
+}
+
+/// The error of a text, which says so if the blanks around it are all that is wrong.
+fn with_blanks(error: BadValue, text: &[u8], codec: &dyn Codec) -> BadValue {
+    let trimmed = text.trim_ascii();
+    if trimmed.len() == text.len() || codec.from_text(trimmed, &mut Vec::new()).is_err() {
+        return error;
+    }
+    let side = if text.starts_with(trimmed) { "after" } else { "before" };
+    BadValue(format!("{error}: there is a blank {side} it"))
 }
 
 /// Reads `{"column":"0x…"}`: the number of each field named and its raw cell.
@@ -345,7 +326,7 @@ mod tests {
         reader.into_source(columns, exceptions)
     }
 
-    /// The cells of each row, behind the line where it begins; at most one error.
+    /// The cells of each row, and the errors.
     fn read(text: &str, options: &CsvOptions) -> Vec<String> {
         let mut seen = Vec::new();
         let mut source = match source(text, options) {
@@ -356,8 +337,7 @@ mod tests {
             match source.next_page() {
                 Ok(None) => return seen,
                 Ok(Some(page)) => {
-                    assert_eq!(source.lines().len(), page.rows());
-                    for (row, line) in source.lines().iter().enumerate() {
+                    for row in 0..page.rows() {
                         let cells: Vec<String> = page
                             .row(row)
                             .map(|c| match c {
@@ -365,7 +345,7 @@ mod tests {
                                 Some(bytes) => format!("'{}'", bytes.escape_ascii()),
                             })
                             .collect();
-                        seen.push(format!("{line}: {}", cells.join(" ")));
+                        seen.push(cells.join(" "));
                     }
                 }
                 Err(error) => {
@@ -387,15 +367,15 @@ mod tests {
     fn odd_but_valid_files_are_read() {
         reads("t\n", &[]);
         reads("t", &[]);
-        reads("t\n\n\"\"\n\r\nx", &["2: null", "3: ''", "4: null", "5: 'x'"]);
-        reads("\u{feff}t,k\r\na,\r\n\"\",1", &["2: null 'a'", "3: '\\x00\\x00\\x00\\x01' ''"]);
-        reads("\"t\",\"b\"\n\"x\n\"\"y\",0xff\n,0x\n", &["2: 'x\\n\\\"y' '\\xff'", "4: null ''"]);
-        reads("x,t,y\n1,NULL,2\n", &["2: 'NULL'"]);
-        reads(",t\n0,a\n1,b\n", &["2: 'a'", "3: 'b'"]);
+        reads("t\n\n\"\"\n\r\nx", &["null", "''", "null", "'x'"]);
+        reads("\u{feff}t,k\r\na,\r\n\"\",1", &["null 'a'", "'\\x00\\x00\\x00\\x01' ''"]);
+        reads("\"t\",\"b\"\n\"x\n\"\"y\",0xff\n,0x\n", &["'x\\n\\\"y' '\\xff'", "null ''"]);
+        reads("x,t,y\n1,NULL,2\n", &["'NULL'"]);
+        reads(",t\n0,a\n1,b\n", &["'a'", "'b'"]);
         reads(
             "t,l\n,\"[1, 2]\"\n",
             &[
-                "2: null '\\x00\\x00\\x00\\x02\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x02'",
+                "null '\\x00\\x00\\x00\\x02\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x01\\x00\\x00\\x00\\x04\\x00\\x00\\x00\\x02'",
             ],
         );
     }
@@ -404,7 +384,7 @@ mod tests {
     fn exceptions_override_what_the_field_shows() {
         reads(
             "t,k,x,__wire\na,1,,\nb,zzz,,\"{\"\"k\"\":\"\"0x\"\"}\"\n\"\",,,\"{\"\"t\"\":\"\"0xFf\"\", \"\"x\"\":\"\"0x00\"\"}\"\n",
-            &["2: '\\x00\\x00\\x00\\x01' 'a'", "3: '' 'b'", "4: null '\\xff'"],
+            &["'\\x00\\x00\\x00\\x01' 'a'", "'' 'b'", "null '\\xff'"],
         );
         reads(
             "t,__wire\na,\"{\"\"k\"\":\"\"0x\"\"}\"\n",
@@ -432,16 +412,14 @@ mod tests {
         reads("", &["the file is empty, without a header"]);
         reads("t,k,t\n", &["the header names column \"t\" twice"]);
         reads("x,y\n", &["no columns to read"]);
-        reads("t,k\na,\nb\n", &["line 3: 1 field, expected 2", "2: null 'a'"]);
-        reads("t,k\n\"a\nb\",\nc,2,\n", &["line 4: 3 fields, expected 2", "2: null 'a\\nb'"]);
-        reads("t,k\na,\n\n", &["line 3: an empty line, expected 2 fields", "2: null 'a'"]);
+        reads("t,k\na,\nb\n", &["line 3: 1 field, expected 2", "null 'a'"]);
+        reads("t,k\n\"a\nb\",\nc,2,\n", &["line 4: 3 fields, expected 2", "null 'a\\nb'"]);
+        reads("t,k\na,\n\n", &["line 3: an empty line, expected 2 fields", "null 'a'"]);
         reads("t,k\na,\"1\n", &["line 2: a quote is opened and never closed"]);
         reads("t\n\"a\"b\n", &["line 2: data after the closing quote of field 1"]);
         let bytes = Cursor::new(b"t,\xff\n".to_vec());
         let error = CsvReader::open(bytes, &CsvOptions::default()).err().unwrap();
         assert_eq!(error.to_string(), "line 1: the name of field 2 is not UTF-8");
-        let quotes = CsvOptions { delimiter: b'"', ..CsvOptions::default() };
-        assert_eq!(read("t\n", &quotes), ["'\"' cannot stand between fields"]);
     }
 
     #[test]
@@ -452,15 +430,29 @@ mod tests {
         assert!(seen[0].starts_with("line 4, column \"k\": \"x\" is not "), "{seen:?}");
         assert!(seen[1].starts_with("line 5, column \"k\": \"\" is not "), "{seen:?}");
         assert_eq!(seen[2], "line 7: 1 field, expected 2");
-        assert!(seen[3].starts_with("2: ") && seen[4].starts_with("6: "), "{seen:?}");
+        assert!(seen[3].ends_with("'a\\nb'") && seen[4].ends_with("'e'"), "{seen:?}");
+    }
+
+    #[test]
+    fn blanks_around_a_value_are_told() {
+        for (text, told) in [
+            ("k\n 2\n", "\" 2\" is not an int: there is a blank before it"),
+            ("k\n\"2\t\"\n", "\"2\\t\" is not an int: there is a blank after it"),
+            ("b\n 0x\n", "\" 0x\" is not a blob (0x and pairs of hex digits): there is a blank before it"),
+            ("k\n x\n", "\" x\" is not an int"),
+            ("k\n \n", "\" \" is not an int"),
+        ] {
+            let column = &text[..1];
+            reads(text, &[&format!("line 2, column {column:?}: {told}")]);
+        }
     }
 
     #[test]
     fn a_null_marker_leaves_empty_text_to_text_columns() {
-        let options = CsvOptions { null: "NULL".to_owned(), delimiter: b';' };
+        let options = CsvOptions { null: "NULL".to_owned() };
         assert_eq!(
-            read("t;b;k\nNULL;NULL;NULL\n;;\n\"NULL\";0x;\na,b;;\n", &options),
-            ["2: null null null", "3: null '' null", "4: null 'NULL' ''", "5: null 'a,b' null"]
+            read("t,b,k\nNULL,NULL,NULL\n,,\n\"NULL\",0x,\nab,,\n", &options),
+            ["null null null", "null '' null", "null 'NULL' ''", "null 'ab' null"]
         );
     }
 

@@ -5,7 +5,7 @@
 //! Lines end with LF or CR LF; a CR that ends the input counts as a line end cut short. Anywhere else outside quotes a
 //! CR is data, and so is a quote that is not at the beginning of a field.
 
-use super::{BOM, QUOTE};
+use super::{BOM, DELIMITER, QUOTE};
 use crate::format::FormatError;
 use memchr::{memchr, memchr_iter, memchr2};
 use std::io::{ErrorKind, Read};
@@ -29,7 +29,6 @@ struct Span {
 /// Splits what `read` gives into records, one at a time.
 pub(super) struct Splitter<R> {
     read: R,
-    delimiter: u8,
     chunk: usize,
     longest: usize,
     buffer: Vec<u8>,
@@ -56,14 +55,13 @@ enum Scan {
 
 impl<R: Read> Splitter<R> {
     /// A splitter at the first line, behind the byte order mark if there is one.
-    pub fn new(read: R, delimiter: u8) -> Result<Splitter<R>, FormatError> {
-        Splitter::with_sizes(read, delimiter, CHUNK, LONGEST)
+    pub fn new(read: R) -> Result<Splitter<R>, FormatError> {
+        Splitter::with_sizes(read, CHUNK, LONGEST)
     }
 
-    fn with_sizes(read: R, delimiter: u8, chunk: usize, longest: usize) -> Result<Splitter<R>, FormatError> {
+    fn with_sizes(read: R, chunk: usize, longest: usize) -> Result<Splitter<R>, FormatError> {
         let mut splitter = Splitter {
             read,
-            delimiter,
             chunk,
             longest,
             buffer: Vec::new(),
@@ -155,7 +153,7 @@ impl<R: Read> Splitter<R> {
         let record = |end: usize, lines: u64| Scan::Record { len: end - self.start, lines };
         loop {
             if bytes.get(at) != Some(&QUOTE) {
-                let Some(n) = memchr2(self.delimiter, b'\n', &bytes[at..]) else {
+                let Some(n) = memchr2(DELIMITER, b'\n', &bytes[at..]) else {
                     if !self.ended {
                         return Scan::Open { quote: None };
                     }
@@ -163,7 +161,7 @@ impl<R: Read> Splitter<R> {
                     return record(self.end, lines);
                 };
                 let end = at + n;
-                let last = bytes[end] != self.delimiter;
+                let last = bytes[end] != DELIMITER;
                 fields.push(unquoted(bytes, at, end, last));
                 if last {
                     return record(end + 1, lines + 1);
@@ -195,7 +193,7 @@ impl<R: Read> Splitter<R> {
                 [b'\r'] => return Scan::Open { quote: None },
                 [b'\n', ..] => return record(end + 2, lines + 1),
                 [b'\r', b'\n', ..] => return record(end + 3, lines + 1),
-                [byte, ..] if *byte == self.delimiter => at = end + 2,
+                [DELIMITER, ..] => at = end + 2,
                 _ => return Scan::AfterQuote,
             }
         }
@@ -242,7 +240,7 @@ mod tests {
     /// Records as text, `'…'` around a quoted field, with the line of each; then the error, if any.
     fn split(text: &[u8], chunk: usize, longest: usize) -> Vec<String> {
         let mut seen = Vec::new();
-        let mut splitter = Splitter::with_sizes(text, b',', chunk, longest).unwrap();
+        let mut splitter = Splitter::with_sizes(text, chunk, longest).unwrap();
         loop {
             match splitter.next() {
                 Ok(None) => return seen,
@@ -319,7 +317,7 @@ mod tests {
     #[test]
     fn a_large_buffer_is_given_back() {
         let text = format!("{}\n{}", "x".repeat(1000), "y\n".repeat(1000));
-        let mut splitter = Splitter::with_sizes(text.as_bytes(), b',', 16, LONGEST).unwrap();
+        let mut splitter = Splitter::with_sizes(text.as_bytes(), 16, LONGEST).unwrap();
         while splitter.next().unwrap().is_some() {}
         assert!(splitter.buffer.capacity() <= 32, "{}", splitter.buffer.capacity());
     }
