@@ -507,7 +507,7 @@ mod tests {
         assert!(s.wants_keyspace("b") && !s.whole_keyspace("b") && s.whole_keyspace("a"));
         assert!(!s.wants_keyspace("c"));
         let left = s.unmatched(&["a", "empty"], &[("b", "t2")]);
-        assert_eq!(left, [&sel("none.x")]);
+        assert_eq!(left, [&sel("none.x"), &sel("a.tmp_*"), &sel("c")]);
         let all = selection(&[], &["a.*"]);
         assert!(all.whole_keyspace("b") && !all.wants_keyspace("a"));
         assert!(all.unmatched(&["a"], &[("a", "t")]).is_empty());
