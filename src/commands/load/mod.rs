@@ -1,6 +1,7 @@
 //! `cqlift load`: schema first, then data, then indexes and views.
 
 mod plan;
+mod schema;
 
 use super::feed::{Input, Order, Partition, feed};
 use super::{OutputArgs, interruptible, plural};
@@ -16,7 +17,8 @@ use crate::store::DumpDir;
 use crate::table::Table;
 use crate::types::cql::Ident;
 use clap::{Args, ValueEnum};
-use plan::{Existing, Plan, Step, TableLoad, Treatment};
+use plan::{Plan, TableLoad, Treatment};
+use schema::{Existing, Step};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;

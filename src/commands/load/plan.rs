@@ -1,13 +1,13 @@
 //! What a load will do, decided and checked before anything is written: which statements run, which tables are loaded
 //! from which parts, and how tables that exist are treated.
 
+use super::schema::{self, Existing, Step, Target};
 use super::{IfExists, LoadArgs};
 use crate::cluster::Cluster;
 use crate::cluster::describe::Schema;
-use crate::ddl::rewrite::{self, Renames, Replication};
-use crate::ddl::{self, Kind, Statement};
+use crate::ddl::rewrite::{Renames, Replication};
 use crate::error::{Context, Error, Result};
-use crate::manifest::{KeyspaceEntry, Manifest, Part};
+use crate::manifest::{Manifest, Part};
 use crate::selector::{Mapping, Selection};
 use crate::table::Table;
 use crate::types::cql::Ident;
@@ -15,13 +15,13 @@ use std::collections::BTreeSet;
 
 /// What the command line asks for.
 pub struct Request {
-    selection: Selection,
-    mappings: Vec<Mapping>,
-    renames: Renames,
-    replication: Option<Replication>,
-    if_exists: IfExists,
-    schema: bool,
-    data: bool,
+    pub(super) selection: Selection,
+    pub(super) mappings: Vec<Mapping>,
+    pub(super) renames: Renames,
+    pub(super) replication: Option<Replication>,
+    pub(super) if_exists: IfExists,
+    pub(super) schema: bool,
+    pub(super) data: bool,
 }
 
 impl Request {
@@ -96,36 +96,6 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Tables.
     pub loads: Vec<TableLoad>,
-}
-
-/// A statement to run.
-pub struct Step {
-    /// Under its target's names.
-    pub statement: Statement,
-    /// Whether the target has the object already.
-    pub existing: Existing,
-}
-
-/// Whether the target has an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// It has not.
-    No,
-    /// It has, the same as far as the server tells.
-    Same,
-    /// It has, and the server describes it differently.
-    Differs,
-}
-
-impl Step {
-    /// `index ks.name`.
-    pub fn label(&self) -> String {
-        let Statement { kind, keyspace, name, .. } = &self.statement;
-        match kind {
-            Kind::Keyspace => format!("keyspace {}", Ident(keyspace)),
-            _ => format!("{} {}.{}", kind.name().replace('_', " "), Ident(keyspace), Ident(name)),
-        }
-    }
 }
 
 /// A table to load.
@@ -246,7 +216,7 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
     }
     two_into_one(&loads, &mut problems);
     let steps = if request.schema {
-        steps(manifest, &target_side, &request, &loads, &mut problems)?
+        schema::steps(manifest, &target_side, &request, &loads, &mut problems)?
     } else {
         Vec::new()
     };
@@ -256,13 +226,13 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
 
 /// What stands in the way of a load; told all at once.
 #[derive(Default)]
-struct Problems {
+pub(super) struct Problems {
     messages: Vec<String>,
     hints: BTreeSet<String>,
 }
 
 impl Problems {
-    fn add(&mut self, message: String, hint: &str) {
+    pub(super) fn add(&mut self, message: String, hint: &str) {
         self.messages.push(message);
         self.hints.insert(hint.to_owned());
     }
@@ -345,198 +315,5 @@ fn two_into_one(loads: &[TableLoad], problems: &mut Problems) {
                 "give each its own name with --map",
             );
         }
-    }
-}
-
-/// The statements for the wanted tables, under their target's names, per target keyspace.
-fn steps(
-    manifest: &Manifest,
-    target: &Target,
-    request: &Request,
-    loads: &[TableLoad],
-    problems: &mut Problems,
-) -> Result<Vec<Step>> {
-    let mut statements = Vec::new();
-    for keyspace in &manifest.keyspaces {
-        let tables: Vec<&TableLoad> = loads
-            .iter()
-            .filter(|l| l.table.keyspace == keyspace.name && l.treatment != Treatment::Skip)
-            .collect();
-        let home = request.renames.keyspace(&keyspace.name).to_owned();
-        let whole = request.selection.whole_keyspace(&keyspace.name);
-        let mut targets: BTreeSet<&str> = tables.iter().map(|l| l.target.0.as_str()).collect();
-        if whole {
-            targets.insert(&home);
-        }
-        for into in targets {
-            let mut group = Group { keyspace, target: into, code: whole && into == home, tables: &tables };
-            group.code |= group.uses_functions();
-            for statement in group.statements(request)? {
-                check_type(&target.schema, &statement, keyspace, problems)?;
-                add_once(&mut statements, statement, problems);
-            }
-        }
-    }
-    let mut steps = Vec::new();
-    for statement in ddl::order(statements) {
-        let existing = existing(target, &statement, problems);
-        steps.push(Step { statement, existing });
-    }
-    Ok(steps)
-}
-
-/// What of one dumped keyspace goes into one target keyspace.
-struct Group<'a> {
-    keyspace: &'a KeyspaceEntry,
-    target: &'a str,
-    /// Functions go there, and all types: with the whole keyspace, or with a table that uses functions.
-    code: bool,
-    tables: &'a [&'a TableLoad],
-}
-
-impl Group<'_> {
-    /// Whether a table that goes there uses functions of its keyspace.
-    fn uses_functions(&self) -> bool {
-        let parsed = self.keyspace.statements.iter().filter_map(|s| Statement::parse(&s.cql).ok());
-        parsed.into_iter().any(|s| self.wants(&s) && s.uses_functions())
-    }
-
-    fn statements(&self, request: &Request) -> Result<Vec<Statement>> {
-        let mut renames = request.renames.clone();
-        renames.keyspaces.insert(self.keyspace.name.clone(), self.target.to_owned());
-        let mut out = Vec::new();
-        for entry in &self.keyspace.statements {
-            let statement = Statement::parse(&entry.cql)
-                .doing(|| format!("read the statement of {} {} in the manifest", entry.kind, entry.name))?;
-            if !self.wants(&statement) {
-                continue;
-            }
-            let mut renamed = rewrite::rename(&statement, &renames)
-                .doing(|| format!("rename {} {}", entry.kind, entry.name))?;
-            if let (Kind::Keyspace, Some(replication)) = (statement.kind, &request.replication) {
-                renamed = rewrite::replication(&renamed, replication)
-                    .doing(|| format!("set the replication of {}", entry.name))?;
-            }
-            out.push(renamed);
-        }
-        Ok(out)
-    }
-
-    fn wants(&self, statement: &Statement) -> bool {
-        let here =
-            |table: &str| self.tables.iter().any(|l| l.table.name == table && l.target.0 == self.target);
-        let used = |name: &str| {
-            let tables = self.tables.iter().filter(|l| l.target.0 == self.target);
-            tables.into_iter().any(|l| l.table.udts().iter().any(|u| u.name == name))
-        };
-        match statement.kind {
-            Kind::Keyspace => true,
-            Kind::Type => self.code || used(&statement.name),
-            Kind::Function | Kind::Aggregate => self.code,
-            Kind::Table => here(&statement.name),
-            Kind::Index | Kind::View => statement.table.as_deref().is_some_and(here),
-        }
-    }
-}
-
-/// Adds a statement, unless another keyspace that goes to the same place brought its object already.
-fn add_once(statements: &mut Vec<Statement>, statement: Statement, problems: &mut Problems) {
-    let same = |s: &&Statement| {
-        let overloads = s.kind.is_function() && s.cql != statement.cql;
-        (s.kind, &s.keyspace, &s.name) == (statement.kind, &statement.keyspace, &statement.name) && !overloads
-    };
-    match statements.iter().find(same) {
-        None => statements.push(statement),
-        Some(_) if statement.kind == Kind::Keyspace => {}
-        Some(other) if other.cql == statement.cql => {}
-        Some(_) => problems.add(
-            format!(
-                "two keyspaces of the dump bring a different {} {}.{}",
-                statement.kind.name(),
-                statement.keyspace,
-                statement.name
-            ),
-            "load them into different keyspaces with --map",
-        ),
-    }
-}
-
-/// A type that the target has already must have the fields that the dumped `keyspace` gives it.
-fn check_type(
-    schema: &Schema,
-    statement: &Statement,
-    keyspace: &KeyspaceEntry,
-    problems: &mut Problems,
-) -> Result<()> {
-    let found = schema.keyspaces.get(&statement.keyspace).map_or(&[][..], |k| &k.udts);
-    let Some(found) = found.iter().find(|u| statement.kind == Kind::Type && u.name == statement.name) else {
-        return Ok(());
-    };
-    let dumped = keyspace.udts().doing(|| "read the manifest")?;
-    if dumped.iter().any(|u| u.name == found.name && u != found) {
-        problems.add(
-            format!(
-                "the type {}.{} exists and has other fields than the dump's",
-                statement.keyspace, statement.name
-            ),
-            "load into another keyspace with --map, or drop the type first",
-        );
-    }
-    Ok(())
-}
-
-/// What the target has: its catalogue, and the statements of its keyspaces as it prints them, if it does.
-struct Target {
-    schema: Schema,
-    statements: Vec<Statement>,
-}
-
-impl Target {
-    async fn read(cluster: &Cluster, request: &Request, keyspaces: &BTreeSet<String>) -> Result<Target> {
-        let schema = cluster.schema().await?;
-        let mut statements = Vec::new();
-        let there = keyspaces.iter().filter(|k| schema.keyspaces.contains_key(*k));
-        for keyspace in there.filter(|_| request.schema) {
-            // Servers without DESCRIBE tell names only.
-            if let Some(described) = cluster.try_describe(keyspace).await? {
-                statements.extend(described);
-            }
-        }
-        Ok(Target { schema, statements })
-    }
-
-    /// Whether it prints the same statement.
-    fn prints(&self, statement: &Statement) -> bool {
-        self.statements.iter().any(|s| s.kind == statement.kind && s.cql == statement.cql)
-    }
-}
-
-fn existing(target: &Target, statement: &Statement, problems: &mut Problems) -> Existing {
-    let Some(keyspace) = target.schema.keyspaces.get(&statement.keyspace) else {
-        return Existing::No;
-    };
-    let name = &statement.name;
-    let mut on = |table: Option<&String>, what: &str| {
-        if table.is_some() && table != statement.table.as_ref() {
-            problems.add(
-                format!("the {what} {}.{name} exists on another table", statement.keyspace),
-                "load into another keyspace with --map, or drop it first",
-            );
-        }
-        table.is_some()
-    };
-    let found = match statement.kind {
-        Kind::Keyspace => true,
-        Kind::Type => keyspace.udts.iter().any(|u| u.name == *name),
-        // Names do not tell overloads apart. One that is there and differs is refused by the server.
-        Kind::Function | Kind::Aggregate => target.prints(statement),
-        Kind::Table => keyspace.tables.contains_key(name),
-        Kind::Index => on(keyspace.indexes.get(name), "index"),
-        Kind::View => on(keyspace.views.get(name), "materialized view"),
-    };
-    match found {
-        false => Existing::No,
-        true if target.statements.is_empty() || target.prints(statement) => Existing::Same,
-        true => Existing::Differs,
     }
 }
