@@ -171,8 +171,9 @@ impl Cluster {
         if let Some(translator) = translator(args).await? {
             builder = builder.address_translator(translator);
         }
-        let session = builder.build().await.map_err(|error| connect_error(args, &error.to_string()))?;
-        let about = about(&session).await.map_err(|error| connect_error(args, &error.to_string()))?;
+        let session =
+            builder.build().await.map_err(|error| connect_error(args, &error.to_string(), false))?;
+        let about = about(&session).await.map_err(|error| connect_error(args, &error.to_string(), true))?;
         if let Some(dc) = &args.dc {
             let names: Vec<&str> = about.datacenters.iter().map(|d| d.name.as_str()).collect();
             if !names.contains(&dc.as_str()) {
@@ -229,12 +230,12 @@ fn password(args: &ConnectArgs) -> Result<Option<String>> {
         .map_err(|e| e.hint("without a terminal, give it in CQLIFT_PASSWORD or --password-file"))
 }
 
-fn connect_error(args: &ConnectArgs, error: &str) -> Error {
+/// Why there is no connection; `answered` if a contact point did answer, so that it is told addresses that do not.
+fn connect_error(args: &ConnectArgs, error: &str, answered: bool) -> Error {
     let hosts: Vec<String> = args.host.iter().map(|host| with_port(host, args.port)).collect();
     let failed = Error::failed(format!("cannot connect to {}: {error}", hosts.join(", ")));
     let lower = error.to_lowercase();
-    if args.address_map.is_empty() && !args.only_contact_points && error.contains("pool") {
-        // The contact point answered, or there would be no pool to speak of: it is the told addresses that do not.
+    if answered && args.address_map.is_empty() && !args.only_contact_points {
         return failed.hint(
             "the contact point answered, but not the address the cluster tells for itself; behind port mapping, tunnels \
              and containers use --only-contact-points, or --address-map",
@@ -277,7 +278,8 @@ async fn translator(args: &ConnectArgs) -> Result<Option<Arc<dyn AddressTranslat
         for host in &args.host {
             let name = with_port(host, args.port);
             let found = tokio::net::lookup_host(&name).await;
-            let found = found.map_err(|e| connect_error(args, &format!("cannot resolve {name}: {e}")))?;
+            let found =
+                found.map_err(|e| connect_error(args, &format!("cannot resolve {name}: {e}"), false))?;
             points.extend(found);
         }
         return Ok(Some(Arc::new(OnlyContactPoints { points })));

@@ -129,6 +129,25 @@ fn an_address_map_is_obeyed() {
         .stderr_has(&[&closed.to_string()]);
 }
 
+/// Behind a forwarder without a word about it: the contact point answers, the address it tells for itself does not.
+#[test]
+fn a_mapped_port_without_flags_is_recognised() {
+    let source = TestKeyspace::with("unmapped", SOME);
+    let forwarder = Forwarder::to(&source.node);
+    let port = forwarder.address.port().to_string();
+    let args = ["schema", &source.name, "-h", "127.0.0.1", "-P", &port];
+    crate::harness::run(args).fails(1).stderr_has(&["--only-contact-points", "--address-map"]);
+}
+
+#[test]
+fn a_closed_port_is_not_taken_for_a_mapped_one() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = closed.port().to_string();
+    let done = crate::harness::run(["schema", "-h", "127.0.0.1", "-P", &port]).fails(1);
+    assert!(!done.stderr.contains("--only-contact-points"), "{}", done.told());
+    done.stderr_has(&[&closed.to_string(), "-P"]);
+}
+
 #[test]
 fn an_address_map_that_is_none_is_a_usage_error() {
     let node = Node::get(crate::harness::NEWEST);
