@@ -35,6 +35,8 @@ pub struct Keyspace {
     pub views: BTreeMap<String, String>,
     /// Table and name of each trigger.
     pub triggers: Vec<(String, String)>,
+    /// Table and name of each masked column (Cassandra 5.0 and later).
+    pub masked: Vec<(String, String)>,
 }
 
 impl Schema {
@@ -89,6 +91,14 @@ impl Cluster {
         let triggers = "SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers";
         for (ks, table, trigger) in self.read::<(String, String, String)>(triggers).await? {
             schema.keyspaces.entry(ks).or_default().triggers.push((table, trigger));
+        }
+        let there = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = 'system_schema' AND \
+                     table_name = 'column_masks'";
+        if !self.read::<(String,)>(there).await?.is_empty() {
+            let masks = "SELECT keyspace_name, table_name, column_name FROM system_schema.column_masks";
+            for (ks, table, column) in self.read::<(String, String, String)>(masks).await? {
+                schema.keyspaces.entry(ks).or_default().masked.push((table, column));
+            }
         }
         let tables = "SELECT keyspace_name, table_name, flags FROM system_schema.tables";
         for (ks, table, flags) in self.read::<(String, String, Option<Vec<String>>)>(tables).await? {

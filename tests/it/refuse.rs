@@ -170,6 +170,30 @@ fn a_single_table_brings_the_functions_that_mask_its_columns() {
 }
 
 #[test]
+fn a_dump_by_a_role_names_the_columns_that_may_be_masked() {
+    let source = TestKeyspace::with(
+        "may_be_masked",
+        &[
+            "CREATE TABLE t (k int PRIMARY KEY, secret text MASKED WITH system.mask_default(), v text)",
+            "CREATE TABLE plain (k int PRIMARY KEY, v text)",
+        ],
+    );
+    let scratch = Scratch::new();
+    let file = scratch.write("password", "any\n");
+    let role = ["-u", "someone", "--password-file", &file];
+    let dump = |name: &str, table: &str, flags: &[&str]| {
+        let (dir, table) = (scratch.path(name), source.table(table));
+        source.node.run([&["dump", &table, "-o", &dir][..], flags].concat()).success().stderr
+    };
+    let column = format!("{}.secret", source.table("t"));
+    let told = dump("role", "t", &role);
+    assert!(told.contains(&column) && told.contains("someone") && told.contains("UNMASK"), "{told}");
+    assert!(!dump("plain", "plain", &role).contains("UNMASK"));
+    // This server knows no roles unless one is given.
+    assert!(!dump("nobody", "t", &[]).contains("UNMASK"));
+}
+
+#[test]
 fn static_counters_are_imported_from_a_file_of_their_own() {
     let target = TestKeyspace::with(
         "static_counters",

@@ -164,7 +164,7 @@ fn manifest(
     let mut not_preserved = values_only();
     let mut keyspaces = Vec::new();
     for keyspace in plan.keyspaces {
-        not_preserved.extend(keyspace.triggers(schema));
+        not_preserved.extend(keyspace.not_preserved(schema, args.connect.username.as_deref()));
         let mut types: Vec<TypeEntry> = Vec::new();
         let mut tables = Vec::new();
         for planned in &keyspace.tables {

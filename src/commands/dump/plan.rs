@@ -65,20 +65,32 @@ impl Plan {
 }
 
 impl PlannedKeyspace {
-    /// Its triggers: reported, not dumped, since their classes live outside the database.
-    pub fn triggers(&self, schema: &Schema) -> Vec<NotPreserved> {
+    /// What of it a dump cannot carry, or may not: triggers, whose classes live outside the database, and masked columns,
+    /// which a server shows masked without a word to a role that may not unmask them.
+    pub fn not_preserved(&self, schema: &Schema, user: Option<&str>) -> Vec<NotPreserved> {
         let Some(keyspace) = schema.keyspaces.get(&self.name) else {
             return Vec::new();
         };
         let dumped = |table: &str| self.tables.iter().any(|t| t.table.name == table);
         let triggers = keyspace.triggers.iter().filter(|(table, _)| dumped(table));
-        let entry = |(table, trigger): &(String, String)| NotPreserved {
+        let trigger = |(table, trigger): &(String, String)| NotPreserved {
             object: format!("{}.{table}", self.name),
             what: format!("trigger {trigger}"),
             count: None,
             reason: "the class of a trigger lives outside the database".to_owned(),
         };
-        triggers.map(entry).collect()
+        // Without a login there is no role that could lack the permission.
+        let masked = keyspace.masked.iter().filter(|(table, _)| user.is_some() && dumped(table));
+        let mask = |(table, column): &(String, String)| NotPreserved {
+            object: format!("{}.{table}.{column}", self.name),
+            what: "the values behind the mask, perhaps".to_owned(),
+            count: None,
+            reason: format!(
+                "the column is masked; unless {} has the permission UNMASK, the dump holds masked values",
+                user.unwrap_or_default()
+            ),
+        };
+        triggers.map(trigger).chain(masked.map(mask)).collect()
     }
 }
 
