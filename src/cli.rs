@@ -1,6 +1,6 @@
 //! The command line: the list of subcommands and their dispatch. Each command's flags stand with it in `commands`.
 
-use crate::commands::{OutputArgs, dump, import, inspect, load, schema};
+use crate::commands::{OutputArgs, dump, import, inspect, load, schema, verify};
 use crate::error::Result;
 use clap::{ArgAction, Parser, Subcommand};
 
@@ -28,6 +28,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Import(import::ImportArgs),
     Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
 }
 
 impl Cli {
@@ -42,6 +43,7 @@ impl Cli {
             Command::Schema(args) => schema::run(args, self.output).await,
             Command::Import(args) => import::run(args, self.output).await,
             Command::Inspect(args) => inspect::run(&args, self.output),
+            Command::Verify(args) => verify::run(&args, self.output),
         }
     }
 }

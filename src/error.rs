@@ -10,6 +10,8 @@ pub enum Kind {
     Usage,
     /// The cluster, a file or the data stopped the work: exit 1.
     Failed,
+    /// Verification found what it looks for: exit 4.
+    Difference,
     /// The user stopped the work: exit 130.
     Interrupted,
 }
@@ -36,6 +38,11 @@ impl Error {
         Error { kind: Kind::Failed, message: message.into(), hints: Vec::new() }
     }
 
+    /// Verification found a difference.
+    pub fn difference(message: impl Into<String>) -> Error {
+        Error { kind: Kind::Difference, message: message.into(), hints: Vec::new() }
+    }
+
     /// The user stopped the work.
     pub fn interrupted(message: impl Into<String>) -> Error {
         Error { kind: Kind::Interrupted, message: message.into(), hints: Vec::new() }
@@ -60,11 +67,17 @@ impl Error {
         self.kind
     }
 
+    /// What went wrong, without the hints.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The process's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             Kind::Failed => 1,
             Kind::Usage => 2,
+            Kind::Difference => 4,
             Kind::Interrupted => 130,
         }
     }

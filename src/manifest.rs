@@ -177,7 +177,7 @@ pub struct ColumnEntry {
 }
 
 /// A part: its sidecar's content.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// `part-00001`.
     pub name: String,
@@ -281,6 +281,13 @@ pub enum BadManifest {
     /// A word that is none of those allowed.
     #[error("{0}")]
     Content(String),
+}
+
+impl BadManifest {
+    /// Whether the file is not as it was written, as against written by another version.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, BadManifest::Json(_) | BadManifest::NoChecksum | BadManifest::Checksum)
+    }
 }
 
 /// What this tool understands beyond the basics of the format.

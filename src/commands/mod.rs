@@ -6,6 +6,7 @@ pub mod import;
 pub mod inspect;
 pub mod load;
 pub mod schema;
+pub mod verify;
 
 mod feed;
 

@@ -5,7 +5,8 @@
 //! unfinished. What the files say is left to `format` and `manifest`.
 
 use crate::error::{Context, Error, Result};
-use crate::manifest::{Manifest, Part, checksum};
+use crate::manifest::{BadManifest, Manifest, Part, checksum};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -61,19 +62,28 @@ impl DumpDir {
     /// # Errors
     /// `Error` says what is missing or damaged.
     pub fn open(root: &Path) -> Result<(DumpDir, Manifest)> {
-        let path = root.join(MANIFEST);
-        let mut text = String::new();
-        match File::open(&path) {
-            Ok(mut file) => {
-                file.read_to_string(&mut text).doing(|| format!("read {}", path.display()))?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(no_manifest(root)),
-            Err(error) => return Err(Error::failed(format!("open {}: {error}", path.display()))),
-        }
-        let manifest = Manifest::from_text(&text)
-            .doing(|| format!("read {}", path.display()))
+        let (dir, manifest) = DumpDir::read(root)?;
+        let manifest = manifest
+            .doing(|| format!("read {}", root.join(MANIFEST).display()))
             .map_err(|e| e.hint("restore the file from where it was copied, or dump again"))?;
-        Ok((DumpDir { root: root.to_owned() }, manifest))
+        Ok((dir, manifest))
+    }
+
+    /// The same, for who wants to know what is wrong with the manifest.
+    ///
+    /// # Errors
+    /// `Error` if there is no manifest, or it cannot be read.
+    pub fn read(root: &Path) -> Result<(DumpDir, Result<Manifest, BadManifest>)> {
+        let path = root.join(MANIFEST);
+        match fs::read(&path) {
+            // What is not UTF-8 is no JSON either.
+            Ok(bytes) => {
+                let manifest = Manifest::from_text(&String::from_utf8_lossy(&bytes));
+                Ok((DumpDir { root: root.to_owned() }, manifest))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_manifest(root)),
+            Err(error) => Err(Error::failed(format!("open {}: {error}", path.display()))),
+        }
     }
 
     /// The directory itself.
@@ -140,6 +150,56 @@ impl DumpDir {
             return Err(damaged(&path, what));
         }
         Ok(Some(PartReader { path, file, checksum: part.checksum.clone() }))
+    }
+
+    /// How a part's sidecar differs from what the manifest says of the part, if it does.
+    ///
+    /// # Errors
+    /// `Error` if the manifest names a path outside the dump.
+    pub fn sidecar_differs(&self, table_path: &str, part: &Part) -> Result<Option<String>> {
+        let name = format!("{}.json", part.name);
+        let path = self.inside(table_path)?.join(self.plain(&name)?);
+        Ok(match fs::read_to_string(&path) {
+            Err(error) => Some(format!("{}: cannot be read: {error}", path.display())),
+            // Compared as read: a later version may say more in it.
+            Ok(text) if serde_json::from_str::<Part>(&text).is_ok_and(|said| said == *part) => None,
+            Ok(_) => Some(format!("{}: it differs from what the manifest says of its part", path.display())),
+        })
+    }
+
+    /// Files below `data/` that the manifest does not account for, other than unfinished temporary ones.
+    ///
+    /// # Errors
+    /// `Error` names the folder that cannot be read.
+    pub fn strays(&self, manifest: &Manifest) -> Result<Vec<PathBuf>> {
+        let mut known: BTreeSet<PathBuf> = BTreeSet::new();
+        for table in manifest.keyspaces.iter().flat_map(|k| &k.tables) {
+            let folder = self.inside(&table.path)?;
+            for part in &table.parts {
+                known.insert(folder.join(format!("{}.json", part.name)));
+                known.extend(part.file.iter().map(|file| folder.join(file)));
+            }
+        }
+        let mut strays = Vec::new();
+        let mut folders = vec![self.root.join("data")];
+        while let Some(folder) = folders.pop() {
+            let doing = || format!("read {}", folder.display());
+            let entries = match fs::read_dir(&folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.doing(doing)?,
+            };
+            for entry in entries {
+                let entry = entry.doing(doing)?;
+                let temporary = entry.file_name().to_string_lossy().starts_with('.');
+                match entry.file_type().doing(doing)?.is_dir() {
+                    true => folders.push(entry.path()),
+                    false if temporary || known.contains(&entry.path()) => {}
+                    false => strays.push(entry.path()),
+                }
+            }
+        }
+        strays.sort();
+        Ok(strays)
     }
 
     /// A folder of the dump, given by a manifest: only downwards.

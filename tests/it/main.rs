@@ -25,4 +25,5 @@ mod refuse;
 mod roundtrip;
 mod script;
 mod tidy;
+mod verify;
 mod versions;
