@@ -1,7 +1,7 @@
 //! What a table is: its columns in the order in which pages carry their cells, and the user types of its keyspace.
 //! Where that comes from (a server's catalogue, a dump's manifest) is left to `cluster` and `manifest`.
 
-use crate::types::cql::{CqlType, Udt};
+use crate::types::cql::{CqlType, Ident, Udt};
 use std::sync::Arc;
 
 /// What a column is to its table.
@@ -103,6 +103,11 @@ impl Table {
     /// `keyspace.table` with true names, for messages.
     pub fn full_name(&self) -> String {
         format!("{}.{}", self.keyspace, self.name)
+    }
+
+    /// `keyspace.table` as CQL and selectors spell it.
+    pub fn cql_name(&self) -> String {
+        format!("{}.{}", Ident(&self.keyspace), Ident(&self.name))
     }
 
     /// What keeps rows of `self` from being loaded into `target`: another key, a column that is missing or of another

@@ -193,7 +193,8 @@ impl Cluster {
         let query = "SELECT toUnixTimestamp(now()) FROM system.local";
         let answer = self.session.query_unpaged(query, ()).await.doing(doing)?;
         let (millis,) = answer.into_rows_result().doing(doing)?.single_row::<(i64,)>().doing(doing)?;
-        Ok(millis.saturating_mul(1000))
+        // Its end, not its beginning: what was written within this millisecond is older.
+        Ok(millis.saturating_add(1).saturating_mul(1000))
     }
 
     /// The release of the server, as far as it says.

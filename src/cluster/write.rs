@@ -5,8 +5,8 @@ use super::Cluster;
 use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
 use crate::error::{Context, Error, Result};
 use crate::rows::Page;
-use crate::table::{ColumnKind, Table};
-use crate::types::cql::Ident;
+use crate::table::{Column, ColumnKind, Table};
+use crate::types::cql::{CqlType, Ident};
 use crate::types::{Codec, codec};
 use scylla::errors::ExecutionError;
 use scylla::serialize::SerializationError;
@@ -23,6 +23,8 @@ use std::ops::Range;
 pub struct TableWriter {
     name: String,
     counter: bool,
+    /// Whether it has columns of lists that are not frozen.
+    lists: bool,
     row: Option<Bound>,
     statics: Option<Bound>,
     static_columns: Vec<usize>,
@@ -37,14 +39,25 @@ pub struct Group {
     pub rows: Range<usize>,
     /// Whether the partition's static cells are due with them; the first row's are written.
     pub statics: bool,
-    /// The write time, µs since 1970; none lets the server choose. Up to [`ATTEMPTS`] µs above it are used.
-    pub time: Option<i64>,
+    /// The write time, µs since 1970; counters have none. Those up to [`TableWriter::times`] above it are used as well.
+    pub time: i64,
 }
 
 /// A prepared statement and the page columns of its markers.
 struct Bound {
     statement: PreparedStatement,
     markers: Vec<usize>,
+}
+
+/// What rows are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A dump comes back: rows do not expire, whatever default the table has for rows that say nothing.
+    Load,
+    /// Rows from anywhere, as if they were inserted now.
+    Import,
+    /// Static cells from anywhere: without rows, so that clustering columns are not needed.
+    ImportStatics,
 }
 
 /// One statement to send: which one, for which row.
@@ -57,7 +70,7 @@ struct Item<'a> {
 
 impl TableWriter {
     /// Prepares writing rows of `table` (their columns in page order) into the table `into`, which has these
-    /// columns. Without `rows` only static cells are written, so that clustering columns are not needed.
+    /// columns.
     ///
     /// # Errors
     /// `Error` names the table.
@@ -65,7 +78,7 @@ impl TableWriter {
         cluster: &Cluster,
         table: &Table,
         into: (&str, &str),
-        rows: bool,
+        purpose: Purpose,
     ) -> Result<TableWriter> {
         let partition = table.indexes(ColumnKind::PartitionKey);
         let clustering = table.indexes(ColumnKind::Clustering);
@@ -73,7 +86,7 @@ impl TableWriter {
         let regular = table.indexes(ColumnKind::Regular);
         let counter = table.is_counter();
         let key: Vec<usize> = [partition.as_slice(), clustering.as_slice()].concat();
-        let texts = Texts { table, into };
+        let texts = Texts { table, into, purpose };
         let name = format!("{}.{}", into.0, into.1);
         let prepare = async |(cql, markers): (String, Vec<usize>)| {
             let mut statement =
@@ -82,7 +95,7 @@ impl TableWriter {
             Ok::<_, Error>(Bound { statement, markers })
         };
         // A row of counters exists by its counters alone; any other row is inserted, if only its key.
-        let row = if !rows {
+        let row = if purpose == Purpose::ImportStatics {
             None
         } else if !counter {
             Some(prepare(texts.insert(&[key.as_slice(), regular.as_slice()].concat())).await?)
@@ -103,9 +116,11 @@ impl TableWriter {
             let column = &table.columns[index];
             shown.push((index, column.name.clone(), codec(&column.cql_type).doing(|| name.clone())?));
         }
+        let is_list = |c: &Column| matches!(c.cql_type, CqlType::List(_, false));
         Ok(TableWriter {
             name,
             counter,
+            lists: table.columns.iter().any(is_list),
             row,
             statics: statics_bound,
             static_columns: statics,
@@ -133,18 +148,26 @@ impl TableWriter {
         self.send(cluster, &items, time).await
     }
 
-    async fn send(&self, cluster: &Cluster, items: &[Item<'_>], time: Option<i64>) -> Result<()> {
-        // A stack instead of recursion: halves of what was too large, front half on top.
-        let mut pending = vec![items];
-        while let Some(items) = pending.pop() {
+    /// How many write times, µs, a group takes up. A list written twice at one moment holds its elements twice
+    /// (CASSANDRA-11368), so every sending of one is later than those before it: 8 attempts at each of the at most 10
+    /// halvings of a batch. Other cells may be sent again at the same time.
+    pub fn times(&self) -> i64 {
+        if self.lists { 128 } else { 1 }
+    }
+
+    async fn send(&self, cluster: &Cluster, items: &[Item<'_>], time: i64) -> Result<()> {
+        // A stack instead of recursion: halves of what was too large, front half on top, each with the number of times
+        // that its rows have been sent.
+        let mut pending = vec![(items, 0)];
+        while let Some((items, mut sent)) = pending.pop() {
             if items.is_empty() {
                 continue;
             }
-            match self.attempt(cluster, items, time).await {
+            match self.attempt(cluster, items, time, &mut sent).await {
                 Ok(()) => {}
                 Err((_, Verdict::Smaller)) if items.len() > 1 && !self.counter => {
                     let (front, back) = items.split_at(items.len() / 2);
-                    pending.extend([back, front]);
+                    pending.extend([(back, sent), (front, sent)]);
                 }
                 Err((error, _)) => return Err(self.rejected(items, &error)),
             }
@@ -156,12 +179,14 @@ impl TableWriter {
         &self,
         cluster: &Cluster,
         items: &[Item<'_>],
-        time: Option<i64>,
+        time: i64,
+        sent: &mut i64,
     ) -> Result<(), (ExecutionError, Verdict)> {
         let mut attempt: u32 = 0;
         loop {
-            // A list written twice at one moment holds its elements twice (CASSANDRA-11368): each attempt is later.
-            let time = time.filter(|_| !self.counter).map(|time| time + i64::from(attempt));
+            let later = if self.lists { *sent } else { 0 };
+            let time = (!self.counter).then_some(time + later);
+            *sent += 1;
             let result = match items {
                 [one] => {
                     let mut statement = one.bound.statement.clone();
@@ -226,6 +251,7 @@ impl TableWriter {
 struct Texts<'a> {
     table: &'a Table,
     into: (&'a str, &'a str),
+    purpose: Purpose,
 }
 
 impl Texts<'_> {
@@ -241,7 +267,8 @@ impl Texts<'_> {
     fn insert(&self, columns: &[usize]) -> (String, Vec<usize>) {
         let names = self.list(columns, ", ", |name| name.to_string());
         let marks = self.list(columns, ", ", |_| "?".to_owned());
-        (format!("INSERT INTO {} ({names}) VALUES ({marks})", self.target()), columns.to_vec())
+        let using = if self.purpose == Purpose::Load { " USING TTL 0" } else { "" };
+        (format!("INSERT INTO {} ({names}) VALUES ({marks}){using}", self.target()), columns.to_vec())
     }
 
     fn count(&self, counters: &[usize], key: &[usize]) -> (String, Vec<usize>) {

@@ -3,7 +3,6 @@
 
 use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
-use crate::cluster::retry::ATTEMPTS;
 use crate::cluster::write::{Group, TableWriter};
 use crate::error::{Context, Error, Result};
 use crate::format::Source;
@@ -44,13 +43,12 @@ pub struct Input {
 }
 
 /// Which rows prevail where several have the same key.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Order {
-    /// None has: rows are written in any order, at the server's time.
+    /// No two have: rows are written in any order, all at one time.
     Any,
-    /// The last in the order of files and lines: every batch has a write time above those before it, from this one on
-    /// (µs since 1970).
-    Lines(i64),
+    /// The last in the order of files and lines: every group is written at a later time than those before it.
+    Lines,
 }
 
 /// A page cut into groups of one partition.
@@ -60,7 +58,7 @@ struct Groups {
     groups: Vec<Group>,
 }
 
-/// Feeds all inputs; answers when the cluster has taken every row.
+/// Feeds all inputs with write times from `time` (µs since 1970) on; answers when the cluster has taken every row.
 ///
 /// # Errors
 /// The first error of any file or request, saying how many rows had been written by then.
@@ -68,17 +66,18 @@ pub async fn feed(
     cluster: &Arc<Cluster>,
     inputs: Vec<Input>,
     order: Order,
+    time: i64,
     counters: &Arc<Counters>,
 ) -> Result<()> {
     let inputs = Arc::new(Mutex::new(VecDeque::from(inputs)));
     let stop = Arc::new(AtomicBool::new(false));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
     let mut readers = JoinSet::new();
-    let count = if matches!(order, Order::Any) { READERS } else { 1 };
+    let count = if order == Order::Any { READERS } else { 1 };
     for _ in 0..count {
         let (inputs, send, stop, counters) = (inputs.clone(), send.clone(), stop.clone(), counters.clone());
         readers.spawn_blocking(move || {
-            let read = read(&inputs, order, &send, &stop, &counters);
+            let read = read(&inputs, Cutter { order, time, current: None }, &send, &stop, &counters);
             if read.is_err() {
                 stop.store(true, Relaxed);
             }
@@ -96,24 +95,23 @@ pub async fn feed(
     }
     match failure {
         None => Ok(()),
-        Some(error) => {
-            let rows = counters.rows.load(Relaxed);
-            Err(error.hint(format!(
+        Some(error) => Err(error.hint(match counters.rows.load(Relaxed) {
+            0 => "no row is known to have been written".to_owned(),
+            n => format!(
                 "at least {} had been written by then and stay in the target",
-                super::plural(rows, "row")
-            )))
-        }
+                super::plural(n, "row")
+            ),
+        })),
     }
 }
 
 fn read(
     inputs: &Mutex<VecDeque<Input>>,
-    order: Order,
+    mut cutter: Cutter,
     send: &mpsc::Sender<Groups>,
     stop: &AtomicBool,
     counters: &Counters,
 ) -> Result<()> {
-    let mut cutter = Cutter { order, current: None };
     while !stop.load(Relaxed) {
         let next = inputs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(input) = next else { return Ok(()) };
@@ -121,7 +119,7 @@ fn read(
         let columns = Columns::of(&input.table);
         cutter.current = None;
         while let Some(page) = source.next_page().doing(|| format!("read {}", input.name))? {
-            let groups = cutter.cut(&page, &columns, input.inside.as_ref());
+            let groups = cutter.cut(&page, &columns, input.writer.times(), input.inside.as_ref());
             let groups = Groups { writer: input.writer.clone(), page: Arc::new(page), groups };
             if stop.load(Relaxed) || send.blocking_send(groups).is_err() {
                 return Ok(());
@@ -151,25 +149,28 @@ impl Columns {
 /// Cuts the pages of a file into groups, one after another.
 struct Cutter {
     order: Order,
+    /// The next group's write time.
+    time: i64,
     /// The partition of the last row.
     current: Option<Partition>,
 }
 
 impl Cutter {
-    fn cut(&mut self, page: &Page, columns: &Columns, inside: Option<&Partition>) -> Vec<Group> {
+    /// Cuts a page; `times` is how many write times a group takes up.
+    fn cut(&mut self, page: &Page, columns: &Columns, times: i64, inside: Option<&Partition>) -> Vec<Group> {
         let mut groups = Vec::new();
         for rows in batch::groups(page, &columns.partition, BATCH) {
             let cell = |column: &usize| page.cell(rows.start, *column).map(<[u8]>::to_vec);
             let partition: Partition = columns.partition.iter().map(cell).collect();
             let begins = self.current.as_ref() != Some(&partition) && inside != Some(&partition);
             self.current = Some(partition);
-            match &mut self.order {
-                Order::Any => groups.push(Group { rows, statics: begins, time: None }),
-                Order::Lines(time) => {
+            match self.order {
+                Order::Any => groups.push(Group { rows, statics: begins, time: self.time }),
+                Order::Lines => {
                     for rows in batch::in_order(page, rows, &columns.key, &columns.statics) {
                         // Any later line may bring other static cells.
-                        groups.push(Group { rows, statics: true, time: Some(*time) });
-                        *time += i64::from(ATTEMPTS);
+                        groups.push(Group { rows, statics: true, time: self.time });
+                        self.time += times;
                     }
                 }
             }

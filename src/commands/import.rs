@@ -2,7 +2,7 @@
 
 use super::feed::{Input, Order, feed};
 use super::{OutputArgs, interruptible, plural};
-use crate::cluster::write::TableWriter;
+use crate::cluster::write::{Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::error::{Context, Error, Result};
 use crate::format::csv::{CsvOptions, CsvReader, Need};
@@ -41,6 +41,9 @@ pub struct ImportArgs {
 /// `Error` names the file, line and column of the first value that is wrong, and how many rows had been written.
 pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     let (keyspace, name) = selector::table_name(&args.table).map_err(|e| Error::usage(e.to_string()))?;
+    if selector::is_system_keyspace(&keyspace) {
+        return Err(Error::usage(format!("{keyspace:?} belongs to the server; nothing is imported into it")));
+    }
     let options = CsvOptions { null: args.null.clone() };
     let headers = args.files.iter().map(|file| header(file, &options)).collect::<Result<Vec<_>>>()?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
@@ -51,8 +54,8 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
         inputs.push(input(&cluster, &table, file, matched, options.clone()).await?);
     }
     let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
-    let order = Order::Lines(cluster.clock().await?);
-    let work = feed(&cluster, inputs, order, &progress.counters);
+    let time = cluster.clock().await?;
+    let work = feed(&cluster, inputs, Order::Lines, time, &progress.counters);
     interruptible(work, "the rows read so far are in the table").await?;
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
@@ -81,6 +84,10 @@ async fn find_table(cluster: &Cluster, keyspace: &str, name: &str) -> Result<Tab
         return Err(Error::usage(format!("the keyspace {keyspace:?} has no table {name:?}"))
             .hint(format!("its tables are: {}; create the table first", names.join(", "))));
     };
+    if found.compact.contains(name) {
+        return Err(Error::failed(format!("{} is a table WITH COMPACT STORAGE", table.full_name()))
+            .hint("such a table drops rows without a value; import into an ordinary table"));
+    }
     if table.is_counter() && cluster.holds_rows(table).await? {
         return Err(Error::failed(format!(
             "the counter table {} holds rows: importing would add to its counts",
@@ -187,7 +194,8 @@ async fn input(
     options: CsvOptions,
 ) -> Result<Input> {
     let into = (table.keyspace.as_str(), table.name.as_str());
-    let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into, matched.rows).await?);
+    let purpose = if matched.rows { Purpose::Import } else { Purpose::ImportStatics };
+    let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into, purpose).await?);
     let part = matched.table.clone();
     let path = file.to_owned();
     Ok(Input {
@@ -206,16 +214,17 @@ fn source(file: &Path, matched: Matched, options: &CsvOptions) -> Result<Box<dyn
     let source = reader
         .into_source(columns, matched.exceptions)
         .doing(|| format!("read {}", file.display()))?
-        .with_needs(&needs(&matched.table));
+        .with_needs(&needs(&matched));
     Ok(Box::new(source))
 }
 
-fn needs(table: &Table) -> Vec<Need> {
+fn needs(Matched { table, rows, .. }: &Matched) -> Vec<Need> {
     let need = |column: &TableColumn| match column.kind {
         ColumnKind::PartitionKey => Need::Always,
         ColumnKind::Clustering => Need::Row,
-        // A line without any counter would count nothing, and leave no row behind.
+        // A line without any counter would count nothing, one without static cells write nothing: no trace of it.
         ColumnKind::Regular | ColumnKind::Static if table.is_counter() => Need::Any,
+        ColumnKind::Static if !rows => Need::Any,
         ColumnKind::Static => Need::Static,
         ColumnKind::Regular => Need::Nothing,
     };

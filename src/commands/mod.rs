@@ -64,7 +64,7 @@ pub fn layout(table: &Table) -> Result<Layout> {
     let columns = table.columns.iter().map(|column| {
         let codec = codec(&column.cql_type)
             .doing(|| format!("table {}, column {:?}", table.full_name(), column.name))
-            .map_err(|e| e.hint(format!("leave the table out with --exclude {}", table.full_name())))?;
+            .map_err(|e| e.hint(format!("leave the table out with --exclude {}", table.cql_name())))?;
         Ok(Column { name: column.name.clone(), cql_type: column.cql_type.clone(), codec: Arc::from(codec) })
     });
     Ok(Layout::new(columns.collect::<Result<Vec<_>>>()?))

@@ -16,7 +16,7 @@ use thiserror::Error;
 pub struct Renames {
     /// Old keyspace → new keyspace.
     pub keyspaces: BTreeMap<String, String>,
-    /// Old keyspace and table (or view) → new ones; goes before the keyspace's own new name.
+    /// Old keyspace and table → new ones; goes before the keyspace's own new name.
     pub tables: BTreeMap<(String, String), (String, String)>,
 }
 

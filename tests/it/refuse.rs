@@ -271,3 +271,124 @@ fn a_password_that_cannot_be_had_is_told_before_connecting() {
     let file = scratch.write("password", "secret\n");
     node.run(["schema", "-u", "me", "--password-file", &file]).success();
 }
+
+#[test]
+fn rows_do_not_take_on_the_default_ttl_of_their_table() {
+    let source = TestKeyspace::with(
+        "default_ttl",
+        &[
+            "CREATE TABLE t (k int, c int, s text static, v int, PRIMARY KEY (k, c)) WITH default_time_to_live = 5000",
+            "INSERT INTO t (k, c, s, v) VALUES (1, 1, 'never', 2) USING TTL 0",
+        ],
+    );
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    source.load(&dir, &target, &[]).success();
+    let ttl = |ks: &str| source.db.rows(&format!("SELECT ttl(v), ttl(s) FROM {ks}.t"));
+    assert_eq!(ttl(&source.name), [vec![None, None]], "the source's row does not expire");
+    assert_eq!(ttl(&target), [vec![None, None]]);
+    source.load(&dir, &target, &["--data-only", "--if-exists", "append"]).success();
+    assert_eq!(ttl(&target), [vec![None, None]]);
+    // What is imported is as if it were inserted now.
+    let file = scratch.write("in.csv", "k,c,v\n2,2,2\n");
+    source.node.run(["import", &format!("{target}.t"), &file]).success();
+    let imported = source.db.rows(&format!("SELECT ttl(v) FROM {target}.t WHERE k = 2"));
+    assert!(imported[0][0].is_some(), "the table's default holds for imported rows");
+}
+
+#[test]
+fn a_compact_table_takes_no_rows_since_it_drops_some() {
+    let source =
+        TestKeyspace::with("to_compact", &["CREATE TABLE t (a int, b int, v text, PRIMARY KEY (a, b))"]);
+    source.db.execute("INSERT INTO t (a, b, v) VALUES (1, 2, null)");
+    let compact = "CREATE TABLE t (a int, b int, v text, PRIMARY KEY (a, b)) WITH COMPACT STORAGE";
+    let old = TestKeyspace::on(Node::get("3.11"), "compact");
+    old.db.execute(compact);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "csv").success();
+    let map = format!("{}={}", source.name, old.name);
+    let load = ["load", &dir, "--data-only", "--map", &map];
+    old.node.run(load).fails(1).stderr_has(&["COMPACT STORAGE", &old.table("t"), "nothing was written"]);
+    let file = scratch.write("in.csv", "a,b,v\n1,2,x\n");
+    old.node.run(["import", &old.table("t"), &file]).fails(1).stderr_has(&["COMPACT STORAGE"]);
+    assert_eq!(old.db.rows("SELECT a, b, v FROM t").len(), 0);
+    // Neither can such a table be dumped; it is refused by name.
+    let here = TestKeyspace::with("compact_here", &[compact]);
+    here.dump(&scratch.path("d2"), "csv").fails(1).stderr_has(&["COMPACT STORAGE", "--exclude"]);
+}
+
+#[test]
+fn a_line_that_would_write_nothing_is_refused() {
+    let target = TestKeyspace::with(
+        "no_trace",
+        &["CREATE TABLE t (a int, b int, s text static, v text, PRIMARY KEY (a, b))"],
+    );
+    let scratch = Scratch::new();
+    let file = scratch.write("in.csv", "a,s\n2,x\n1,\n");
+    target
+        .node
+        .run(["import", &target.table("t"), &file])
+        .fails(1)
+        .stderr_has(&["in.csv", "line 3", "\"s\""]);
+}
+
+#[test]
+fn a_table_where_the_dump_has_a_view_is_found_before_anything_is_written() {
+    let source = TestKeyspace::with(
+        "view_clash",
+        &[
+            "CREATE TABLE t (k int PRIMARY KEY, v int)",
+            "CREATE MATERIALIZED VIEW w AS SELECT * FROM t WHERE v IS NOT NULL AND k IS NOT NULL PRIMARY KEY (v, k)",
+        ],
+    );
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "csv").success();
+    source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {SIMPLE}"));
+    source.db.execute(&format!("CREATE TABLE {target}.w (k int PRIMARY KEY)"));
+    source.load(&dir, &target, &[]).fails(1).stderr_has(&[".w", "materialized view", "nothing was written"]);
+    assert_eq!(source.db.tables(&target), ["w"]);
+}
+
+#[test]
+fn a_function_of_another_body_is_found_before_anything_is_written() {
+    let function = |name: &str, body: i32| {
+        format!(
+            "CREATE FUNCTION {name} (a int) CALLED ON NULL INPUT RETURNS int LANGUAGE java AS 'return {body};'"
+        )
+    };
+    let source = TestKeyspace::with("other_body", &["CREATE TABLE t (k int PRIMARY KEY)"]);
+    source.db.execute(&function("f", 1));
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "csv").success();
+    source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {SIMPLE}"));
+    source.db.execute(&function(&format!("{target}.f"), 2));
+    source.load(&dir, &target, &[]).fails(1).stderr_has(&[
+        "function",
+        ".f",
+        "differs",
+        "nothing was written",
+    ]);
+    assert!(source.db.tables(&target).is_empty());
+    source.db.execute(&format!("DROP FUNCTION {target}.f"));
+    source.db.execute(&function(&format!("{target}.f"), 1));
+    source.load(&dir, &target, &[]).success().stderr_has(&["exists and is kept"]);
+}
+
+#[test]
+fn flags_that_would_do_nothing_together_are_refused() {
+    for flags in [
+        &["--data-only", "--replication", "3"][..],
+        &["--schema-only", "--if-exists", "truncate"],
+        &["--schema-only", "--data-only"],
+    ] {
+        let args = [&["load", "dump"][..], flags].concat();
+        crate::harness::run(&args).fails(2).stderr_has(&["cannot be used with"]);
+    }
+    let scratch = Scratch::new();
+    let file = scratch.write("in.csv", "key\nx\n");
+    crate::harness::run(["import", "system.local", &file]).fails(2).stderr_has(&["\"system\"", "server"]);
+}

@@ -123,7 +123,7 @@ fn warn_of_weak_reads(cluster: &Cluster) {
 async fn prepare(cluster: &Cluster, plan: &Plan) -> Result<Vec<TableWork>> {
     let mut work = Vec::new();
     for planned in plan.tables() {
-        let name = planned.table.full_name();
+        let name = planned.table.cql_name();
         let layout = layout(&planned.table)?;
         let scan = Scan::prepare(cluster, &planned.table).await;
         work.push(TableWork {

@@ -137,7 +137,7 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
                 "{} is a table WITH COMPACT STORAGE, which this version cannot dump",
                 compact.full_name()
             ))
-            .hint(format!("leave it out with --exclude {}", compact.full_name())));
+            .hint(format!("leave it out with --exclude {}", compact.cql_name())));
         }
         let sizes = cluster.size_estimates(name).await?;
         let mut tables: Vec<PlannedTable> = wanted
@@ -150,6 +150,16 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
             .collect();
         tables.sort_by_key(|t| std::cmp::Reverse(t.estimate.unwrap_or(u64::MAX)));
         let statements = statements(cluster.describe(name).await?, whole, &tables);
+        // The catalogue and the statements are read one after the other, and may differ by what happened between.
+        let described =
+            |t: &PlannedTable| statements.iter().any(|s| s.kind == Kind::Table && s.name == t.table.name);
+        if let Some(missing) = tables.iter().find(|t| !described(t)) {
+            return Err(Error::failed(format!(
+                "the server describes no table {}",
+                missing.table.full_name()
+            ))
+            .hint("the schema may have changed just now: try again"));
+        }
         keyspaces.push(PlannedKeyspace { name: name.clone(), statements, tables });
     }
     if keyspaces.is_empty() && !(selection.include.is_empty() && selection.exclude.is_empty()) {

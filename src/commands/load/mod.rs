@@ -5,7 +5,7 @@ mod schema;
 
 use super::feed::{Input, Order, Partition, feed};
 use super::{OutputArgs, interruptible, plural};
-use crate::cluster::write::TableWriter;
+use crate::cluster::write::{Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::ddl::Section;
 use crate::error::{Context, Error, Kind, Result};
@@ -40,13 +40,13 @@ pub struct LoadArgs {
     #[arg(long, value_name = "OLD=NEW")]
     pub map: Vec<String>,
     /// Replication of the keyspaces to create: a factor (SimpleStrategy), dc1=3,dc2=2, or a CQL map
-    #[arg(long, env = "CQLIFT_REPLICATION")]
+    #[arg(long, env = "CQLIFT_REPLICATION", conflicts_with = "data_only")]
     pub replication: Option<String>,
     /// What to do about a table that exists and holds rows
     #[arg(long, value_enum, default_value_t = IfExists::Fail)]
     pub if_exists: IfExists,
     /// Create the schema, load no data
-    #[arg(long, conflicts_with = "data_only")]
+    #[arg(long, conflicts_with_all = ["data_only", "if_exists"])]
     pub schema_only: bool,
     /// Load data into tables that exist, run no DDL
     #[arg(long)]
@@ -167,7 +167,9 @@ async fn load_data(cluster: &Arc<Cluster>, parts: Vec<PartToLoad>, output: Outpu
         let prepared = writer.take().filter(|(of, _)| Arc::ptr_eq(of, &table)).map(|(_, writer)| writer);
         let prepared = match prepared {
             Some(prepared) => prepared,
-            None => Arc::new(TableWriter::prepare(cluster, &table.table, table.target(), true).await?),
+            None => {
+                Arc::new(TableWriter::prepare(cluster, &table.table, table.target(), Purpose::Load).await?)
+            }
         };
         writer = Some((table.clone(), prepared.clone()));
         inputs.push(Input {
@@ -180,8 +182,9 @@ async fn load_data(cluster: &Arc<Cluster>, parts: Vec<PartToLoad>, output: Outpu
     }
     // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
     inputs.sort_by_key(|input| xxhash_rust::xxh3::xxh3_64(input.name.as_bytes()));
+    let time = cluster.clock().await?;
     let progress = Progress::start(output.quiet, "loading", ("parts", inputs.len() as u64));
-    let fed = feed(cluster, inputs, Order::Any, &progress.counters).await;
+    let fed = feed(cluster, inputs, Order::Any, time, &progress.counters).await;
     fed.map_err(|e| e.hint("once the cause is gone, load again with --if-exists truncate to begin anew"))?;
     let rows = progress.counters.rows.load(Relaxed);
     if rows != expected {

@@ -170,9 +170,12 @@ impl Plan {
                 Treatment::Skip | Treatment::SchemaOnly => continue,
             };
             text.push_str(&format!(
-                "-- {} rows of {} {how} {keyspace}.{table}\n",
+                "-- {} rows of {} {how} {}.{}
+",
                 load.rows,
-                load.table.full_name()
+                load.table.cql_name(),
+                Ident(keyspace),
+                Ident(table)
             ));
         }
         text
@@ -257,6 +260,13 @@ async fn treat(
     if schema.keyspaces.get(keyspace).is_some_and(|k| k.views.contains_key(name)) {
         problems
             .add(format!("{keyspace}.{name} exists and is a materialized view"), "load elsewhere with --map");
+        return Ok(Treatment::Skip);
+    }
+    if schema.keyspaces.get(keyspace).is_some_and(|k| k.compact.contains(name)) {
+        problems.add(
+            format!("the table {keyspace}.{name} exists and is WITH COMPACT STORAGE, which drops rows without a value"),
+            "load under another name with --map",
+        );
         return Ok(Treatment::Skip);
     }
     let Some(target) = schema.table(keyspace, name) else {

@@ -33,11 +33,14 @@ pub enum Existing {
 impl Step {
     /// `index ks.name`.
     pub fn label(&self) -> String {
-        let Statement { kind, keyspace, name, .. } = &self.statement;
-        match kind {
-            Kind::Keyspace => format!("keyspace {}", Ident(keyspace)),
-            _ => format!("{} {}.{}", kind.name().replace('_', " "), Ident(keyspace), Ident(name)),
-        }
+        label(&self.statement)
+    }
+}
+
+fn label(Statement { kind, keyspace, name, .. }: &Statement) -> String {
+    match kind {
+        Kind::Keyspace => format!("keyspace {}", Ident(keyspace)),
+        _ => format!("{} {}.{}", kind.name().replace('_', " "), Ident(keyspace), Ident(name)),
     }
 }
 
@@ -68,7 +71,9 @@ pub fn steps(
             let mut group = Group { keyspace, target: into, code: whole && into == home, tables: &tables };
             group.code |= group.uses_functions();
             for statement in group.statements(request)? {
-                check_type(&target.schema, &statement, keyspace, problems)?;
+                if group.uses_type(&statement.name) {
+                    check_type(&target.schema, &statement, keyspace, problems)?;
+                }
                 add_once(&mut statements, statement, problems);
             }
         }
@@ -118,16 +123,18 @@ impl Group<'_> {
         Ok(out)
     }
 
+    /// Whether a table that goes there has the type, in a column or inside another type.
+    fn uses_type(&self, name: &str) -> bool {
+        let mut tables = self.tables.iter().filter(|l| l.target.0 == self.target);
+        tables.any(|l| l.table.udts().iter().any(|u| u.name == name))
+    }
+
     fn wants(&self, statement: &Statement) -> bool {
         let here =
             |table: &str| self.tables.iter().any(|l| l.table.name == table && l.target.0 == self.target);
-        let used = |name: &str| {
-            let tables = self.tables.iter().filter(|l| l.target.0 == self.target);
-            tables.into_iter().any(|l| l.table.udts().iter().any(|u| u.name == name))
-        };
         match statement.kind {
             Kind::Keyspace => true,
-            Kind::Type => self.code || used(&statement.name),
+            Kind::Type => self.code || self.uses_type(&statement.name),
             Kind::Function | Kind::Aggregate => self.code,
             Kind::Table => here(&statement.name),
             Kind::Index | Kind::View => statement.table.as_deref().is_some_and(here),
@@ -139,19 +146,16 @@ impl Group<'_> {
 fn add_once(statements: &mut Vec<Statement>, statement: Statement, problems: &mut Problems) {
     let same = |s: &&Statement| {
         let overloads = s.kind.is_function() && s.cql != statement.cql;
-        (s.kind, &s.keyspace, &s.name) == (statement.kind, &statement.keyspace, &statement.name) && !overloads
+        let space = |kind| if kind == Kind::View { Kind::Table } else { kind };
+        (space(s.kind), &s.keyspace, &s.name) == (space(statement.kind), &statement.keyspace, &statement.name)
+            && !overloads
     };
     match statements.iter().find(same) {
         None => statements.push(statement),
         Some(_) if statement.kind == Kind::Keyspace => {}
         Some(other) if other.cql == statement.cql => {}
         Some(_) => problems.add(
-            format!(
-                "two keyspaces of the dump bring a different {} {}.{}",
-                statement.kind.name(),
-                statement.keyspace,
-                statement.name
-            ),
+            format!("two keyspaces of the dump bring a different {}", label(&statement)),
             "load them into different keyspaces with --map",
         ),
     }
@@ -206,6 +210,14 @@ impl Target {
         Ok(Target { schema, statements })
     }
 
+    /// The function of the same name and arguments that it has, if that is another one.
+    fn other_function(&self, statement: &Statement) -> Option<&Statement> {
+        let signature = |s: &Statement| s.cql.split_inclusive(')').next().map(str::to_owned);
+        let same = |s: &&Statement| s.kind == statement.kind && signature(s) == signature(statement);
+        let found = self.statements.iter().filter(|_| statement.kind.is_function()).find(same)?;
+        (found.cql != statement.cql).then_some(found)
+    }
+
     /// Whether it prints the same statement.
     fn prints(&self, statement: &Statement) -> bool {
         self.statements.iter().any(|s| s.kind == statement.kind && s.cql == statement.cql)
@@ -217,6 +229,24 @@ fn existing(target: &Target, statement: &Statement, problems: &mut Problems) -> 
         return Existing::No;
     };
     let name = &statement.name;
+    if statement.kind == Kind::View && keyspace.tables.contains_key(name) {
+        problems.add(
+            format!("a table {}.{name} exists where the dump has a materialized view", statement.keyspace),
+            "load into another keyspace with --map, or drop it first",
+        );
+    }
+    if statement.kind == Kind::Table && keyspace.views.contains_key(name) {
+        problems.add(
+            format!("a materialized view {}.{name} exists where the dump has a table", statement.keyspace),
+            "load into another keyspace with --map, or drop it first",
+        );
+    }
+    if let Some(other) = target.other_function(statement) {
+        problems.add(
+            format!("{} exists and differs from the dump's:\n{}", label(statement), other.cql),
+            "load into another keyspace with --map, or drop it first",
+        );
+    }
     let mut on = |table: Option<&String>, what: &str| {
         if table.is_some() && table != statement.table.as_ref() {
             problems.add(
@@ -229,7 +259,7 @@ fn existing(target: &Target, statement: &Statement, problems: &mut Problems) -> 
     let found = match statement.kind {
         Kind::Keyspace => true,
         Kind::Type => keyspace.udts.iter().any(|u| u.name == *name),
-        // Names do not tell overloads apart. One that is there and differs is refused by the server.
+        // Names do not tell overloads apart.
         Kind::Function | Kind::Aggregate => target.prints(statement),
         Kind::Table => keyspace.tables.contains_key(name),
         Kind::Index => on(keyspace.indexes.get(name), "index"),

@@ -223,7 +223,7 @@ impl CsvSource {
             return Err(FormatError::Value {
                 place: format!("line {line}"),
                 column: self.columns[index].column.name.clone(),
-                error: BadValue("a line of counters needs at least one, and all are empty".to_owned()),
+                error: BadValue("a line needs a value besides its key here, and all are empty".to_owned()),
             });
         }
         let lacks = |need| (self.missing.iter()).find(|index| self.columns[**index].need == need);
