@@ -303,3 +303,20 @@ fn the_server_can_be_named_by_the_environment() {
     let variables = [("CQLIFT_HOST", source.node.host.as_str()), ("CQLIFT_PORT", port.as_str())];
     run_with(["schema", &source.name], &variables).success().stdout_has(&["orders"]);
 }
+
+#[test]
+fn a_dump_says_that_it_keeps_values_only() {
+    let source = TestKeyspace::with("values_only", &["CREATE TABLE t (k int PRIMARY KEY)"]);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    let done = source.node.run(["dump", &source.name, "-o", &dir, "--json"]).success();
+    assert!(done.stderr.contains("not preserved: write times and expiries"), "{}", done.told());
+    let summary: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    let manifest = json(format!("{dir}/manifest.json"));
+    for said in [&summary, &manifest] {
+        assert_eq!(said["not_preserved"][0]["what"], "write times and expiries");
+        assert_eq!(said["not_preserved"][0]["object"], "*");
+    }
+    assert_eq!(manifest["options"]["preserve"], "none");
+    source.load(&dir, &target, &[]).success().stderr_has(&["not preserved: write times and expiries"]);
+}
