@@ -13,7 +13,8 @@ mod feed;
 use crate::ddl::Statement;
 use crate::error::{Context, Error, Result};
 use crate::format::{Column, Layout};
-use crate::manifest::StatementEntry;
+use crate::manifest::{Part, StatementEntry};
+use crate::ring::{self, Interval, Token};
 use crate::selector::{Selection, Selector};
 use crate::table::Table;
 use crate::types::codec;
@@ -68,6 +69,19 @@ pub fn layout(table: &Table) -> Result<Layout> {
         Ok(Column { name: column.name.clone(), cql_type: column.cql_type.clone(), codec: Arc::from(codec) })
     });
     Ok(Layout::new(columns.collect::<Result<Vec<_>>>()?))
+}
+
+/// Whether the token ranges of a table's parts tile the ring.
+///
+/// # Errors
+/// The first gap or overlap, or the token that cannot be read.
+pub fn tile_the_ring(parts: &[Part]) -> Result<(), String> {
+    let token = |text: &str| text.parse::<Token>().map_err(|e| format!("{text:?}: {e}"));
+    let mut intervals = Vec::new();
+    for range in parts.iter().flat_map(|p| &p.ranges) {
+        intervals.push(Interval { start: token(&range.start)?, end: token(&range.end)? });
+    }
+    ring::tiles(&mut intervals).map_err(|gap| gap.to_string())
 }
 
 /// A moment as RFC 3339 in UTC, milliseconds.

@@ -1,11 +1,10 @@
 //! `cqlift verify DIR`: the files of a dump against its manifest. Nothing is loaded, no cluster is asked.
 
-use super::{OutputArgs, layout, plural};
+use super::{OutputArgs, layout, plural, tile_the_ring};
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::{Format, Source};
 use crate::manifest::{KeyspaceEntry, Manifest, Part, TableEntry};
 use crate::report;
-use crate::ring::{self, Interval, Token};
 use crate::store::{DumpDir, MANIFEST};
 use clap::Args;
 use serde::Serialize;
@@ -110,7 +109,7 @@ fn check_table(
 ) -> Result<()> {
     let table = keyspace.table(entry).doing(|| "read the manifest")?;
     let (name, layout) = (table.full_name(), layout(&table)?);
-    if let Err(what) = tiles(entry) {
+    if let Err(what) = tile_the_ring(&entry.parts) {
         findings.add(&name, format!("its token ranges do not cover the ring: {what}"));
     }
     for part in &entry.parts {
@@ -147,13 +146,4 @@ fn count(mut source: Box<dyn Source>, folder: &str, part: &Part) -> Result<u64> 
         )));
     }
     Ok(rows)
-}
-
-fn tiles(entry: &TableEntry) -> Result<(), String> {
-    let token = |text: &str| text.parse::<Token>().map_err(|e| format!("{text:?}: {e}"));
-    let mut intervals = Vec::new();
-    for range in entry.parts.iter().flat_map(|p| &p.ranges) {
-        intervals.push(Interval { start: token(&range.start)?, end: token(&range.end)? });
-    }
-    ring::tiles(&mut intervals).map_err(|gap| gap.to_string())
 }

@@ -52,14 +52,6 @@ impl Kind {
         }
     }
 
-    /// The kind of that name; ScyllaDB's `view` is understood too.
-    pub fn named(name: &str) -> Option<Kind> {
-        match name {
-            "view" => Some(Kind::View),
-            _ => Kind::ALL.into_iter().find(|kind| kind.name() == name),
-        }
-    }
-
     /// Whether it is a function or an aggregate, whose name alone does not identify it.
     pub fn is_function(self) -> bool {
         matches!(self, Kind::Function | Kind::Aggregate)
@@ -98,11 +90,6 @@ impl Section {
             Section::PreData => "pre-data",
             Section::PostData => "post-data",
         }
-    }
-
-    /// The section of that name.
-    pub fn named(name: &str) -> Option<Section> {
-        [Section::PreData, Section::PostData].into_iter().find(|section| section.name() == name)
     }
 }
 

@@ -21,11 +21,6 @@ pub struct Renames {
 }
 
 impl Renames {
-    /// Whether nothing gets another name.
-    pub fn is_empty(&self) -> bool {
-        self.keyspaces.is_empty() && self.tables.is_empty()
-    }
-
     /// What the keyspace is called now.
     pub fn keyspace<'a>(&'a self, keyspace: &'a str) -> &'a str {
         self.keyspaces.get(keyspace).map_or(keyspace, String::as_str)

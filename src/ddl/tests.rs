@@ -143,11 +143,10 @@ fn what_is_not_one_create_statement_is_named() {
 
 #[test]
 fn kinds_and_sections_keep_their_names() {
-    for kind in Kind::ALL {
-        assert_eq!(Kind::named(kind.name()), Some(kind));
-        assert_eq!(Section::named(kind.section().name()), Some(kind.section()));
-    }
-    assert_eq!(Kind::named("role"), None);
+    // As DESCRIBE has them in its column `type` (Cassandra 4.0 to 5.0), and as manifests do.
+    let names = ["keyspace", "type", "function", "aggregate", "table", "index", "materialized_view"];
+    assert_eq!(Kind::ALL.map(Kind::name), names);
+    assert_eq!([Section::PreData, Section::PostData].map(Section::name), ["pre-data", "post-data"]);
     assert_eq!(Kind::View.section(), Section::PostData);
     assert_eq!(Kind::Table.section(), Section::PreData);
 }

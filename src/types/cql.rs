@@ -94,17 +94,6 @@ impl CqlType {
         if parser.at == text.len() { Ok(parsed) } else { Err(parser.syntax()) }
     }
 
-    /// Whether an update of this column changes single elements: a collection or user type that is not frozen.
-    pub fn is_multi_cell(&self) -> bool {
-        matches!(
-            self,
-            CqlType::List(_, false)
-                | CqlType::Set(_, false)
-                | CqlType::Map(_, _, false)
-                | CqlType::Udt(_, false)
-        )
-    }
-
     /// Elements that Arrow sets aside for a null of this type: the vectors in it keep the room of theirs.
     pub fn null_elements(&self) -> usize {
         let sum = |types: &mut dyn Iterator<Item = &CqlType>| -> usize {

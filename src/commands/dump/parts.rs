@@ -1,11 +1,11 @@
 //! The work of a dump: workers scan token ranges and hand whole pages to encoder threads, which write parts.
 //!
-//! Each worker has one encoder, and an encoder has one part open. A part closes at a size at a partition boundary,
-//! or inside a partition that is larger than a part; whatever way, the parts' ranges tile the ring exactly.
+//! Each worker has one encoder, and an encoder has one part open. A part closes at `--part-size`, at a
+//! partition boundary, or inside a partition that is larger than a part; whatever way, the parts' ranges tile the ring exactly.
 
 use crate::cluster::Cluster;
 use crate::cluster::scan::Scan;
-use crate::commands::rfc3339;
+use crate::commands::{rfc3339, tile_the_ring};
 use crate::error::{Context, Error, Result};
 use crate::format::{Format, Layout, Sink};
 use crate::manifest::{Part, Position, RangeEntry, hex};
@@ -157,16 +157,10 @@ impl Shared {
 
 /// The promise of a dump, checked: the ranges of a table's parts tile the ring.
 fn check_cover(work: &TableWork, parts: &[Part]) -> Result<()> {
-    let defect = |what: String| {
+    tile_the_ring(parts).map_err(|what| {
         Error::failed(format!("the parts of {} do not cover the ring: {what}", work.table.full_name()))
             .hint("this is a defect of cqlift; the dump was not finished")
-    };
-    let token = |text: &str| text.parse::<Token>().map_err(|e| defect(format!("{text}: {e}")));
-    let mut intervals = Vec::new();
-    for range in parts.iter().flat_map(|p| &p.ranges) {
-        intervals.push(Interval { start: token(&range.start)?, end: token(&range.end)? });
-    }
-    ring::tiles(&mut intervals).map_err(|gap| defect(gap.to_string()))
+    })
 }
 
 async fn worker(shared: Arc<Shared>) -> Result<Vec<(usize, Part)>> {
