@@ -3,6 +3,7 @@
 
 pub mod connect;
 pub mod describe;
+pub mod probe;
 pub mod retry;
 pub mod scan;
 pub mod write;
