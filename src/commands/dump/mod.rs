@@ -16,6 +16,7 @@ use crate::manifest::{
 use crate::progress::Progress;
 use crate::report;
 use crate::store::{DumpDir, table_path};
+use crate::table::Table;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
@@ -89,6 +90,8 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let schema = cluster.schema().await?;
     let plan = plan::plan(&cluster, &schema, &selection).await?;
+    let tables: Vec<&Table> = plan.tables().map(|t| &t.table).collect();
+    let unsure = cluster.check_reads(args.connect.username.as_deref(), &schema, &tables).await?;
     if args.dry_run {
         return show(&plan, output);
     }
@@ -105,7 +108,7 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
             args.output.display()
         ))
     })?;
-    let manifest = manifest(&args, &cluster, &schema, plan, dumped, started);
+    let manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped, started);
     dir.write_manifest(&manifest)?;
     summarise(&manifest, &dir, output)
 }
@@ -156,6 +159,7 @@ fn manifest(
     cluster: &Cluster,
     schema: &Schema,
     plan: Plan,
+    unsure: Option<&str>,
     dumped: Vec<DumpedTable>,
     started: SystemTime,
 ) -> Manifest {
@@ -164,7 +168,7 @@ fn manifest(
     let mut not_preserved = values_only();
     let mut keyspaces = Vec::new();
     for keyspace in plan.keyspaces {
-        not_preserved.extend(keyspace.not_preserved(schema, args.connect.username.as_deref()));
+        not_preserved.extend(keyspace.not_preserved(schema, unsure));
         let mut types: Vec<TypeEntry> = Vec::new();
         let mut tables = Vec::new();
         for planned in &keyspace.tables {
