@@ -17,7 +17,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`cli`], [`commands`] | the subcommands; each file has its flags above its `run()`, which reads like a table of contents |
-//! | [`cluster`] | the only module that talks to the database: connect, permissions, describe, probe, scan, write, retry |
+//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, probe, scan, write, retry |
 //! | [`format`](mod@format) | one file per file format, sink and source together |
 //! | [`store`] | the only module that opens dump files: names, temporary files, syncing, renaming |
 //! | [`progress`] | counters of a run and the line that shows them |

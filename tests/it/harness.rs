@@ -31,12 +31,20 @@ use tokio::runtime::Runtime;
 /// The version that tests run on unless they ask for another.
 pub const NEWEST: &str = "5.0";
 
+/// The server that asks for a login, of the newest version.
+pub const WITH_LOGIN: &str = "5.0-auth";
+
+/// The superuser of servers that ask for a login, and its password.
+const SUPERUSER: (&str, &str) = ("cassandra", "cassandra");
+
 /// A server to test against.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub version: String,
     pub host: String,
     pub port: u16,
+    /// User and password, for a server that asks for them: one whose version ends in `-auth`.
+    pub login: Option<(String, String)>,
 }
 
 impl Node {
@@ -65,7 +73,13 @@ impl Node {
             version: version.to_owned(),
             host: host.to_owned(),
             port: port.parse().unwrap_or_else(|_| panic!("CQLIFT_NODES: {text:?}: bad port")),
+            login: version.ends_with("-auth").then(|| (SUPERUSER.0.to_owned(), SUPERUSER.1.to_owned())),
         }
+    }
+
+    /// The same server, logged in as somebody else.
+    pub fn as_role(&self, name: &str, password: &str) -> Node {
+        Node { login: Some((name.to_owned(), password.to_owned())), ..self.clone() }
     }
 
     /// `HOST:PORT`.
@@ -79,7 +93,7 @@ impl Node {
         self.port != 9042
     }
 
-    /// Runs the tool against this server: `args`, then `-h HOST -P PORT`.
+    /// Runs the tool against this server: `args`, then `-h HOST -P PORT` and the login.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         let port = self.port.to_string();
         let mut all: Vec<_> = args.into_iter().map(|a| a.as_ref().to_owned()).collect();
@@ -87,7 +101,13 @@ impl Node {
         if self.is_mapped() {
             all.push("--only-contact-points".into());
         }
-        run(all)
+        match &self.login {
+            None => run(all),
+            Some((user, password)) => {
+                all.extend(["-u", user].map(Into::into));
+                run_with(all, &[("CQLIFT_PASSWORD", password)])
+            }
+        }
     }
 }
 
@@ -130,6 +150,9 @@ impl Db {
         if node.is_mapped() {
             let address = node.address().parse().expect("a mapped node is named by its IP address");
             builder = builder.address_translator(Arc::new(Everywhere(address)));
+        }
+        if let Some((user, password)) = &node.login {
+            builder = builder.user(user, password);
         }
         let builder = builder
             .known_node(node.address())

@@ -20,6 +20,7 @@ mod interrupt;
 mod load;
 mod network;
 mod parts;
+mod permissions;
 mod readme;
 mod refuse;
 mod roundtrip;

@@ -18,6 +18,7 @@ use crate::manifest::{
 use crate::progress::Progress;
 use crate::report;
 use crate::store::{DumpDir, table_path};
+use crate::table::Table;
 use bytesize::ByteSize;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
@@ -109,6 +110,8 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let schema = cluster.schema().await?;
     let plan = plan::plan(&cluster, &schema, &selection).await?;
+    let tables: Vec<&Table> = plan.tables().map(|t| &t.table).collect();
+    let unsure = cluster.check_reads(args.connect.username.as_deref(), &schema, &tables).await?;
     if args.dry_run {
         return show(&plan, output);
     }
@@ -125,7 +128,7 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
             args.output.display()
         ))
     })?;
-    let manifest = manifest(&args, &cluster, &schema, plan, dumped, started);
+    let manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped, started);
     dir.write_manifest(&manifest)?;
     summarise(&manifest, &dir, output)?;
     match manifest.not_preserved.len() {
@@ -194,6 +197,7 @@ fn manifest(
     cluster: &Cluster,
     schema: &Schema,
     plan: Plan,
+    unsure: Option<&str>,
     dumped: Vec<DumpedTable>,
     started: SystemTime,
 ) -> Manifest {
@@ -205,7 +209,7 @@ fn manifest(
     }
     let mut keyspaces = Vec::new();
     for keyspace in plan.keyspaces {
-        not_preserved.extend(keyspace.not_preserved(schema, args.connect.username.as_deref()));
+        not_preserved.extend(keyspace.not_preserved(schema, unsure));
         let mut types: Vec<TypeEntry> = Vec::new();
         let mut tables = Vec::new();
         for planned in &keyspace.tables {
