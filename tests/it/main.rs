@@ -11,8 +11,12 @@
     reason = "tests state facts; helpers outside #[test] functions do so too"
 )]
 
+mod append;
+mod companions;
+mod counters;
 mod demo;
 mod dump;
+mod elements;
 mod errors;
 mod fidelity;
 mod harness;

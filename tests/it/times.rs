@@ -18,6 +18,13 @@ pub struct Told {
     pub expires: Vec<Option<i64>>,
 }
 
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Told { value, written, expires } = self;
+        write!(f, "{} written {written:?} expires {expires:?}", hex(value.as_deref()))
+    }
+}
+
 /// Now, in seconds since 1970.
 pub fn now() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
@@ -101,7 +108,7 @@ fn differences(
                 || cell.written != other.written
                 || !about(&cell.expires, &other.expires)
             {
-                found.push(format!("  row {} {column}:\n    {cell:?}\n    {other:?}", shown(key)));
+                found.push(format!("  row {} {column}:\n    {cell}\n    {other}", shown(key)));
             }
         }
     }
