@@ -15,6 +15,7 @@ use scylla::response::query_result::QueryResult;
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
+use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::unprepared::Statement;
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -36,6 +37,9 @@ pub const WITH_LOGIN: &str = "5.0-auth";
 
 /// The superuser of servers that ask for a login, and its password.
 const SUPERUSER: (&str, &str) = ("cassandra", "cassandra");
+
+/// What must hold wherever it can: a server that tells the times of all cells, and one that tells only those of simple ones.
+pub const BOTH: [&str; 2] = [NEWEST, "4.1"];
 
 /// A server to test against.
 #[derive(Clone, Debug)]
@@ -205,6 +209,23 @@ impl Db {
         .map_err(|error| format!("{error}\n  {}", shorten(cql)))
     }
 
+    /// Runs statements with raw cells bound to their markers as one unlogged batch.
+    ///
+    /// # Errors
+    /// The server's message and the statements.
+    pub fn try_batch(&self, statements: &[(&str, RawRow)]) -> Result<(), String> {
+        self.block_on(async {
+            let mut batch = Batch::new(BatchType::Unlogged);
+            for (cql, _) in statements {
+                batch.append_statement(self.session.prepare(*cql).await.map_err(|e| e.to_string())?);
+            }
+            let rows: Vec<&RawRow> = statements.iter().map(|(_, row)| row).collect();
+            self.session.batch(&batch, rows).await.map_err(|e| e.to_string())
+        })
+        .map(drop)
+        .map_err(|error| format!("{error}\n  {statements:?}"))
+    }
+
     /// Runs many statements, some at a time, in no particular order.
     ///
     /// # Errors
@@ -350,7 +371,12 @@ impl TestKeyspace {
 
     /// A keyspace with these statements run in it.
     pub fn with(name: &str, statements: &[&str]) -> TestKeyspace {
-        let keyspace = TestKeyspace::new(name);
+        TestKeyspace::with_on(Node::get(NEWEST), name, statements)
+    }
+
+    /// The same on `node`.
+    pub fn with_on(node: Node, name: &str, statements: &[&str]) -> TestKeyspace {
+        let keyspace = TestKeyspace::on(node, name);
         for statement in statements {
             keyspace.db.execute(statement);
         }
@@ -380,6 +406,28 @@ impl TestKeyspace {
         let mut args = vec!["load", dir, "--map", &map];
         args.extend(more);
         self.node.run(args)
+    }
+
+    /// Dumps and loads under another name, which it answers.
+    #[track_caller]
+    pub fn reloaded(&self, format: &str) -> String {
+        let scratch = Scratch::new();
+        let (dir, target) = (scratch.path("dump"), self.target(format));
+        self.dump(&dir, format).success();
+        self.load(&dir, &target, &[]).success();
+        target
+    }
+
+    /// Dumps like `dump`; answers the summary.
+    #[track_caller]
+    pub fn dump_json(&self, dir: &str, format: &str) -> serde_json::Value {
+        self.node.run(["dump", &self.name, "-o", dir, "--format", format, "--json"]).success().json()
+    }
+
+    /// Loads like `load`; answers the summary.
+    #[track_caller]
+    pub fn load_json(&self, dir: &str, target: &str, more: &[&str]) -> serde_json::Value {
+        self.load(dir, target, &[more, &["--json"]].concat()).success().json()
     }
 }
 
@@ -487,6 +535,13 @@ impl Done {
             assert!(found, "stdout lacks {fragment:?}\n{}", self.told());
         }
         self
+    }
+
+    /// Standard output, which is one JSON text.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("stdout is no JSON: {e}\n{}", self.told()))
     }
 
     /// The command and all it said.

@@ -11,13 +11,19 @@
     reason = "tests state facts; helpers outside #[test] functions do so too"
 )]
 
+mod append;
+mod companions;
+mod counters;
 mod demo;
 mod dump;
+mod elements;
 mod errors;
+mod fidelity;
 mod harness;
 mod independent;
 mod interrupt;
 mod load;
+mod moments;
 mod network;
 mod parts;
 mod permissions;
@@ -25,6 +31,8 @@ mod readme;
 mod refuse;
 mod roundtrip;
 mod script;
+mod semantics;
 mod tidy;
+mod times;
 mod verify;
 mod versions;
