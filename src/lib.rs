@@ -25,6 +25,7 @@
 //! | [`manifest`] | what a dump and its parts say of themselves |
 //! | [`ddl`] | CQL statements: recognise, order, rename; pure |
 //! | [`ring`] | tokens and ranges: hash, split, cover; pure |
+//! | [`steal`] | who scans which range, and takes over half of another's; pure |
 //! | [`batch`] | rows of one partition into write batches; pure |
 //! | [`fingerprint`] | the sums of rows, independent of order and of how the ring is cut; pure |
 //! | [`mutation`] | which statements bring a row back, by write time and expiry; pure |
@@ -39,8 +40,8 @@
 //! # The import law
 //!
 //! Left may use anything to its right, nothing else; a test holds it:
-//! `main → cli → commands → {cluster, format, store, progress} → {ring, batch, manifest, selector, report} → {ddl,
-//! fingerprint, mutation, compare} → times → table → types → rows → error`. Modules in braces do not use each other: `cluster`, `format` and `store` meet in `commands`, over
+//! `main → cli → commands → {cluster, format, store, progress} → {steal, batch, manifest, selector, report} → {ring,
+//! ddl, fingerprint, mutation, compare} → times → table → types → rows → error`. Modules in braces do not use each other: `cluster`, `format` and `store` meet in `commands`, over
 //! `rows`. Async lives in `cluster` and `commands`; codecs, sinks and sources are synchronous.
 //!
 //! # Words
@@ -67,6 +68,7 @@ pub mod report;
 pub mod ring;
 pub mod rows;
 pub mod selector;
+pub mod steal;
 pub mod store;
 pub mod table;
 pub mod times;

@@ -162,7 +162,7 @@ async fn prepare(cluster: &Cluster, plan: &Plan, args: &DumpArgs) -> Result<Vec<
         let name = planned.table.cql_name();
         let mut table = planned.table.clone();
         let left_out = match args.skip_unsupported {
-            true => unsupported::leave_out(cluster, &mut table, &planned.ranges()).await?,
+            true => unsupported::leave_out(cluster, &mut table).await?,
             false => Vec::new(),
         };
         let untold = match preserve {
@@ -180,7 +180,6 @@ async fn prepare(cluster: &Cluster, plan: &Plan, args: &DumpArgs) -> Result<Vec<
             scan: scan.map_err(|e| e.hint(format!("leave the table out with --exclude {name}")))?,
             layout,
             path: table_path(&planned.table.keyspace, &planned.table.name),
-            ranges: planned.ranges(),
             estimate: planned.estimate,
             keeps_times: preserve == Preserve::All,
             untold,
@@ -198,8 +197,7 @@ async fn scan_tables(
     args: &DumpArgs,
     output: OutputArgs,
 ) -> Result<Vec<DumpedTable>> {
-    let ranges = work.iter().map(|w| w.ranges.len() as u64).sum();
-    let progress = Progress::start(output.quiet, "dumping", ("token ranges", ranges));
+    let progress = Progress::start(output.quiet, "dumping", ("tables", work.len() as u64));
     let form = PartForm { format: args.format.into(), bytes: args.part_size.as_u64() };
     parts::dump(cluster, dir, form, work, &progress).await
 }

@@ -1,4 +1,5 @@
-//! The work of a dump: workers scan token ranges and hand whole pages to encoder threads, which write parts.
+//! The work of a dump: workers scan token ranges and hand whole pages to encoder threads, which write parts. A worker
+//! that has nothing to do takes over half of what another has left.
 //!
 //! Each worker has one encoder, and an encoder has one part open. A part closes at `--part-size`, at a
 //! partition boundary, or inside a partition that is larger than a part; whatever way, the parts' ranges tile the ring exactly.
@@ -13,17 +14,20 @@ use crate::manifest::{NotPreserved, Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
 use crate::ring::{self, Interval, Token};
 use crate::rows::Page;
+use crate::steal::{Board, Finished, Next, Work};
 use crate::store::{DumpDir, PartFile};
 use crate::table::{ColumnKind, Table};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Ranges scanned at a time.
 const WORKERS: usize = 8;
+/// How long a worker with nothing to take over waits before it looks again.
+const IDLE: Duration = Duration::from_millis(5);
 /// Pages of about 1 MiB that may wait for an encoder.
 const PAGES_WAITING: usize = 2;
 
@@ -52,8 +56,6 @@ pub struct TableWork {
     pub left_out: Vec<NotPreserved>,
     /// Folder of the parts within the dump.
     pub path: String,
-    /// What to scan.
-    pub ranges: Vec<Interval>,
     /// Bytes, as far as the server has an estimate: what is or may be big goes first.
     pub estimate: Option<u64>,
 }
@@ -81,7 +83,7 @@ struct Shared {
     part_numbers: Vec<AtomicU32>,
     /// Ranges that hold no rows: they need no file, and share one sidecar per table.
     empty: Vec<Mutex<Vec<RangeEntry>>>,
-    queue: Mutex<VecDeque<(usize, Interval)>>,
+    board: Board,
     stop: AtomicBool,
     counters: Arc<Counters>,
 }
@@ -97,8 +99,8 @@ pub async fn dump(
     tables: Vec<TableWork>,
     progress: &Progress,
 ) -> Result<Vec<DumpedTable>> {
-    let ranges = |i: &usize| tables[*i].ranges.iter().map(|r| (*i, *r)).collect::<Vec<_>>();
-    let queue = biggest_first(tables.iter().map(|t| t.estimate)).iter().flat_map(ranges).collect();
+    let order = biggest_first(tables.iter().map(|t| t.estimate));
+    let work = order.into_iter().map(|table| Work { table, range: Interval::whole() });
     let shared = Arc::new(Shared {
         cluster: cluster.clone(),
         dir: dir.clone(),
@@ -106,13 +108,13 @@ pub async fn dump(
         empty: tables.iter().map(|_| Mutex::default()).collect(),
         part_numbers: tables.iter().map(|_| AtomicU32::new(0)).collect(),
         tables,
-        queue: Mutex::new(queue),
+        board: Board::new(work, WORKERS),
         stop: AtomicBool::new(false),
         counters: progress.counters.clone(),
     });
     let mut workers = JoinSet::new();
-    for _ in 0..WORKERS {
-        workers.spawn(worker(shared.clone()));
+    for number in 0..WORKERS {
+        workers.spawn(worker(shared.clone(), number));
     }
     let mut parts: Vec<Vec<Part>> = shared.tables.iter().map(|_| Vec::new()).collect();
     let mut failure = None;
@@ -182,11 +184,11 @@ fn check_cover(work: &TableWork, parts: &[Part]) -> Result<()> {
     })
 }
 
-async fn worker(shared: Arc<Shared>) -> Result<Vec<(usize, Part)>> {
+async fn worker(shared: Arc<Shared>, number: usize) -> Result<Vec<(usize, Part)>> {
     let (pages, received) = mpsc::channel(PAGES_WAITING);
     let encoder = Encoder { shared: shared.clone(), open: None, done: Vec::new() };
     let encoder = tokio::task::spawn_blocking(move || encoder.run(received));
-    let scanned = scan_queue(&shared, &pages).await;
+    let scanned = scan_ranges(&shared, number, &pages).await;
     drop(pages);
     let encoded = encoder.await.doing(|| "run an encoder").and_then(|done| done);
     if scanned.is_err() || encoded.is_err() {
@@ -207,38 +209,60 @@ enum Message {
         asked: SystemTime,
     },
     Page(Page),
+    /// The range ends here now.
     End {
         arrived: SystemTime,
+        end: Token,
     },
     /// The scan failed: what is open is not whole.
     Abandon,
 }
 
-async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Result<()> {
+async fn scan_ranges(shared: &Arc<Shared>, worker: usize, pages: &mpsc::Sender<Message>) -> Result<()> {
     let gone = |_| Error::failed("an encoder stopped");
     while !shared.stop.load(Relaxed) {
-        let next = shared.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some((table, range)) = next else {
-            return Ok(());
+        let Work { table, range } = match shared.board.next(worker) {
+            Next::Scan(work) => work,
+            Next::Wait => {
+                tokio::time::sleep(IDLE).await;
+                continue;
+            }
+            Next::Done => return Ok(()),
         };
         pages.send(Message::Begin { table, range, asked: shared.cluster.time() }).await.map_err(gone)?;
         let mut scan = shared.tables[table].scan.range(&shared.cluster, range);
+        let key = shared.tables[table].table.indexes(ColumnKind::PartitionKey);
         loop {
             if shared.stop.load(Relaxed) {
                 // Another worker failed: what is open here is not whole either.
                 return pages.send(Message::Abandon).await.map_err(gone);
             }
-            match scan.next_page().await {
-                Ok(Some(page)) => pages.send(Message::Page(page)).await.map_err(gone)?,
+            let page = match scan.next_page().await {
+                Ok(Some(page)) => page,
                 Ok(None) => break,
                 Err(error) => {
                     pages.send(Message::Abandon).await.map_err(gone)?;
                     return Err(error);
                 }
+            };
+            let token_of = |row: usize| token(&key_cells(&page, row, &key));
+            let last = token_of(page.rows() - 1);
+            let end = shared.board.advance(worker, last, page.value_bytes() as u64);
+            if last <= end {
+                pages.send(Message::Page(page)).await.map_err(gone)?;
+                continue;
             }
+            // The rest has been taken over.
+            let own = (0..page.rows()).rposition(|row| token_of(row) <= end).map_or(0, |row| row + 1);
+            if own > 0 {
+                pages.send(Message::Page(page.part(0..own))).await.map_err(gone)?;
+            }
+            break;
         }
-        pages.send(Message::End { arrived: shared.cluster.time() }).await.map_err(gone)?;
-        shared.counters.units.fetch_add(1, Relaxed);
+        if let Some(Finished { end, table_is_done }) = shared.board.finish(worker) {
+            pages.send(Message::End { arrived: shared.cluster.time(), end }).await.map_err(gone)?;
+            shared.counters.units.fetch_add(u64::from(table_is_done), Relaxed);
+        }
     }
     Ok(())
 }
@@ -301,7 +325,7 @@ impl Encoder {
             match message {
                 Message::Begin { table, range, asked } => self.begin(table, range, asked)?,
                 Message::Page(page) => self.page(&page)?,
-                Message::End { arrived } => self.end(arrived)?,
+                Message::End { arrived, end } => self.end(arrived, end)?,
                 Message::Abandon => {
                     self.open = None;
                     return Ok(self.done);
@@ -427,10 +451,10 @@ impl Encoder {
         Ok(())
     }
 
-    fn end(&mut self, arrived: SystemTime) -> Result<()> {
+    fn end(&mut self, arrived: SystemTime, end: Token) -> Result<()> {
         let Some(open) = self.open.as_mut() else { return Ok(()) };
         if let Some(scanning) = open.scanning.take() {
-            let range = scanning.entry(scanning.range.end, None, arrived);
+            let range = scanning.entry(end, None, arrived);
             match open.sink {
                 Some(_) => open.part.ranges.push(range),
                 // No row came before it either: it needs no file.

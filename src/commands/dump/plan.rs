@@ -1,24 +1,14 @@
-//! What a dump will hold: the selected tables, biggest first, their DDL, and the token ranges to scan.
+//! What a dump will hold: the selected tables, biggest first, and their DDL.
 
 use crate::cluster::Cluster;
 use crate::cluster::describe::Schema;
 use crate::ddl::{self, Kind, Statement};
 use crate::error::{Error, Result};
 use crate::manifest::NotPreserved;
-use crate::ring::{self, Interval};
 use crate::selector::{Selection, Selector, is_system_keyspace};
 use crate::table::Table;
 use crate::types::cql::Ident;
 use std::collections::BTreeMap;
-
-/// Ranges of a table whose size is unknown or large; about two per worker.
-const RANGES: usize = 16;
-/// Bytes of a table, as estimated, up to which one range is enough.
-const SMALL: u64 = 4 << 20;
-/// Bytes that one range of a large table should hold.
-const RANGE_BYTES: u64 = 64 << 20;
-/// Ranges a table never passes.
-const MAX_RANGES: u64 = 4096;
 
 /// What to dump.
 pub struct Plan {
@@ -90,20 +80,6 @@ impl PlannedKeyspace {
             ),
         };
         triggers.map(trigger).chain(masked.map(mask)).collect()
-    }
-}
-
-impl PlannedTable {
-    /// The token ranges to scan one by one; they tile the ring.
-    pub fn ranges(&self) -> Vec<Interval> {
-        let count = match self.estimate {
-            Some(bytes) if bytes <= SMALL => 1,
-            Some(bytes) => {
-                usize::try_from((bytes / RANGE_BYTES).min(MAX_RANGES)).unwrap_or(RANGES).max(RANGES)
-            }
-            None => RANGES,
-        };
-        ring::split(Interval::whole(), count)
     }
 }
 

@@ -4,20 +4,19 @@
 use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::manifest::NotPreserved;
-use crate::ring::Interval;
+use crate::ring::{self, Interval};
 use crate::table::Table;
 use crate::types::codec;
+
+/// Ranges in which the cells of such a column are counted, so that no count takes too long.
+const RANGES: usize = 64;
 
 /// Takes the columns that cannot be read out of `table`; answers what is not preserved for it. A key column stays: rows
 /// cannot be told apart without it, so its table is refused.
 ///
 /// # Errors
 /// `Error` names the column whose cells could not be counted.
-pub async fn leave_out(
-    cluster: &Cluster,
-    table: &mut Table,
-    ranges: &[Interval],
-) -> Result<Vec<NotPreserved>> {
+pub async fn leave_out(cluster: &Cluster, table: &mut Table) -> Result<Vec<NotPreserved>> {
     let mut left_out = Vec::new();
     let mut index = 0;
     while index < table.columns.len() {
@@ -27,7 +26,7 @@ pub async fn leave_out(
             index += 1;
             continue;
         };
-        let count = cluster.count_cells(table, index, ranges).await?;
+        let count = cluster.count_cells(table, index, &ring::split(Interval::whole(), RANGES)).await?;
         left_out.push(NotPreserved {
             object: format!("{}.{}", table.full_name(), column.name),
             what: "the cells of the column".to_owned(),
