@@ -92,7 +92,7 @@ fn round_trip(node: &Node, script: &Script) -> Vec<String> {
 }
 
 /// Schema and rows of two keyspaces; answers how many rows the first has.
-fn compare(db: &Db, source: &str, loaded: &str, differences: &mut Vec<String>) -> usize {
+pub fn compare(db: &Db, source: &str, loaded: &str, differences: &mut Vec<String>) -> usize {
     let columns = [source, loaded].map(|keyspace| columns(db, keyspace));
     for name in columns[0].keys().chain(columns[1].keys()) {
         let [before, after] = [columns[0].get(name), columns[1].get(name)];
@@ -117,22 +117,23 @@ fn compare(db: &Db, source: &str, loaded: &str, differences: &mut Vec<String>) -
 
 /// What `system_schema.columns` says of a column, in the order of the key first.
 #[derive(Debug, PartialEq)]
-struct Column {
-    name: String,
+pub struct Column {
+    pub name: String,
     kind: String,
     position: Option<Vec<u8>>,
     order: String,
-    cql_type: String,
+    pub cql_type: String,
 }
 
 impl Column {
-    fn is_key(&self) -> bool {
+    /// Whether it is part of the primary key.
+    pub fn is_key(&self) -> bool {
         matches!(self.kind.as_str(), "partition_key" | "clustering")
     }
 }
 
 /// The columns of every table and view, by name of the table.
-fn columns(db: &Db, keyspace: &str) -> BTreeMap<String, Vec<Column>> {
+pub fn columns(db: &Db, keyspace: &str) -> BTreeMap<String, Vec<Column>> {
     let mut tables: BTreeMap<String, Vec<Column>> = BTreeMap::new();
     let query =
         "SELECT table_name, column_name, kind, position, clustering_order, type FROM system_schema.columns";
