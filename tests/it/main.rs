@@ -28,6 +28,7 @@ mod readme;
 mod refuse;
 mod roundtrip;
 mod script;
+mod spelling;
 mod tidy;
 mod times;
 mod verify;
