@@ -14,6 +14,7 @@
 mod demo;
 mod dump;
 mod errors;
+mod findings;
 mod harness;
 mod independent;
 mod interrupt;
@@ -32,4 +33,6 @@ mod spelling;
 mod tidy;
 mod times;
 mod verify;
+mod verify_changes;
+mod verify_cluster;
 mod versions;
