@@ -72,7 +72,12 @@ fn round_trip(node: &Node, script: &Script) -> Vec<String> {
         let mut differences = Vec::new();
         let scratch = Scratch::new();
         let (dir, target) = (scratch.path("dump"), source.target(format));
-        let steps = [source.dump(&dir, format).done(), source.load(&dir, &target, &[]).done()];
+        let map = format!("{}={target}", source.name);
+        let steps = [
+            source.dump(&dir, format).done(),
+            source.load(&dir, &target, &[]).done(),
+            source.node.run(["verify", &dir, "--map", &map]).done(),
+        ];
         match steps.iter().find(|done| done.code != Some(0)) {
             Some(failed) => differences.push(failed.told()),
             None => {
