@@ -53,7 +53,7 @@ pub struct Place {
     pub odd_text: bool,
     /// Other bytes for the same value, and sets and maps that are not in order.
     pub odd_spelling: bool,
-    /// Null elements, if it is a list.
+    /// Null and empty elements, if it is a list.
     pub null_elements: bool,
 }
 
@@ -72,7 +72,7 @@ impl Place {
     /// A field of a user type that is not frozen. Written alone, as it must be if it has a time of its own, a collection in
     /// it is spelt anew (see `spelling`).
     pub const SINGLE_FIELD: Place = Place { odd_spelling: false, ..Place::FIELD };
-    /// An element of a list that is not frozen, or of a vector.
+    /// An element of a list, unless that may hold nulls, or of a vector.
     pub const LIST_ELEMENT: Place = Place { odd_text: false, ..Place::LONE_KEY };
     /// An element of any other collection.
     pub const ELEMENT: Place = Place { empty: true, ..Place::LIST_ELEMENT };
@@ -96,7 +96,8 @@ pub fn value(chance: &mut Chance, cql_type: &Type, frozen: bool, place: Place) -
     match cql_type {
         Type::Native(name) => native(chance, name, place),
         Type::List(inner) => {
-            let place_of = if frozen { element } else { Place::LIST_ELEMENT };
+            // An empty element of most types becomes a null one.
+            let place_of = Place { empty: place.null_elements, ..element };
             let count = chance.between(least, 3);
             counted((0..count).map(|_| {
                 let null = place.null_elements && chance.one_in(8);
