@@ -74,8 +74,10 @@ fn lost(source: &TestKeyspace, format: &str) -> Vec<String> {
     if source.db.names("keyspace_name", "keyspaces", &target).is_empty() {
         return differences;
     }
-    let rows = compare(&source.db, &source.name, &target, &mut differences);
+    let mut of_values = Vec::new();
+    let rows = compare(&source.db, &source.name, &target, &mut of_values);
     println!("{rows} rows through {format}");
+    differences.extend(of_values);
     differences.extend(compare_times(&source.db, &source.name, &target));
     differences
 }
