@@ -28,7 +28,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Import(import::ImportArgs),
     Inspect(inspect::InspectArgs),
-    Verify(verify::VerifyArgs),
+    Verify(Box<verify::VerifyArgs>),
 }
 
 impl Cli {
@@ -43,7 +43,7 @@ impl Cli {
             Command::Schema(args) => schema::run(args, self.output).await,
             Command::Import(args) => import::run(args, self.output).await,
             Command::Inspect(args) => inspect::run(&args, self.output),
-            Command::Verify(args) => verify::run(&args, self.output),
+            Command::Verify(args) => verify::run(*args, self.output).await,
         }
     }
 }

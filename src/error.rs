@@ -10,6 +10,8 @@ pub enum Kind {
     Usage,
     /// The cluster, a file or the data stopped the work: exit 1.
     Failed,
+    /// The work is done, but not all of it: exit 3.
+    Incomplete,
     /// Verification found what it looks for: exit 4.
     Difference,
     /// The user stopped the work: exit 130.
@@ -36,6 +38,11 @@ impl Error {
     /// The cluster, a file or the data stopped the work.
     pub fn failed(message: impl Into<String>) -> Error {
         Error { kind: Kind::Failed, message: message.into(), hints: Vec::new() }
+    }
+
+    /// The work is done, but not all of it.
+    pub fn incomplete(message: impl Into<String>) -> Error {
+        Error { kind: Kind::Incomplete, message: message.into(), hints: Vec::new() }
     }
 
     /// Verification found a difference.
@@ -77,6 +84,7 @@ impl Error {
         match self.kind {
             Kind::Failed => 1,
             Kind::Usage => 2,
+            Kind::Incomplete => 3,
             Kind::Difference => 4,
             Kind::Interrupted => 130,
         }

@@ -6,14 +6,18 @@
 //! enum stands between them and Arrow or text.
 //!
 //! - `dump`: [`cluster::scan`] → pages → [`types`] (a codec per column) → a [`format`](mod@format) *sink* → a *part* in [`store`].
-//! - `load`: a part in [`store`] → a [`format`](mod@format) *source* → pages → [`batch`] groups → [`cluster::write`].
+//!   Behind the columns of a page come their *companions*: write times and expiries, as far as the cluster tells them.
+//! - `load`: a part in [`store`] → a [`format`](mod@format) *source* → pages → [`batch`] groups of one partition →
+//!   [`mutation`]s, the statements that bring a row back → [`cluster::write`].
+//! - `verify`: the [`fingerprint`] of a scan beside the sums of the parts; where they differ, rows side by side in
+//!   [`compare`].
 //!
 //! # Where things live
 //!
 //! | module | answers |
 //! |---|---|
 //! | [`cli`], [`commands`] | the subcommands; each file has its flags above its `run()`, which reads like a table of contents |
-//! | [`cluster`] | the only module that talks to the database: connect, describe, scan, write, retry |
+//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, probe, scan, write, retry |
 //! | [`format`](mod@format) | one file per file format, sink and source together |
 //! | [`store`] | the only module that opens dump files: names, temporary files, syncing, renaming |
 //! | [`progress`] | counters of a run and the line that shows them |
@@ -22,34 +26,42 @@
 //! | [`ddl`] | CQL statements: recognise, order, rename; pure |
 //! | [`ring`] | tokens and ranges: hash, split, cover; pure |
 //! | [`batch`] | rows of one partition into write batches; pure |
+//! | [`fingerprint`] | the sums of rows, independent of order and of how the ring is cut; pure |
+//! | [`mutation`] | which statements bring a row back, by write time and expiry; pure |
+//! | [`compare`] | how two rows of one key differ; pure |
+//! | [`times`] | write time and expiry of a cell, as companions tell them |
 //! | [`selector`] | `ks.table`, globs, and `--map`; pure |
 //! | [`types`] | one file per CQL type: wire ↔ Arrow, wire ↔ text |
-//! | [`table`] | what a table is: columns in page order |
+//! | [`table`] | what a table is: columns in page order, and their companions |
 //! | [`rows`] | cells and pages |
 //! | [`error`] | the one error type at the rim |
 //!
 //! # The import law
 //!
 //! Left may use anything to its right, nothing else; a test holds it:
-//! `main → cli → commands → {cluster, format, store, progress} → {ring, batch, manifest, selector, report} → ddl → table →
-//! types → rows → error`. Modules in braces do not use each other: `cluster`, `format` and `store` meet in `commands`, over
+//! `main → cli → commands → {cluster, format, store, progress} → {ring, batch, manifest, selector, report} → {ddl,
+//! fingerprint, mutation, compare} → times → table → types → rows → error`. Modules in braces do not use each other: `cluster`, `format` and `store` meet in `commands`, over
 //! `rows`. Async lives in `cluster` and `commands`; codecs, sinks and sources are synchronous.
 //!
 //! # Words
 //!
 //! **cell** (wire bytes or null), **page** (rows of cells), **range** (a token interval `(start, end]`), **part** (one
 //! finished data file), **sidecar** (what a part says of itself), **sink/source** (the file side), **manifest** (what a
-//! dump holds), **exception** (a cell whose natural form would not give it back exactly; its raw bytes travel in the
+//! dump holds), **companion** (a file column with the write times or expiries of another), **moment** (write time and
+//! expiry of a cell), **sum** (a fingerprint of a part's rows), **exception** (a cell whose natural form would not give it back exactly; its raw bytes travel in the
 //! exceptions column).
 
 pub mod batch;
 pub mod cli;
 pub mod cluster;
 pub mod commands;
+pub mod compare;
 pub mod ddl;
 pub mod error;
+pub mod fingerprint;
 pub mod format;
 pub mod manifest;
+pub mod mutation;
 pub mod progress;
 pub mod report;
 pub mod ring;
@@ -57,4 +69,5 @@ pub mod rows;
 pub mod selector;
 pub mod store;
 pub mod table;
+pub mod times;
 pub mod types;

@@ -4,9 +4,11 @@
 //! Tokens and counts that pass 2^53 are strings or stay integers of Rust's readers; tokens are strings, so that every
 //! JSON reader keeps them and wider tokens of other partitioners fit.
 
-use crate::table::{Column, ColumnKind, Table};
+use crate::fingerprint::Sums;
+use crate::table::{Column, ColumnKind, Companion, Table, Tells};
 use crate::types::cql::{BadType, CqlType, Udt};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_128;
@@ -66,7 +68,7 @@ pub struct Datacenter {
 pub struct DumpOptions {
     /// `parquet` or `csv`.
     pub format: String,
-    /// `none`: values only.
+    /// `all`: values, write times and expiries. `none`: values only.
     pub preserve: String,
     /// Consistency level of every read.
     pub consistency: String,
@@ -174,6 +176,13 @@ pub struct ColumnEntry {
     /// Clustering columns only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub descending: bool,
+    /// The files' column that holds its write times, µs since 1970; one list entry per element where elements are cells of
+    /// their own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub write_time: Option<String>,
+    /// The files' column that holds its expiries likewise, s since 1970; null where nothing expires.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
 }
 
 /// A part: its sidecar's content.
@@ -195,8 +204,27 @@ pub struct Part {
     /// `xxh3-128:` and the hash of the file in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checksum: Option<String>,
+    /// Fingerprints of its rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sums: Option<Sums>,
+    /// When its first cell expires, s since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earliest_expiry: Option<i64>,
+    /// Rows of which no cell's write time is told.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub untold_rows: u64,
+    /// Cells whose write time is not told, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub untold_cells: BTreeMap<String, u64>,
+    /// Lists whose elements differ in write time or expiry, by column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub uneven_lists: BTreeMap<String, u64>,
     /// The token ranges it holds, whole but where `from` or `to` says otherwise.
     pub ranges: Vec<RangeEntry>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A token range `(start, end]` that a part holds.
@@ -291,7 +319,13 @@ impl BadManifest {
 }
 
 /// What this tool understands beyond the basics of the format.
-pub const CAPABILITIES: &[&str] = &["values"];
+pub const CAPABILITIES: &[&str] = &[VALUES, TIMES];
+
+/// The dump holds values.
+pub const VALUES: &str = "values";
+
+/// It holds write times and expiries beside them.
+pub const TIMES: &str = "times";
 
 const CHECKSUM_KEY: &str = ",\n  \"checksum\": \"xxh3-128:";
 
@@ -381,8 +415,22 @@ impl KeyspaceEntry {
                 descending: column.descending,
             });
         }
-        Ok(Table::new(self.name.clone(), entry.name.clone(), columns))
+        let mut table = Table::new(self.name.clone(), entry.name.clone(), columns);
+        table.companions = companions(&table, entry);
+        Ok(table)
     }
+}
+
+/// What the manifest says of a table's companions, in page order.
+fn companions(table: &Table, entry: &TableEntry) -> Vec<Companion> {
+    let mut companions = Vec::new();
+    for (column, Column { name, .. }) in table.columns.iter().enumerate() {
+        let Some(entry) = entry.columns.iter().find(|c| c.name == *name) else { continue };
+        for (tells, name) in [(Tells::WriteTime, &entry.write_time), (Tells::Expiry, &entry.expires_at)] {
+            companions.extend(name.clone().map(|name| Companion { name, column, tells }));
+        }
+    }
+    companions
 }
 
 impl TypeEntry {
@@ -395,9 +443,16 @@ impl TypeEntry {
 }
 
 impl ColumnEntry {
-    /// How the manifest states a column.
-    pub fn of(column: &Column) -> ColumnEntry {
+    /// How the manifest states the column at a page index.
+    pub fn of(table: &Table, index: usize) -> ColumnEntry {
+        let column = &table.columns[index];
+        let companion = |tells| {
+            let found = table.companions.iter().find(|c| c.column == index && c.tells == tells);
+            found.map(|companion| companion.name.clone())
+        };
         ColumnEntry {
+            write_time: companion(Tells::WriteTime),
+            expires_at: companion(Tells::Expiry),
             name: column.name.clone(),
             cql_type: column.cql_type.to_string(),
             kind: column.kind.name().to_owned(),
@@ -453,6 +508,8 @@ mod tests {
                         kind: "partition_key".into(),
                         position: 0,
                         descending: false,
+                        write_time: None,
+                        expires_at: None,
                     }],
                     exceptions_column: "__wire".into(),
                     rows: 0,

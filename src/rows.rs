@@ -91,9 +91,10 @@ impl Page {
         self.spans.iter().filter(|s| s.len != NULL).map(|s| s.len as usize).sum()
     }
 
-    /// Cells that are not null.
-    pub fn cells(&self) -> usize {
-        self.spans.iter().filter(|s| s.len != NULL).count()
+    /// Cells of the first `columns` columns that are not null.
+    pub fn cells(&self, columns: usize) -> usize {
+        let rows = self.spans.chunks_exact(self.width.max(1));
+        rows.map(|row| row[..columns].iter().filter(|s| s.len != NULL).count()).sum()
     }
 
     /// The cell at `row`, `column`; both must be within the page.
@@ -118,6 +119,34 @@ impl Page {
             spans: self.spans[range.start * self.width..range.end * self.width].to_vec(),
             width: self.width,
         }
+    }
+
+    /// The same page with the cells of some columns replaced: `write` is given each that is not null, and appends what
+    /// takes its place.
+    ///
+    /// # Errors
+    /// What `write` returns, or `BadPage::TooLarge` if the page would pass 4 GiB.
+    pub fn replacing<E: From<BadPage>>(
+        self,
+        columns: &[usize],
+        mut write: impl FnMut(&[u8], &mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<Page, E> {
+        let places = |row: usize| columns.iter().map(move |column| row * self.width + column);
+        let mut all = (0..self.rows()).flat_map(places);
+        // In most pages there is nothing to replace, and the bytes need not be copied.
+        if !all.any(|at| self.spans[at].len != NULL) {
+            return Ok(self);
+        }
+        let mut bytes = self.bytes.to_vec();
+        let mut spans = self.spans.clone();
+        for at in (0..self.rows()).flat_map(places) {
+            if let Some(old) = self.slice(self.spans[at]) {
+                let start = bytes.len();
+                write(old, &mut bytes)?;
+                spans[at] = span(start, bytes.len() - start)?;
+            }
+        }
+        Ok(Page { bytes: Bytes::from(bytes), spans, width: self.width })
     }
 
     fn slice(&self, span: Span) -> Cell<'_> {
@@ -257,7 +286,22 @@ mod tests {
         assert_eq!(page.row(0).collect::<Vec<_>>(), cells[..2]);
         assert_eq!(page.column(1), [None, Some(&b"\x00\x01"[..])]);
         assert_eq!(page.part(1..2).row(0).collect::<Vec<_>>(), cells[2..]);
-        assert_eq!((page.cells(), page.value_bytes()), (3, 3));
+        assert_eq!((page.cells(2), page.cells(1), page.value_bytes()), (3, 2, 3));
+    }
+
+    #[test]
+    fn replaced_cells_stand_where_the_old_ones_stood() {
+        let cells = [Some(&b"a"[..]), None, Some(b"b"), Some(b"cd")];
+        let page = Page::from_wire(wire(&cells), 2, 2).unwrap();
+        let page = page
+            .replacing::<BadPage>(&[1], |old, out| {
+                out.extend_from_slice(b"<");
+                out.extend_from_slice(old);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(page.row(0).collect::<Vec<_>>(), [Some(&b"a"[..]), None]);
+        assert_eq!(page.row(1).collect::<Vec<_>>(), [Some(&b"b"[..]), Some(b"<cd")]);
     }
 
     #[test]

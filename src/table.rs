@@ -1,7 +1,8 @@
-//! What a table is: its columns in the order in which pages carry their cells, and the user types of its keyspace.
-//! Where that comes from (a server's catalogue, a dump's manifest) is left to `cluster` and `manifest`.
+//! What a table is: its columns in the order in which pages carry their cells, the companions that a dump keeps beside
+//! their values, and the user types of its keyspace. Where that comes from (a server's catalogue, a dump's manifest) is
+//! left to `cluster` and `manifest`.
 
-use crate::types::cql::{CqlType, Ident, Udt};
+use crate::types::cql::{CqlType, Ident, Native, Udt};
 use std::sync::Arc;
 
 /// What a column is to its table.
@@ -53,6 +54,50 @@ pub struct Column {
     pub descending: bool,
 }
 
+/// What a companion tells of its column's cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tells {
+    /// When they were written, µs since 1970.
+    WriteTime,
+    /// When they expire, s since 1970; null for a cell that does not.
+    Expiry,
+}
+
+impl Tells {
+    /// In the order in which they stand beside a column.
+    pub const ALL: &'static [Tells] = &[Tells::WriteTime, Tells::Expiry];
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Tells::WriteTime => "__writetime",
+            Tells::Expiry => "__expires_at",
+        }
+    }
+}
+
+/// Something kept beside the values of a column: one number per cell, or a list of them, one per element, for columns
+/// whose elements are cells of their own. A UDT has one entry per field of its type, null for a field that is null.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Companion {
+    /// Its name in files, which no column has.
+    pub name: String,
+    /// The page index of its column.
+    pub column: usize,
+    /// What it tells.
+    pub tells: Tells,
+}
+
+/// Where a column's cells, their write times and their expiries lie in a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The cells.
+    pub column: usize,
+    /// Their write times, if they are told.
+    pub write_time: Option<usize>,
+    /// Their expiries, if they are told.
+    pub expiry: Option<usize>,
+}
+
 /// A table and its columns: partition key, clustering key, static, regular; keys by position, the others by name.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -62,13 +107,74 @@ pub struct Table {
     pub name: String,
     /// In page order.
     pub columns: Vec<Column>,
+    /// What pages carry after the columns; nothing if values are all that is read.
+    pub companions: Vec<Companion>,
 }
 
 impl Table {
     /// A table with its columns put into page order.
     pub fn new(keyspace: String, name: String, mut columns: Vec<Column>) -> Table {
         columns.sort_by(|a, b| (a.kind, a.position, &a.name).cmp(&(b.kind, b.position, &b.name)));
-        Table { keyspace, name, columns }
+        Table { keyspace, name, columns, companions: Vec::new() }
+    }
+
+    /// Adds the companions of a column, under names that nothing else has. Columns must come in page order.
+    pub fn keep(&mut self, column: usize) {
+        for tells in Tells::ALL {
+            let mut name = format!("{}{}", self.columns[column].name, tells.suffix());
+            let taken = |name: &str| {
+                self.columns.iter().any(|c| c.name == name) || self.companions.iter().any(|c| c.name == name)
+            };
+            while taken(&name) {
+                name.push('_');
+            }
+            self.companions.push(Companion { name, column, tells: *tells });
+        }
+    }
+
+    /// Whether a dump of this table may give a companion this name.
+    pub fn is_companion(&self, name: &str) -> bool {
+        let of = |tells: &Tells| {
+            let column = name.trim_end_matches('_').strip_suffix(tells.suffix());
+            column.is_some_and(|column| self.columns.iter().any(|c| c.name == column))
+        };
+        Tells::ALL.iter().any(of)
+    }
+
+    /// Cells per row of its pages.
+    pub fn width(&self) -> usize {
+        self.columns.len() + self.companions.len()
+    }
+
+    /// The page index of a column's companion.
+    pub fn companion(&self, column: usize, tells: Tells) -> Option<usize> {
+        let found = self.companions.iter().position(|c| c.column == column && c.tells == tells);
+        found.map(|index| self.columns.len() + index)
+    }
+
+    /// Where the columns of `kind` and what is told of them lie.
+    pub fn places(&self, kind: ColumnKind) -> Vec<Place> {
+        let place = |column| Place {
+            column,
+            write_time: self.companion(column, Tells::WriteTime),
+            expiry: self.companion(column, Tells::Expiry),
+        };
+        self.indexes(kind).into_iter().map(place).collect()
+    }
+
+    /// The type that a companion's cells have.
+    pub fn companion_type(&self, companion: &Companion) -> CqlType {
+        let number = CqlType::Native(Native::BigInt);
+        match self.columns[companion.column].cql_type.has_elements() {
+            true => CqlType::List(Box::new(number), true),
+            false => number,
+        }
+    }
+
+    /// The same table without companions.
+    #[must_use]
+    pub fn values_only(&self) -> Table {
+        Table { companions: Vec::new(), ..self.clone() }
     }
 
     /// The page indexes of the columns of `kind`.
@@ -81,9 +187,13 @@ impl Table {
         self.columns.iter().filter(move |c| c.kind == kind)
     }
 
+    /// Whether the column at this page index is part of the key.
+    pub fn is_key(&self, column: usize) -> bool {
+        matches!(self.columns[column].kind, ColumnKind::PartitionKey | ColumnKind::Clustering)
+    }
+
     /// Whether its values are counters: counters never stand beside other types.
     pub fn is_counter(&self) -> bool {
-        use crate::types::cql::Native;
         self.columns.iter().any(|c| c.cql_type == CqlType::Native(Native::Counter))
     }
 

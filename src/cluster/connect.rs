@@ -20,7 +20,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The driver's limit for one request. Ours is the only retry, so it is also how long an unanswered attempt lasts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,8 +31,8 @@ const CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectArgs {
-    /// Contact points: names or addresses, several separated by commas or by repeating the flag
-    #[arg(short = 'h', long, env = "CQLIFT_HOST", value_delimiter = ',', default_value = "127.0.0.1")]
+    /// Contact points: names or addresses, several separated by commas or by repeating the flag [default: 127.0.0.1]
+    #[arg(short = 'h', long, env = "CQLIFT_HOST", value_delimiter = ',')]
     pub host: Vec<String>,
     /// Port of the native protocol
     #[arg(short = 'P', long, env = "CQLIFT_PORT", default_value_t = 9042)]
@@ -55,6 +55,15 @@ pub struct ConnectArgs {
     /// Connect to the contact points only, whatever addresses the cluster tells of
     #[arg(long, env = "CQLIFT_ONLY_CONTACT_POINTS", conflicts_with = "address_map")]
     pub only_contact_points: bool,
+}
+
+impl ConnectArgs {
+    /// The contact points, each with its port.
+    fn contact_points(&self) -> Vec<String> {
+        let local = ["127.0.0.1".to_owned()];
+        let hosts = if self.host.is_empty() { &local[..] } else { &self.host };
+        hosts.iter().map(|host| with_port(host, self.port)).collect()
+    }
 }
 
 /// A consistency level by its CQL name.
@@ -134,6 +143,7 @@ pub struct Cluster {
     pub consistency: Level,
     /// How statements on data are run, as against those on the catalogue.
     pub data: ExecutionProfileHandle,
+    clock: Clock,
 }
 
 impl Cluster {
@@ -160,7 +170,7 @@ impl Cluster {
             .build();
         // Full metadata fails as a whole on one type the driver cannot read; the schema is read by `describe` instead.
         let mut builder = SessionBuilder::new()
-            .known_nodes(args.host.iter().map(|host| with_port(host, args.port)))
+            .known_nodes(args.contact_points())
             .default_execution_profile_handle(catalogue.into_handle())
             .fetch_full_schema_metadata(false)
             .pool_size(PoolSize::PerHost(CONNECTIONS_PER_NODE))
@@ -181,7 +191,19 @@ impl Cluster {
                     .hint(format!("--dc is one of {}", names.join(", "))));
             }
         }
-        Ok(Cluster { session, about, consistency: args.consistency, data: data.into_handle() })
+        let clock = Clock::measure(&session).await?;
+        Ok(Cluster { session, about, consistency: args.consistency, data: data.into_handle(), clock })
+    }
+
+    /// What the cluster's clock shows, µs since 1970, as measured when the connection was made; this machine's own clock
+    /// does not come in.
+    pub fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
+    /// The same as a moment.
+    pub fn time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(u64::try_from(self.now()).unwrap_or(0))
     }
 
     /// The cluster's clock, µs since 1970: the coordinator's, as write times it would give are its.
@@ -189,17 +211,55 @@ impl Cluster {
     /// # Errors
     /// `Error` if it cannot be asked.
     pub async fn clock(&self) -> Result<i64> {
-        let doing = || "ask the cluster for its time";
-        let query = "SELECT toUnixTimestamp(now()) FROM system.local";
-        let answer = self.session.query_unpaged(query, ()).await.doing(doing)?;
-        let (millis,) = answer.into_rows_result().doing(doing)?.single_row::<(i64,)>().doing(doing)?;
         // Its end, not its beginning: what was written within this millisecond is older.
-        Ok(millis.saturating_add(1).saturating_mul(1000))
+        Ok(ask_time(&self.session).await?.saturating_add(1).saturating_mul(1000))
     }
 
     /// The release of the server, as far as it says.
     pub fn version(&self) -> &str {
         &self.about.version
+    }
+}
+
+/// The coordinator's time, ms since 1970.
+async fn ask_time(session: &Session) -> Result<i64> {
+    let doing = || "ask the cluster for its time";
+    let query = "SELECT toUnixTimestamp(now()) FROM system.local";
+    let answer = session.query_unpaged(query, ()).await.doing(doing)?;
+    let (millis,) = answer.into_rows_result().doing(doing)?.single_row::<(i64,)>().doing(doing)?;
+    Ok(millis)
+}
+
+/// The cluster's clock as this process knows it.
+#[derive(Clone, Copy)]
+struct Clock {
+    /// When it was asked.
+    at: Instant,
+    /// What it showed then, µs since 1970.
+    showed: i64,
+}
+
+impl Clock {
+    /// Asks a few times: the shortest answer tells it best.
+    async fn measure(session: &Session) -> Result<Clock> {
+        const TIMES: u32 = 5;
+        let mut best: Option<(Duration, Clock)> = None;
+        for _ in 0..TIMES {
+            let asked = Instant::now();
+            let millis = ask_time(session).await?;
+            let took = asked.elapsed();
+            if best.is_none_or(|(shortest, _)| took < shortest) {
+                // Milliseconds are cut: in the mean half of one is missing.
+                let showed = millis.saturating_mul(1000).saturating_add(500);
+                best = Some((took, Clock { at: asked + took / 2, showed }));
+            }
+        }
+        best.map(|(_, clock)| clock).ok_or_else(|| Error::failed("the cluster's clock was not asked"))
+    }
+
+    fn now(&self) -> i64 {
+        let since = i64::try_from(self.at.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.showed.saturating_add(since)
     }
 }
 
@@ -233,8 +293,7 @@ fn password(args: &ConnectArgs) -> Result<Option<String>> {
 
 /// Why there is no connection; `answered` if a contact point did answer, so that it is told addresses that do not.
 fn connect_error(args: &ConnectArgs, error: &str, answered: bool) -> Error {
-    let hosts: Vec<String> = args.host.iter().map(|host| with_port(host, args.port)).collect();
-    let hosts = hosts.join(", ");
+    let hosts = args.contact_points().join(", ");
     // The driver tells these two by its own API's words; every server says the second alike for a wrong user and a
     // wrong password (measured 3.11-5.0).
     let login = match error {
@@ -284,8 +343,7 @@ async fn about(session: &Session) -> Result<SourceCluster> {
 async fn translator(args: &ConnectArgs) -> Result<Option<Arc<dyn AddressTranslator>>> {
     if args.only_contact_points {
         let mut points = Vec::new();
-        for host in &args.host {
-            let name = with_port(host, args.port);
+        for name in args.contact_points() {
             let found = tokio::net::lookup_host(&name).await;
             let found =
                 found.map_err(|e| connect_error(args, &format!("cannot resolve {name}: {e}"), false))?;

@@ -1,8 +1,10 @@
-//! The only module that talks to the database: connect, read the schema, scan token ranges into pages, write pages.
+//! The only module that talks to the database: connect, read the schema, ask for permissions, scan token ranges into pages, write pages.
 //! What the cells of a page mean is left to `types`; which ranges and tables to work on, to `commands`.
 
 pub mod connect;
 pub mod describe;
+pub mod permissions;
+pub mod probe;
 pub mod retry;
 pub mod scan;
 pub mod write;

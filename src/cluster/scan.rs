@@ -1,13 +1,14 @@
-//! Scanning: the rows of a token range, page by page, in the bytes the server sent. Retries a page that failed; which
-//! ranges to scan is left to the caller.
+//! Scanning: the rows of a token range, page by page, in the bytes the server sent, with the companions of a table's
+//! columns behind them. Retries a page that failed; which ranges to scan is left to the caller.
 
 use super::Cluster;
 use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
 use crate::error::{Context, Error, Result};
 use crate::ring::Interval;
-use crate::rows::Page;
-use crate::table::{ColumnKind, Table};
+use crate::rows::{BadPage, Page, take_cell};
+use crate::table::{ColumnKind, Table, Tells};
 use crate::types::cql::Ident;
+use crate::types::parts::take_count;
 use bytes::Bytes;
 use scylla::deserialize::row::ColumnIterator;
 use scylla::response::query_result::QueryRowsResult;
@@ -28,10 +29,12 @@ pub struct Scan {
     statement: PreparedStatement,
     name: String,
     width: usize,
+    /// Page indexes of companions that come as a TTL and go on as an expiry: of single cells, and of elements.
+    ttls: [Vec<usize>; 2],
 }
 
 impl Scan {
-    /// Prepares the scan of all columns, in page order.
+    /// Prepares the scan of all columns and companions, in page order.
     ///
     /// # Errors
     /// `Error` names the table; a column of a legacy custom type cannot be prepared by the driver.
@@ -41,16 +44,28 @@ impl Scan {
             wanted.map(|c| Ident(&c.name).to_string()).collect::<Vec<_>>().join(", ")
         };
         let key = list(Some(ColumnKind::PartitionKey));
+        let mut columns = list(None);
+        let mut ttls = [Vec::new(), Vec::new()];
+        for (index, companion) in (table.columns.len()..).zip(&table.companions) {
+            let column = &table.columns[companion.column];
+            let function = match companion.tells {
+                Tells::WriteTime => "writetime",
+                Tells::Expiry => {
+                    ttls[usize::from(column.cql_type.has_elements())].push(index);
+                    "ttl"
+                }
+            };
+            columns.push_str(&format!(", {function}({})", Ident(&column.name)));
+        }
         let query = format!(
-            "SELECT {} FROM {}.{} WHERE token({key}) > ? AND token({key}) <= ?",
-            list(None),
+            "SELECT {columns} FROM {}.{} WHERE token({key}) > ? AND token({key}) <= ?",
             Ident(&table.keyspace),
             Ident(&table.name),
         );
         let doing = || format!("prepare the scan of {}", table.full_name());
         let mut statement = cluster.session.prepare(query).await.doing(doing)?;
         statement.set_execution_profile_handle(Some(cluster.data.clone()));
-        Ok(Scan { statement, name: table.full_name(), width: table.columns.len() })
+        Ok(Scan { statement, name: table.full_name(), width: table.width(), ttls })
     }
 
     /// Begins scanning `range`.
@@ -81,7 +96,7 @@ impl RangeScan<'_> {
     /// `Error` names the table and the range once no attempt is left.
     pub async fn next_page(&mut self) -> Result<Option<Page>> {
         while let Some(state) = self.state.take() {
-            let (rows, next) = self.fetch(state).await?;
+            let (rows, next, asked) = self.fetch(state).await?;
             if let ControlFlow::Continue(state) = next.into_paging_control_flow() {
                 self.state = Some(state);
             }
@@ -89,22 +104,25 @@ impl RangeScan<'_> {
             if rows.rows_num() > 0 {
                 let page = page(&rows, self.scan.width).map_err(|e| e.context(self.place()))?;
                 self.steer(page.rows(), rows.rows_bytes_size());
+                let page = expiries(page, &self.scan.ttls, asked).doing(|| self.place())?;
                 return Ok(Some(page));
             }
         }
         Ok(None)
     }
 
-    async fn fetch(&mut self, state: PagingState) -> Result<(QueryRowsResult, PagingStateResponse)> {
+    /// The next page, and when it was asked for by the cluster's clock, s since 1970.
+    async fn fetch(&mut self, state: PagingState) -> Result<(QueryRowsResult, PagingStateResponse, i64)> {
         let bounds = (self.range.start, self.range.end);
         let mut attempt = 0;
         loop {
             self.scan.statement.set_page_size(self.rows);
+            let asked = self.cluster.now().div_euclid(1_000_000);
             let result =
                 self.cluster.session.execute_single_page(&self.scan.statement, bounds, state.clone()).await;
             let error = match result {
                 Ok((result, next)) => {
-                    return Ok((result.into_rows_result().doing(|| self.place())?, next));
+                    return Ok((result.into_rows_result().doing(|| self.place())?, next, asked));
                 }
                 Err(error) => error,
             };
@@ -127,6 +145,37 @@ impl RangeScan<'_> {
     fn place(&self) -> String {
         format!("scan {}, token range ({}, {}]", self.scan.name, self.range.start, self.range.end)
     }
+}
+
+/// The page with its TTLs, which are seconds from when it was asked for, as moments.
+fn expiries(page: Page, [cells, elements]: &[Vec<usize>; 2], asked: i64) -> Result<Page, BadTtl> {
+    let expiry = |ttl: &[u8]| Some(asked + i64::from(i32::from_be_bytes(ttl.try_into().ok()?)));
+    let page = page.replacing(cells, |ttl, out| {
+        out.extend_from_slice(&expiry(ttl).ok_or(BadTtl::Bytes)?.to_be_bytes());
+        Ok::<_, BadTtl>(())
+    })?;
+    page.replacing(elements, |mut list, out| {
+        out.extend_from_slice(list.get(..4).ok_or(BadTtl::Bytes)?);
+        for _ in 0..take_count(&mut list, 4).ok_or(BadTtl::Bytes)? {
+            match take_cell(&mut list).ok_or(BadTtl::Bytes)? {
+                None => out.extend_from_slice(&(-1_i32).to_be_bytes()),
+                Some(ttl) => {
+                    out.extend_from_slice(&8_i32.to_be_bytes());
+                    out.extend_from_slice(&expiry(ttl).ok_or(BadTtl::Bytes)?.to_be_bytes());
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A TTL that cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum BadTtl {
+    #[error("the server sent a TTL that is none")]
+    Bytes,
+    #[error(transparent)]
+    Page(#[from] BadPage),
 }
 
 /// The page in the bytes the server sent: every cell's slice knows the frame it lies in, and the frame of a result page

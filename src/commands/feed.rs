@@ -5,8 +5,10 @@ use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
 use crate::cluster::write::{Group, TableWriter};
 use crate::error::{Context, Error, Result};
+use crate::fingerprint::Partition;
 use crate::format::Source;
 use crate::progress::Counters;
+use crate::ring::{self, Interval};
 use crate::rows::Page;
 use crate::table::{ColumnKind, Table};
 use std::collections::VecDeque;
@@ -24,9 +26,6 @@ const IN_FLIGHT: usize = 128;
 /// A batch of one partition is not limited by the server; this keeps single requests short.
 const BATCH: Limits = Limits { bytes: 128 << 10, rows: 1000 };
 
-/// The cells of a partition key.
-pub type Partition = Vec<Option<Vec<u8>>>;
-
 /// A file to feed.
 pub struct Input {
     /// For messages.
@@ -40,6 +39,9 @@ pub struct Input {
     /// The key of the partition in which the file begins, if that partition began in another file, which brings its
     /// static cells.
     pub inside: Option<Partition>,
+    /// When its token ranges were read, µs since 1970: the write time of rows that tell none. Without them it is that of
+    /// the whole feed.
+    pub read: Vec<(Interval, i64)>,
 }
 
 /// Which rows prevail where several have the same key.
@@ -116,10 +118,15 @@ fn read(
         let next = inputs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(input) = next else { return Ok(()) };
         let mut source = (input.open)()?;
-        let columns = Columns::of(&input.table);
+        let file = FileFacts {
+            columns: Columns::of(&input.table),
+            times: input.writer.times(),
+            inside: input.inside,
+            read: input.read,
+        };
         cutter.current = None;
         while let Some(page) = source.next_page().doing(|| format!("read {}", input.name))? {
-            let groups = cutter.cut(&page, &columns, input.writer.times(), input.inside.as_ref());
+            let groups = cutter.cut(&page, &file);
             let groups = Groups { writer: input.writer.clone(), page: Arc::new(page), groups };
             if stop.load(Relaxed) || send.blocking_send(groups).is_err() {
                 return Ok(());
@@ -146,6 +153,30 @@ impl Columns {
     }
 }
 
+/// What a file's groups depend on.
+struct FileFacts {
+    columns: Columns,
+    /// How many write times a group takes up.
+    times: i64,
+    inside: Option<Partition>,
+    read: Vec<(Interval, i64)>,
+}
+
+impl FileFacts {
+    /// When the rows of a partition were read, if that matters.
+    fn read(&self, partition: &Partition) -> Option<i64> {
+        if self.read.is_empty() {
+            return None;
+        }
+        let components: Vec<&[u8]> =
+            partition.iter().map(|cell| cell.as_deref().unwrap_or_default()).collect();
+        let token = ring::token(&components);
+        // A part that was cut inside a partition begins with its token, which its range does not hold.
+        let found = self.read.iter().find(|(range, _)| range.contains(token) || range.start == token);
+        found.map(|(_, time)| *time)
+    }
+}
+
 /// Cuts the pages of a file into groups, one after another.
 struct Cutter {
     order: Order,
@@ -156,16 +187,20 @@ struct Cutter {
 }
 
 impl Cutter {
-    /// Cuts a page; `times` is how many write times a group takes up.
-    fn cut(&mut self, page: &Page, columns: &Columns, times: i64, inside: Option<&Partition>) -> Vec<Group> {
+    /// Cuts a page.
+    fn cut(&mut self, page: &Page, file: &FileFacts) -> Vec<Group> {
+        let FileFacts { columns, times, inside, .. } = file;
         let mut groups = Vec::new();
         for rows in batch::groups(page, &columns.partition, BATCH) {
             let cell = |column: &usize| page.cell(rows.start, *column).map(<[u8]>::to_vec);
             let partition: Partition = columns.partition.iter().map(cell).collect();
-            let begins = self.current.as_ref() != Some(&partition) && inside != Some(&partition);
+            let begins = self.current.as_ref() != Some(&partition) && inside.as_ref() != Some(&partition);
+            let read = file.read(&partition);
             self.current = Some(partition);
             match self.order {
-                Order::Any => groups.push(Group { rows, statics: begins, time: self.time }),
+                Order::Any => {
+                    groups.push(Group { rows, statics: begins, time: read.unwrap_or(self.time) });
+                }
                 Order::Lines => {
                     for rows in batch::in_order(page, rows, &columns.key, &columns.statics) {
                         // Any later line may bring other static cells.

@@ -51,6 +51,12 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     let mut inputs = Vec::new();
     for (file, header) in args.files.iter().zip(headers) {
         let matched = Matched::new(&table, &header).map_err(|e| e.context(file.display()))?;
+        if matched.companions {
+            report::warn(&format!(
+                "{}: the write times and expiries in it are passed over; `cqlift load` brings them back",
+                file.display()
+            ));
+        }
         inputs.push(input(&cluster, &table, file, matched, options.clone()).await?);
     }
     let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
@@ -107,6 +113,8 @@ struct Matched {
     fields: Vec<usize>,
     /// Field number of the exceptions column of a dump.
     exceptions: Option<usize>,
+    /// The file has write times or expiries of a dump, which are passed over.
+    companions: bool,
     /// The file brings rows, not only static cells of partitions.
     rows: bool,
 }
@@ -115,6 +123,7 @@ impl Matched {
     fn new(table: &Table, header: &[String]) -> Result<Matched> {
         let mut columns: Vec<(usize, &TableColumn)> = Vec::new();
         let mut exceptions = None;
+        let mut companions = false;
         for (number, name) in header.iter().enumerate() {
             match find_column(table, name) {
                 Some(column) if columns.iter().any(|(_, c)| c.name == column.name) => {
@@ -123,6 +132,7 @@ impl Matched {
                 }
                 Some(column) => columns.push((number, column)),
                 None if name == "__wire" => exceptions = Some(number),
+                None if table.is_companion(name) => companions = true,
                 None => return Err(unknown(table, header, name)),
             }
         }
@@ -130,7 +140,8 @@ impl Matched {
         let wanted = columns.iter().map(|(_, c)| (*c).clone()).collect();
         let part = Table::new(table.keyspace.clone(), table.name.clone(), wanted);
         let field = |c: &TableColumn| columns.iter().find(|(_, m)| m.name == c.name).map_or(0, |(n, _)| *n);
-        Ok(Matched { fields: part.columns.iter().map(field).collect(), table: part, exceptions, rows })
+        let fields = part.columns.iter().map(field).collect();
+        Ok(Matched { fields, table: part, exceptions, companions, rows })
     }
 }
 
@@ -204,6 +215,7 @@ async fn input(
         writer,
         table: part,
         inside: None,
+        read: Vec::new(),
     })
 }
 

@@ -9,15 +9,18 @@ pub mod schema;
 pub mod verify;
 
 mod feed;
+mod parts;
 
 use crate::ddl::Statement;
 use crate::error::{Context, Error, Result};
 use crate::format::{Column, Layout};
-use crate::manifest::{Part, StatementEntry};
+use crate::manifest::{Manifest, NotPreserved, Part, RangeEntry, StatementEntry};
+use crate::report;
 use crate::ring::{self, Interval, Token};
-use crate::selector::{Selection, Selector};
+use crate::selector::{Mapping, Selection, Selector};
 use crate::table::Table;
 use crate::types::codec;
+use crate::types::cql::{CqlType, Ident};
 use clap::Args;
 use clap::builder::FalseyValueParser;
 use std::sync::Arc;
@@ -46,6 +49,48 @@ pub fn selection(include: &[String], exclude: &[String]) -> Result<Selection> {
     Ok(Selection { include: parse(include)?, exclude: parse(exclude)? })
 }
 
+/// The mappings of a command line.
+///
+/// # Errors
+/// A usage error names the one that cannot be read.
+pub fn mappings(texts: &[String]) -> Result<Vec<Mapping>> {
+    let parse = |text: &String| Mapping::parse(text).map_err(|e| Error::usage(format!("--map: {e}")));
+    texts.iter().map(parse).collect()
+}
+
+/// Checks that a dump holds what a command line asks for.
+///
+/// # Errors
+/// A usage error names the selector or mapping that matches nothing.
+pub fn check_selection(manifest: &Manifest, selection: &Selection, mappings: &[Mapping]) -> Result<()> {
+    let keyspaces: Vec<&str> = manifest.keyspaces.iter().map(|k| k.name.as_str()).collect();
+    let tables: Vec<(&str, &str)> = manifest
+        .keyspaces
+        .iter()
+        .flat_map(|k| k.tables.iter().map(|t| (k.name.as_str(), t.name.as_str())))
+        .collect();
+    let held: Vec<String> = tables.iter().map(|(k, t)| format!("{}.{}", Ident(k), Ident(t))).collect();
+    let hint = format!("it holds: {}", held.join(", "));
+    if let Some(selector) = selection.unmatched(&keyspaces, &tables).first() {
+        return Err(Error::usage(format!("no keyspace or table of the dump matches {selector}")).hint(hint));
+    }
+    let known = |mapping: &Mapping| match mapping {
+        Mapping::Keyspace { from, .. } => keyspaces.contains(&from.as_str()),
+        Mapping::Table { from, .. } => tables.contains(&(from.0.as_str(), from.1.as_str())),
+    };
+    let left_out = |mapping: &&Mapping| matches!(mapping, Mapping::Table { from, .. } if !selection.wants_table(&from.0, &from.1));
+    if let Some(mapping) = mappings.iter().filter(|m| known(m)).find(left_out) {
+        return Err(Error::usage(format!("--map {mapping}: the selectors leave that table out")));
+    }
+    if !keyspaces.iter().any(|k| selection.wants_keyspace(k)) {
+        return Err(Error::usage("the selectors leave nothing to load").hint(hint));
+    }
+    if let Some(unknown) = mappings.iter().find(|m| !known(m)) {
+        return Err(Error::usage(format!("--map {unknown}: the dump holds no such name")).hint(hint));
+    }
+    Ok(())
+}
+
 /// How the manifest states a DDL statement.
 pub fn statement_entry(statement: &Statement) -> StatementEntry {
     StatementEntry {
@@ -57,18 +102,20 @@ pub fn statement_entry(statement: &Statement) -> StatementEntry {
     }
 }
 
-/// The file layout of a table's columns.
+/// The file layout of a table's columns and their companions.
 ///
 /// # Errors
 /// `Error` names the column whose type has no codec.
 pub fn layout(table: &Table) -> Result<Layout> {
-    let columns = table.columns.iter().map(|column| {
-        let codec = codec(&column.cql_type)
-            .doing(|| format!("table {}, column {:?}", table.full_name(), column.name))
+    let column = |name: &str, cql_type: CqlType| {
+        let codec = codec(&cql_type)
+            .doing(|| format!("table {}, column {name:?}", table.full_name()))
             .map_err(|e| e.hint(format!("leave the table out with --exclude {}", table.cql_name())))?;
-        Ok(Column { name: column.name.clone(), cql_type: column.cql_type.clone(), codec: Arc::from(codec) })
-    });
-    Ok(Layout::new(columns.collect::<Result<Vec<_>>>()?))
+        Ok(Column { name: name.to_owned(), cql_type, codec: Arc::from(codec) })
+    };
+    let columns = table.columns.iter().map(|c| column(&c.name, c.cql_type.clone()));
+    let companions = table.companions.iter().map(|c| column(&c.name, table.companion_type(c)));
+    Ok(Layout::new(columns.chain(companions).collect::<Result<Vec<_>>>()?))
 }
 
 /// Whether the token ranges of a table's parts tile the ring.
@@ -76,17 +123,26 @@ pub fn layout(table: &Table) -> Result<Layout> {
 /// # Errors
 /// The first gap or overlap, or the token that cannot be read.
 pub fn tile_the_ring(parts: &[Part]) -> Result<(), String> {
-    let token = |text: &str| text.parse::<Token>().map_err(|e| format!("{text:?}: {e}"));
     let mut intervals = Vec::new();
-    for range in parts.iter().flat_map(|p| &p.ranges) {
-        intervals.push(Interval { start: token(&range.start)?, end: token(&range.end)? });
+    for part in parts {
+        intervals.extend(ranges(part)?);
     }
     ring::tiles(&mut intervals).map_err(|gap| gap.to_string())
 }
 
+/// The token ranges of a part, in the order of its rows.
+///
+/// # Errors
+/// The token that cannot be read.
+pub fn ranges(part: &Part) -> Result<Vec<Interval>, String> {
+    let token = |text: &str| text.parse::<Token>().map_err(|e| format!("{text:?}: {e}"));
+    let interval = |range: &RangeEntry| Ok(Interval { start: token(&range.start)?, end: token(&range.end)? });
+    part.ranges.iter().map(interval).collect()
+}
+
 /// A moment as RFC 3339 in UTC, milliseconds.
 pub fn rfc3339(time: SystemTime) -> String {
-    use crate::types::cql::{CqlType, Native};
+    use crate::types::cql::Native;
     let millis =
         time.duration_since(UNIX_EPOCH).ok().and_then(|d| i64::try_from(d.as_millis()).ok()).unwrap_or(0);
     let mut text = Vec::new();
@@ -94,6 +150,22 @@ pub fn rfc3339(time: SystemTime) -> String {
         codec.to_text(&millis.to_be_bytes(), &mut text);
     }
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The inverse: µs since 1970.
+///
+/// # Errors
+/// `Error` if the text is no such moment.
+pub fn micros(text: &str) -> Result<i64> {
+    use crate::types::cql::Native;
+    let doing = || "read a time in the manifest";
+    let mut cell = Vec::new();
+    codec(&CqlType::Native(Native::Timestamp))
+        .doing(doing)?
+        .from_text(text.as_bytes(), &mut cell)
+        .doing(doing)?;
+    let millis = crate::types::elements::number(&cell);
+    Ok(millis.unwrap_or(0).saturating_mul(1000))
 }
 
 /// Runs `work` until it ends or the user presses Ctrl-C.
@@ -105,6 +177,13 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T>>, left: &str)
         result = work => result,
         _ = tokio::signal::ctrl_c() => Err(Error::interrupted(format!("interrupted; {left}"))),
     }
+}
+
+/// Names something that a dump does not carry.
+pub fn note_missing(missing: &NotPreserved) {
+    let count = missing.count.map_or(String::new(), |n| format!(", {}", indicatif::HumanCount(n)));
+    let NotPreserved { object, what, reason, .. } = missing;
+    report::note(&format!("not preserved: {what} ({object}{count}): {reason}"));
 }
 
 /// `1 row`, `2 rows`.

@@ -378,16 +378,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     fn part(name: &str, bytes: u64) -> Part {
-        Part {
-            name: "part-00001".into(),
-            file: Some(name.into()),
-            rows: 0,
-            cells: 0,
-            exceptions: 0,
-            bytes,
-            checksum: None,
-            ranges: vec![],
-        }
+        Part { name: "part-00001".into(), file: Some(name.into()), bytes, ..Part::default() }
     }
 
     #[test]

@@ -94,6 +94,17 @@ impl CqlType {
         if parser.at == text.len() { Ok(parsed) } else { Err(parser.syntax()) }
     }
 
+    /// Whether a column of this type is one cell per element, each with a write time and expiry of its own.
+    pub fn has_elements(&self) -> bool {
+        matches!(
+            self,
+            CqlType::List(_, false)
+                | CqlType::Set(_, false)
+                | CqlType::Map(_, _, false)
+                | CqlType::Udt(_, false)
+        )
+    }
+
     /// Elements that Arrow sets aside for a null of this type: the vectors in it keep the room of theirs.
     pub fn null_elements(&self) -> usize {
         let sum = |types: &mut dyn Iterator<Item = &CqlType>| -> usize {

@@ -34,6 +34,7 @@ pub mod cql;
 pub mod date;
 pub mod decimal;
 pub mod duration;
+pub mod elements;
 pub mod float;
 pub mod inet;
 pub mod int;

@@ -159,7 +159,8 @@ fn a_csv_dump_is_text_as_the_design_says() {
     );
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
-    source.dump(&dir, "csv").success();
+    let args = ["dump", &source.name, "-o", &dir, "--format", "csv", "--preserve", "none"];
+    source.node.run(args).success();
     let mut lines = Vec::new();
     for part in parts(&dir, &source.name, "t", "csv") {
         let text = std::fs::read_to_string(part).unwrap();
@@ -309,7 +310,7 @@ fn a_dump_says_that_it_keeps_values_only() {
     let source = TestKeyspace::with("values_only", &["CREATE TABLE t (k int PRIMARY KEY)"]);
     let scratch = Scratch::new();
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
-    let done = source.node.run(["dump", &source.name, "-o", &dir, "--json"]).success();
+    let done = source.node.run(["dump", &source.name, "-o", &dir, "--json", "--preserve", "none"]).success();
     assert!(done.stderr.contains("not preserved: write times and expiries"), "{}", done.told());
     let summary: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
     let manifest = json(format!("{dir}/manifest.json"));

@@ -15,6 +15,7 @@ use scylla::response::query_result::QueryResult;
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
+use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::unprepared::Statement;
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -31,12 +32,23 @@ use tokio::runtime::Runtime;
 /// The version that tests run on unless they ask for another.
 pub const NEWEST: &str = "5.0";
 
+/// The server that asks for a login, of the newest version.
+pub const WITH_LOGIN: &str = "5.0-auth";
+
+/// The superuser of servers that ask for a login, and its password.
+const SUPERUSER: (&str, &str) = ("cassandra", "cassandra");
+
+/// What must hold wherever it can: a server that tells the times of all cells, and one that tells only those of simple ones.
+pub const BOTH: [&str; 2] = [NEWEST, "4.1"];
+
 /// A server to test against.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub version: String,
     pub host: String,
     pub port: u16,
+    /// User and password, for a server that asks for them: one whose version ends in `-auth`.
+    pub login: Option<(String, String)>,
 }
 
 impl Node {
@@ -65,7 +77,13 @@ impl Node {
             version: version.to_owned(),
             host: host.to_owned(),
             port: port.parse().unwrap_or_else(|_| panic!("CQLIFT_NODES: {text:?}: bad port")),
+            login: version.ends_with("-auth").then(|| (SUPERUSER.0.to_owned(), SUPERUSER.1.to_owned())),
         }
+    }
+
+    /// The same server, logged in as somebody else.
+    pub fn as_role(&self, name: &str, password: &str) -> Node {
+        Node { login: Some((name.to_owned(), password.to_owned())), ..self.clone() }
     }
 
     /// `HOST:PORT`.
@@ -79,7 +97,7 @@ impl Node {
         self.port != 9042
     }
 
-    /// Runs the tool against this server: `args`, then `-h HOST -P PORT`.
+    /// Runs the tool against this server: `args`, then `-h HOST -P PORT` and the login.
     pub fn run<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Ran {
         let port = self.port.to_string();
         let mut all: Vec<_> = args.into_iter().map(|a| a.as_ref().to_owned()).collect();
@@ -87,7 +105,13 @@ impl Node {
         if self.is_mapped() {
             all.push("--only-contact-points".into());
         }
-        run(all)
+        match &self.login {
+            None => run(all),
+            Some((user, password)) => {
+                all.extend(["-u", user].map(Into::into));
+                run_with(all, &[("CQLIFT_PASSWORD", password)])
+            }
+        }
     }
 }
 
@@ -130,6 +154,9 @@ impl Db {
         if node.is_mapped() {
             let address = node.address().parse().expect("a mapped node is named by its IP address");
             builder = builder.address_translator(Arc::new(Everywhere(address)));
+        }
+        if let Some((user, password)) = &node.login {
+            builder = builder.user(user, password);
         }
         let builder = builder
             .known_node(node.address())
@@ -180,6 +207,23 @@ impl Db {
         })
         .map(drop)
         .map_err(|error| format!("{error}\n  {}", shorten(cql)))
+    }
+
+    /// Runs statements with raw cells bound to their markers as one unlogged batch.
+    ///
+    /// # Errors
+    /// The server's message and the statements.
+    pub fn try_batch(&self, statements: &[(&str, RawRow)]) -> Result<(), String> {
+        self.block_on(async {
+            let mut batch = Batch::new(BatchType::Unlogged);
+            for (cql, _) in statements {
+                batch.append_statement(self.session.prepare(*cql).await.map_err(|e| e.to_string())?);
+            }
+            let rows: Vec<&RawRow> = statements.iter().map(|(_, row)| row).collect();
+            self.session.batch(&batch, rows).await.map_err(|e| e.to_string())
+        })
+        .map(drop)
+        .map_err(|error| format!("{error}\n  {statements:?}"))
     }
 
     /// Runs many statements, some at a time, in no particular order.
@@ -327,7 +371,12 @@ impl TestKeyspace {
 
     /// A keyspace with these statements run in it.
     pub fn with(name: &str, statements: &[&str]) -> TestKeyspace {
-        let keyspace = TestKeyspace::new(name);
+        TestKeyspace::with_on(Node::get(NEWEST), name, statements)
+    }
+
+    /// The same on `node`.
+    pub fn with_on(node: Node, name: &str, statements: &[&str]) -> TestKeyspace {
+        let keyspace = TestKeyspace::on(node, name);
         for statement in statements {
             keyspace.db.execute(statement);
         }
@@ -357,6 +406,28 @@ impl TestKeyspace {
         let mut args = vec!["load", dir, "--map", &map];
         args.extend(more);
         self.node.run(args)
+    }
+
+    /// Dumps and loads under another name, which it answers.
+    #[track_caller]
+    pub fn reloaded(&self, format: &str) -> String {
+        let scratch = Scratch::new();
+        let (dir, target) = (scratch.path("dump"), self.target(format));
+        self.dump(&dir, format).success();
+        self.load(&dir, &target, &[]).success();
+        target
+    }
+
+    /// Dumps like `dump`; answers the summary.
+    #[track_caller]
+    pub fn dump_json(&self, dir: &str, format: &str) -> serde_json::Value {
+        self.node.run(["dump", &self.name, "-o", dir, "--format", format, "--json"]).success().json()
+    }
+
+    /// Loads like `load`; answers the summary.
+    #[track_caller]
+    pub fn load_json(&self, dir: &str, target: &str, more: &[&str]) -> serde_json::Value {
+        self.load(dir, target, &[more, &["--json"]].concat()).success().json()
     }
 }
 
@@ -464,6 +535,13 @@ impl Done {
             assert!(found, "stdout lacks {fragment:?}\n{}", self.told());
         }
         self
+    }
+
+    /// Standard output, which is one JSON text.
+    #[track_caller]
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("stdout is no JSON: {e}\n{}", self.told()))
     }
 
     /// The command and all it said.

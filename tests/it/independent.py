@@ -4,7 +4,8 @@
 
 Knows the wire format, the Parquet types and the CSV text forms from their documentation alone; nothing here comes from
 cqlift. A cell that the exceptions column names must be there with the server's bytes; every other cell must be the
-same value. Prints one line per table, exits 1 with all differences.
+same value, and the companion columns must say its write time and expiry. Prints one line per table, exits 1 with all
+differences.
 """
 
 import datetime
@@ -14,6 +15,7 @@ import json
 import re
 import struct
 import sys
+import time
 import uuid
 from pathlib import Path
 
@@ -21,7 +23,7 @@ import duckdb
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
-from cassandra import cqltypes
+from cassandra import InvalidRequest, cqltypes
 from cassandra.cluster import Cluster, ExecutionProfile, EXEC_PROFILE_DEFAULT
 from cassandra.protocol import ProtocolHandler, ResultMessage, read_int, read_value
 from cassandra.query import tuple_factory
@@ -403,6 +405,66 @@ def wire_of(cell, form):
     return {name: bytes.fromhex(value.removeprefix("0x")) for name, value in json.loads(cell).items()}
 
 
+# --- write times and expiries -----------------------------------------------------------------------------------
+
+
+# Seconds: expiries are told as whole seconds from now.
+SLACK = 3
+
+
+def companions(dump, keyspace, table):
+    """What the manifest says: column name to the names of its write time and expiry columns."""
+    manifest = json.loads((dump / "manifest.json").read_text())
+    tables = next(k["tables"] for k in manifest["keyspaces"] if k["name"] == keyspace)
+    columns = next(t["columns"] for t in tables if t["name"] == table)
+    found = {c["name"]: (c.get("write_time"), c.get("expires_at")) for c in columns}
+    return {name: pair for name, pair in found.items() if pair != (None, None)}
+
+
+def times_of(session, keyspace, table, keys, name):
+    """Key cells to write time and expiry of a column, or nothing if the server does not tell them."""
+    selected = ", ".join(quoted(k) for k in keys)
+    column = quoted(name)
+    try:
+        rows = session.execute(f"SELECT {selected}, writetime({column}), ttl({column}) FROM {keyspace}.{quoted(table)}")
+        rows = list(rows)
+    except InvalidRequest:
+        return None
+    now = time.time()
+    return {tuple(row[:-2]): (numbers(row[-2]), [t and t + now for t in numbers(row[-1])]) for row in rows}
+
+
+def numbers(raw):
+    """A bigint, an int, or a list of them."""
+    if raw is NULL:
+        return []
+    if len(raw) in (4, 8) and raw != b"\0\0\0\1\xff\xff\xff\xff":
+        return [int.from_bytes(raw, "big", signed=True)]
+    (count,), at = struct.unpack_from(">i", raw), 4
+    items = []
+    for _ in range(count):
+        item, at = take(raw, at)
+        items.append(item and int.from_bytes(item, "big", signed=True))
+    return items
+
+
+def check_times(where, name, told, written, expires, problems):
+    def read(scalar):
+        value = scalar.as_py() if scalar.is_valid else []
+        if isinstance(value, str):
+            value = json.loads(value)
+        return value if isinstance(value, list) else [value]
+
+    found, due = read(written), read(expires)
+    if found != told[0]:
+        problems.append(f"{where}: {name}: written at {found}, the server says {told[0]}")
+    # That nothing expires may be said by one null or by one per element.
+    due, told = [due if any(due) else [], told[1] if any(told[1]) else []]
+    near = len(due) == len(told) and all((a is None) == (b is None) and abs((a or 0) - (b or 0)) <= SLACK for a, b in zip(due, told))
+    if not near:
+        problems.append(f"{where}: {name}: expires at {due}, the server says {told}")
+
+
 # --- the comparison ---------------------------------------------------------------------------------------------
 
 
@@ -419,21 +481,34 @@ def compare(session, keyspace, table, dump, form, problems):
     names = [name for name, _, _ in columns]
     keys = [name for name, kind, _ in columns if kind in ("partition_key", "clustering")]
     rows, types = select(session, keyspace, table, names)
+    beside = companions(dump, keyspace, table)
+    counter = any(plain(t) is cqltypes.CounterColumnType for t in types)
+    times = {}
+    for name in names:
+        times[name] = None if name in keys or counter else times_of(session, keyspace, table, keys, name)
+    times = {name: told for name, told in times.items() if told is not None}
     types = dict(zip(names, types))
     folder = dump / "data" / keyspace / escaped(table)
     paths = sorted(folder.glob(f"part-*.{form}"))
     where = f"{table} ({form})"
+    if sorted(times) != sorted(beside):
+        problems.append(f"{where}: the server tells times of {sorted(times)}, the dump has those of {sorted(beside)}")
+        return
+    extra = [name for pair in beside.values() for name in pair]
 
     # The rows of the files by key; a key column that is an exception is known by its bytes.
     exceptions_column = "__wire"
     while exceptions_column in names:
         exceptions_column += "_"
-    stored, total, exceptions = {}, 0, 0
+    stored, total, exceptions, compared = {}, 0, 0, 0
     for part in read_parts(paths, form):
-        if part.column_names[-1] != exceptions_column or sorted(part.column_names[:-1]) != sorted(names):
-            problems.append(f"{where}: columns {part.column_names}, expected {names} and {exceptions_column}")
+        natural_names, other_names = part.column_names[: len(names)], part.column_names[len(names) : -1]
+        whole = sorted(natural_names) == sorted(names) and sorted(other_names) == sorted(extra)
+        if part.column_names[-1] != exceptions_column or not whole:
+            problems.append(f"{where}: columns {part.column_names}, expected {names}, {extra} and {exceptions_column}")
             return
         cells = [part.column(name).combine_chunks() for name in names]
+        stamps = {name: [part.column(n).combine_chunks() for n in pair] for name, pair in beside.items()}
         wires = part.column(exceptions_column).to_pylist()
         for i in range(part.num_rows):
             wire = wire_of(wires[i], form)
@@ -441,7 +516,7 @@ def compare(session, keyspace, table, dump, form, problems):
             identity = tuple(("wire", wire[k]) if k in wire else ("value", key_of(types[k], natural[k], form)) for k in keys)
             if identity in stored:
                 problems.append(f"{where}: two rows with the key {identity}")
-            stored[identity] = (natural, wire)
+            stored[identity] = (natural, wire, {name: (a[i], b[i]) for name, (a, b) in stamps.items()})
             total += 1
             exceptions += len(wire)
 
@@ -452,14 +527,18 @@ def compare(session, keyspace, table, dump, form, problems):
         if match is None:
             problems.append(f"{where}: no row with the key {[(k, raw[k]) for k in keys]}")
             continue
-        natural, wire = match
+        natural, wire, stamped = match
+        for name, (written, expires) in stamped.items():
+            told = times[name][tuple(raw[k] for k in keys)]
+            check_times(where, name, told, written, expires, problems)
+            compared += bool(told[0])
         for name in names:
             check(where, types[name], name, raw[name], natural[name], wire, form, problems)
     for identity in stored:
         problems.append(f"{where}: a row that the server does not have: {identity}")
     if form == "parquet" and paths:
         duck(dump, keyspace, table, names, len(rows), where, problems)
-    print(f"{where}: {total} rows, {len(rows) * len(names)} cells, {exceptions} of them exceptions")
+    print(f"{where}: {total} rows, {len(rows) * len(names)} cells, {exceptions} of them exceptions, {compared} with times")
 
 
 def key_of(cls, scalar, form):

@@ -1,7 +1,7 @@
 //! The files of a dump, read by others: pyarrow, DuckDB and the `csv` crate, and compared with what a `SELECT` by the
 //! Python driver gives. What our own reader and writer agree on wrongly is found here.
 
-use crate::harness::{Scratch, TestKeyspace, parts, python};
+use crate::harness::{BOTH, Node, Scratch, TestKeyspace, parts, python};
 use crate::roundtrip::filled;
 use std::process::Command;
 
@@ -31,6 +31,38 @@ fn others_read_what_a_select_gives() {
         }
     }
 }
+
+/// Write times and expiries, of elements too, as `writetime()` and `ttl()` tell them.
+#[test]
+fn others_read_the_times_that_a_select_gives() {
+    for version in BOTH {
+        let source = TestKeyspace::with_on(Node::get(version), "ind_times", TIMES);
+        for format in ["parquet", "csv"] {
+            let scratch = Scratch::new();
+            let dir = scratch.path("dump");
+            source.dump(&dir, format).success();
+            compare(&source, &dir, format);
+        }
+    }
+}
+
+const TIMES: &[&str] = &[
+    "CREATE TYPE pair (a text, b int)",
+    "CREATE TABLE t (k int, c int, \"S s\" text static, v text, v__writetime text, l list<int>, s set<int>, \
+     m map<text, int>, u pair, f frozen<list<int>>, PRIMARY KEY (k, c))",
+    "INSERT INTO t (k, c, v, l, s, m, u, f) VALUES (1, 1, 'v', [1], {1}, {'x': 1}, {b: 1}, []) USING TIMESTAMP 1000",
+    "UPDATE t USING TIMESTAMP 2000 AND TTL 5000 SET v = 'w', l = l + [2], s = s + {2}, m['y'] = 2, u.a = '' \
+     WHERE k = 1 AND c = 1",
+    "UPDATE t USING TIMESTAMP -1 AND TTL 9000 SET \"S s\" = 's' WHERE k = 1",
+    "UPDATE t USING TIMESTAMP 3000 SET v__writetime = 'mine' WHERE k = 1 AND c = 2",
+    "UPDATE t USING TIMESTAMP 4000 AND TTL 5000 SET s = {7, 8} WHERE k = 1 AND c = 3",
+    "INSERT INTO t (k, c) VALUES (1, 4)",
+    "UPDATE t USING TIMESTAMP 5000 SET \"S s\" = 'alone' WHERE k = 2",
+    "CREATE TABLE counted (k int PRIMARY KEY, n counter)",
+    "UPDATE counted SET n = n + 3 WHERE k = 1",
+    "CREATE TABLE only (k int PRIMARY KEY)",
+    "INSERT INTO only (k) VALUES (1)",
+];
 
 #[test]
 fn the_csv_crate_reads_what_a_select_gives() {

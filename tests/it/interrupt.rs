@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle: the code that says so, and nothing left that looks whole.
+//! Ctrl-C in the middle: the code that says so, and nothing left that looks whole. Other tests stop a run here too.
 
 use crate::harness::{Scratch, TestKeyspace, files, tool};
 use crate::network::Forwarder;
@@ -18,6 +18,21 @@ fn source(name: &str) -> TestKeyspace {
 
 /// Starts the tool through the forwarder and interrupts it once the forwarder has gone silent and `ready` says so.
 fn interrupted(forwarder: &Forwarder, args: &[&str], ready: impl Fn() -> bool) -> (Option<i32>, String) {
+    stopped("-INT", forwarder, args, ready)
+}
+
+/// Starts the tool through the forwarder and kills it once the forwarder has gone silent.
+pub fn killed(forwarder: &Forwarder, args: &[&str]) {
+    let (code, told) = stopped("-KILL", forwarder, args, || true);
+    assert_eq!(code, None, "it should end by the signal: {told}");
+}
+
+fn stopped(
+    signal: &str,
+    forwarder: &Forwarder,
+    args: &[&str],
+    ready: impl Fn() -> bool,
+) -> (Option<i32>, String) {
     let port = forwarder.address.port().to_string();
     let mut child: Child = tool(env!("CARGO_BIN_EXE_cqlift"))
         .args(args)
@@ -29,12 +44,12 @@ fn interrupted(forwarder: &Forwarder, args: &[&str], ready: impl Fn() -> bool) -
     while !forwarder.is_silent() || !ready() {
         assert!(
             begun.elapsed() < Duration::from_secs(60),
-            "{args:?} does not get where it should be interrupted"
+            "{args:?} does not get where it should be stopped"
         );
-        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended before it could be interrupted");
+        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended before it could be stopped");
         std::thread::sleep(Duration::from_millis(10));
     }
-    let kill = tool("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let kill = tool("kill").args([signal, &child.id().to_string()]).status().unwrap();
     assert!(kill.success());
     let output = child.wait_with_output().unwrap();
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())

@@ -11,16 +11,24 @@
     reason = "tests state facts; helpers outside #[test] functions do so too"
 )]
 
+mod append;
+mod clocks;
+mod companions;
+mod counters;
 mod demo;
 mod dump;
+mod elements;
 mod errors;
+mod fidelity;
 mod findings;
 mod harness;
 mod independent;
 mod interrupt;
 mod load;
+mod moments;
 mod network;
 mod parts;
+mod permissions;
 mod random;
 mod random_schema;
 mod random_values;
@@ -29,6 +37,7 @@ mod readme;
 mod refuse;
 mod roundtrip;
 mod script;
+mod semantics;
 mod spelling;
 mod tidy;
 mod times;

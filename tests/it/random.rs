@@ -1,12 +1,12 @@
 //! A keyspace that chance made up, there and back: values by their wire bytes, write times and expiries as the server tells
 //! them. `CQLIFT_SEEDS="7 20..40"` tries these seeds (both ends included) instead of the usual one.
 
+use crate::clocks::compare_times;
 use crate::harness::{Node, Ran, Scratch, TestKeyspace};
 use crate::random_schema::Schema;
 use crate::random_values::Chance;
 use crate::random_writes::fill;
 use crate::roundtrip::compare;
-use crate::times::compare_times;
 
 #[test]
 fn random_keyspaces_come_back() {

@@ -269,7 +269,8 @@ fn a_password_that_cannot_be_had_is_told_before_connecting() {
     node.run(["schema", "-u", "me"]).fails(1).stderr_has(&["CQLIFT_PASSWORD", "--password-file"]);
     // This server asks for no password, and takes one all the same.
     let file = scratch.write("password", "secret\n");
-    node.run(["schema", "-u", "me", "--password-file", &file]).success();
+    let own = TestKeyspace::new("password");
+    node.run(["schema", &own.name, "-u", "me", "--password-file", &file]).success();
 }
 
 #[test]

@@ -124,7 +124,7 @@ impl Script {
 }
 
 fn suits(needs: Option<&str>, version: &str) -> bool {
-    let number = |v: &str| -> Vec<u32> { v.split('.').map_while(|n| n.parse().ok()).collect() };
+    let number = |v: &str| -> Vec<u32> { v.split(['.', '-']).map_while(|n| n.parse().ok()).collect() };
     needs.is_none_or(|needs| number(version) >= number(needs))
 }
 

@@ -1,6 +1,9 @@
-//! Between versions: what works today, and what a server that lacks `DESCRIBE` is told.
+//! Between versions: what works today, and what a server that lacks `DESCRIBE` is told. The 4.1 server that `scripts/test`
+//! starts has two nodes, each with the rows that the other has not.
 
-use crate::harness::{NEWEST, Node, Scratch, TestKeyspace};
+use crate::harness::{NEWEST, Node, Scratch, TestKeyspace, json};
+use crate::roundtrip::assert_same;
+use crate::script::Script;
 
 const TABLE: &str =
     "CREATE TABLE t (k int, c text, v list<int>, PRIMARY KEY (k, c)) WITH CLUSTERING ORDER BY (c DESC)";
@@ -33,4 +36,22 @@ fn data_goes_into_an_older_server_where_the_table_is_there() {
     let select = "SELECT k, c, v FROM t";
     assert_eq!(old.db.rows(select), source.db.rows(select));
     assert_eq!(old.db.rows(select).len(), 3);
+}
+
+#[test]
+fn the_rows_of_all_nodes_come_back() {
+    let source = TestKeyspace::on(Node::get("4.1"), "two_nodes");
+    for schema in ["all_types", "statics"] {
+        Script::named(schema).run(&source.db, &source.node.version).unwrap();
+    }
+    source.db.execute("CREATE TABLE many (k int PRIMARY KEY, v text)");
+    let insert = |k: i32| format!("INSERT INTO many (k, v) VALUES ({k}, 'row {k}')");
+    source.db.try_each((0..2000).map(insert)).unwrap();
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    let nodes = json(format!("{dir}/manifest.json"))["cluster"]["datacenters"][0]["nodes"].clone();
+    assert_eq!(nodes, 1 + source.db.rows("SELECT peer FROM system.peers").len());
+    source.load(&dir, &target, &[]).success();
+    assert!(assert_same(&source.db, &source.name, &target) > 2000);
 }

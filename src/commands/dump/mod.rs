@@ -1,26 +1,30 @@
 //! `cqlift dump`: schema and data of the selected tables into a new directory.
 
+mod missing;
 mod parts;
 pub mod plan;
 
 use super::{OutputArgs, interruptible, layout, plural, rfc3339};
 use crate::cluster::describe::Schema;
+use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
 use crate::cluster::{Cluster, ConnectArgs};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::Format;
 use crate::manifest::{
-    CAPABILITIES, ColumnEntry, DumpOptions, FORMAT, KeyspaceEntry, Manifest, NotPreserved, TableEntry,
-    TypeEntry,
+    ColumnEntry, DumpOptions, FORMAT, KeyspaceEntry, Manifest, NotPreserved, TIMES, TableEntry, TypeEntry,
+    VALUES,
 };
 use crate::progress::Progress;
 use crate::report;
 use crate::store::{DumpDir, table_path};
+use crate::table::Table;
 use bytesize::ByteSize;
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use parts::{DumpedTable, PartForm, TableWork};
-use plan::{Plan, PlannedTable};
+use plan::Plan;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,9 +45,15 @@ pub struct DumpArgs {
     /// File format of the data
     #[arg(long, env = "CQLIFT_FORMAT", value_enum, default_value_t = FormatArg::Parquet)]
     pub format: FormatArg,
-    /// What to keep beside the values: nothing (write times and expiries are not kept by this version)
-    #[arg(long, env = "CQLIFT_PRESERVE", value_enum, default_value_t = PreserveArg::None)]
-    pub preserve: PreserveArg,
+    /// What to keep beside the values: all that the cluster tells of write times and expiries, or none of it
+    #[arg(long, env = "CQLIFT_PRESERVE", value_enum, default_value_t = Preserve::All)]
+    pub preserve: Preserve,
+    /// End with code 3 if anything was not preserved
+    #[arg(long, env = "CQLIFT_STRICT", value_parser = FalseyValueParser::new())]
+    pub strict: bool,
+    /// Leave out, and name, columns that cannot be read because of their type; without it they are an error
+    #[arg(long, env = "CQLIFT_SKIP_UNSUPPORTED", value_parser = FalseyValueParser::new())]
+    pub skip_unsupported: bool,
     /// Size at which a data file is closed and the next begun
     #[arg(long, env = "CQLIFT_PART_SIZE", default_value = "64MiB", value_name = "SIZE")]
     pub part_size: ByteSize,
@@ -65,10 +75,21 @@ pub enum FormatArg {
 }
 
 /// `--preserve`.
-#[derive(Clone, Copy, ValueEnum)]
-pub enum PreserveArg {
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Preserve {
+    /// Values, write times and expiries
+    All,
     /// Values only
     None,
+}
+
+impl Preserve {
+    fn name(self) -> &'static str {
+        match self {
+            Preserve::All => "all",
+            Preserve::None => "none",
+        }
+    }
 }
 
 impl From<FormatArg> for Format {
@@ -89,10 +110,12 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let schema = cluster.schema().await?;
     let plan = plan::plan(&cluster, &schema, &selection).await?;
+    let tables: Vec<&Table> = plan.tables().map(|t| &t.table).collect();
+    let unsure = cluster.check_reads(args.connect.username.as_deref(), &schema, &tables).await?;
     if args.dry_run {
         return show(&plan, output);
     }
-    let work = prepare(&cluster, &plan).await?;
+    let work = prepare(&cluster, &plan, args.preserve).await?;
     warn_of_weak_reads(&cluster);
     let dir = DumpDir::create(&args.output)?;
     dir.write_schema(&plan.schema_text(&cluster))?;
@@ -105,9 +128,19 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
             args.output.display()
         ))
     })?;
-    let manifest = manifest(&args, &cluster, &schema, plan, dumped, started);
+    let manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped, started);
     dir.write_manifest(&manifest)?;
-    summarise(&manifest, &dir, output)
+    summarise(&manifest, &dir, output)?;
+    match manifest.not_preserved.len() {
+        missing if args.strict && missing > 0 => Err(Error::incomplete(format!(
+            "{} not preserved, listed above and in the manifest",
+            match missing {
+                1 => "1 thing was".to_owned(),
+                n => format!("{n} things were"),
+            }
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn warn_of_weak_reads(cluster: &Cluster) {
@@ -120,19 +153,27 @@ fn warn_of_weak_reads(cluster: &Cluster) {
 }
 
 /// Prepares every scan: a table that cannot be read, or has a type without a codec, is told before anything is written.
-async fn prepare(cluster: &Cluster, plan: &Plan) -> Result<Vec<TableWork>> {
+async fn prepare(cluster: &Cluster, plan: &Plan, preserve: Preserve) -> Result<Vec<TableWork>> {
     let mut work = Vec::new();
+    let mut probe = Probe::default();
     for planned in plan.tables() {
         let name = planned.table.cql_name();
-        let layout = layout(&planned.table)?;
-        let scan = Scan::prepare(cluster, &planned.table).await;
+        let mut table = planned.table.clone();
+        let untold = match preserve {
+            Preserve::All => probe.keep(cluster, &mut table).await?,
+            Preserve::None => Vec::new(),
+        };
+        let layout = layout(&table)?;
+        let scan = Scan::prepare(cluster, &table).await;
         work.push(TableWork {
             scan: scan.map_err(|e| e.hint(format!("leave the table out with --exclude {name}")))?,
             layout,
             path: table_path(&planned.table.keyspace, &planned.table.name),
             ranges: planned.ranges(),
             estimate: planned.estimate,
-            table: planned.table.clone(),
+            keeps_times: preserve == Preserve::All,
+            untold,
+            table,
         });
     }
     Ok(work)
@@ -156,15 +197,19 @@ fn manifest(
     cluster: &Cluster,
     schema: &Schema,
     plan: Plan,
+    unsure: Option<&str>,
     dumped: Vec<DumpedTable>,
     started: SystemTime,
 ) -> Manifest {
     let mut dumped: Vec<Option<DumpedTable>> = dumped.into_iter().map(Some).collect();
     let mut next = 0;
-    let mut not_preserved = values_only();
+    let mut not_preserved = Vec::new();
+    if args.preserve == Preserve::None {
+        not_preserved.push(missing::all_times());
+    }
     let mut keyspaces = Vec::new();
     for keyspace in plan.keyspaces {
-        not_preserved.extend(keyspace.not_preserved(schema, args.connect.username.as_deref()));
+        not_preserved.extend(keyspace.not_preserved(schema, unsure));
         let mut types: Vec<TypeEntry> = Vec::new();
         let mut tables = Vec::new();
         for planned in &keyspace.tables {
@@ -173,7 +218,10 @@ fn manifest(
                     types.push(TypeEntry::of(&udt));
                 }
             }
-            tables.extend(dumped.get_mut(next).and_then(Option::take).map(|d| table_entry(planned, d)));
+            if let Some(dumped) = dumped.get_mut(next).and_then(Option::take) {
+                not_preserved.extend(missing::of(&dumped));
+                tables.push(table_entry(dumped));
+            }
             next += 1;
         }
         let statements = keyspace.statements.iter().map(super::statement_entry).collect();
@@ -182,7 +230,10 @@ fn manifest(
     let now = SystemTime::now();
     Manifest {
         format: FORMAT.to_owned(),
-        capabilities: CAPABILITIES.iter().map(|c| (*c).to_owned()).collect(),
+        capabilities: match args.preserve {
+            Preserve::All => vec![VALUES.to_owned(), TIMES.to_owned()],
+            Preserve::None => vec![VALUES.to_owned()],
+        },
         tool: concat!("cqlift ", env!("CARGO_PKG_VERSION")).to_owned(),
         id: dump_id(cluster, now),
         started: rfc3339(started),
@@ -190,7 +241,7 @@ fn manifest(
         cluster: cluster.about.clone(),
         options: DumpOptions {
             format: Format::from(args.format).name().to_owned(),
-            preserve: "none".to_owned(),
+            preserve: args.preserve.name().to_owned(),
             consistency: cluster.consistency.name().to_owned(),
             selectors: args.selectors.clone(),
             exclude: args.exclude.clone(),
@@ -200,21 +251,13 @@ fn manifest(
     }
 }
 
-fn values_only() -> Vec<NotPreserved> {
-    vec![NotPreserved {
-        object: "*".to_owned(),
-        what: "write times and expiries".to_owned(),
-        count: None,
-        reason: "this version dumps values only".to_owned(),
-    }]
-}
-
-fn table_entry(planned: &PlannedTable, dumped: DumpedTable) -> TableEntry {
+fn table_entry(dumped: DumpedTable) -> TableEntry {
     let sum = |of: fn(&crate::manifest::Part) -> u64| dumped.parts.iter().map(of).sum();
+    let table = &dumped.table;
     TableEntry {
-        name: planned.table.name.clone(),
-        path: table_path(&planned.table.keyspace, &planned.table.name),
-        columns: planned.table.columns.iter().map(ColumnEntry::of).collect(),
+        name: table.name.clone(),
+        path: table_path(&table.keyspace, &table.name),
+        columns: (0..table.columns.len()).map(|index| ColumnEntry::of(table, index)).collect(),
         exceptions_column: dumped.exceptions_column,
         rows: sum(|p| p.rows),
         cells: sum(|p| p.cells),
@@ -288,12 +331,7 @@ fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<(
                 }
             ));
         }
-        for missing in summary.not_preserved {
-            report::note(&format!(
-                "not preserved: {} ({}): {}",
-                missing.what, missing.object, missing.reason
-            ));
-        }
+        summary.not_preserved.iter().for_each(super::note_missing);
     }
     if output.json { report::json(&summary) } else { Ok(()) }
 }

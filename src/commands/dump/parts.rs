@@ -7,6 +7,7 @@ use crate::cluster::Cluster;
 use crate::cluster::scan::Scan;
 use crate::commands::{rfc3339, tile_the_ring};
 use crate::error::{Context, Error, Result};
+use crate::fingerprint::{Fingerprint, Partition, Tally};
 use crate::format::{Format, Layout, Sink};
 use crate::manifest::{Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
@@ -14,7 +15,7 @@ use crate::ring::{self, Interval, Token};
 use crate::rows::Page;
 use crate::store::{DumpDir, PartFile};
 use crate::table::{ColumnKind, Table};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -43,6 +44,10 @@ pub struct TableWork {
     pub layout: Layout,
     /// The prepared scan.
     pub scan: Scan,
+    /// Whether write times and expiries are kept.
+    pub keeps_times: bool,
+    /// Columns of which the cluster does not tell them, and why.
+    pub untold: Vec<(String, String)>,
     /// Folder of the parts within the dump.
     pub path: String,
     /// What to scan.
@@ -53,6 +58,10 @@ pub struct TableWork {
 
 /// What came of a table.
 pub struct DumpedTable {
+    /// Its columns and what is kept beside them.
+    pub table: Table,
+    /// Columns of which write times are not told, and why.
+    pub untold: Vec<(String, String)>,
     /// Name of the exceptions column in its files.
     pub exceptions_column: String,
     /// Its parts in name order.
@@ -118,7 +127,12 @@ pub async fn dump(
         parts.extend(shared.empty_part(table)?);
         parts.sort_by(|a, b| a.name.cmp(&b.name));
         check_cover(work, &parts)?;
-        Ok(DumpedTable { exceptions_column: work.layout.exceptions.clone(), parts })
+        Ok(DumpedTable {
+            table: work.table.clone(),
+            untold: work.untold.clone(),
+            exceptions_column: work.layout.exceptions.clone(),
+            parts,
+        })
     };
     shared.tables.iter().enumerate().zip(parts).map(finish).collect()
 }
@@ -202,7 +216,7 @@ async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Resu
         let Some((table, range)) = next else {
             return Ok(());
         };
-        pages.send(Message::Begin { table, range, asked: SystemTime::now() }).await.map_err(gone)?;
+        pages.send(Message::Begin { table, range, asked: shared.cluster.time() }).await.map_err(gone)?;
         let mut scan = shared.tables[table].scan.range(&shared.cluster, range);
         loop {
             if shared.stop.load(Relaxed) {
@@ -218,7 +232,7 @@ async fn scan_queue(shared: &Arc<Shared>, pages: &mpsc::Sender<Message>) -> Resu
                 }
             }
         }
-        pages.send(Message::End { arrived: SystemTime::now() }).await.map_err(gone)?;
+        pages.send(Message::End { arrived: shared.cluster.time() }).await.map_err(gone)?;
         shared.counters.units.fetch_add(1, Relaxed);
     }
     Ok(())
@@ -236,6 +250,9 @@ struct OpenPart {
     table: usize,
     part: Part,
     sink: Option<Box<dyn Sink<PartFile>>>,
+    fingerprint: Option<Fingerprint>,
+    /// The partition that was cut: its static cells are in the part before.
+    inside: Option<Partition>,
     /// The range being scanned: where this part's share of it begins, and its end.
     scanning: Option<Scanning>,
 }
@@ -269,7 +286,7 @@ struct LastRow {
 
 impl OpenPart {
     fn new(table: usize) -> OpenPart {
-        OpenPart { table, part: Part::default(), sink: None, scanning: None }
+        OpenPart { table, part: Part::default(), sink: None, fingerprint: None, inside: None, scanning: None }
     }
 }
 
@@ -360,13 +377,15 @@ impl Encoder {
         let Some(scanning) = open.scanning.take() else {
             return Ok(());
         };
-        open.part.ranges.push(scanning.entry(token, position.clone(), SystemTime::now()));
+        open.part.ranges.push(scanning.entry(token, position.clone(), self.shared.cluster.time()));
         let table = open.table;
         self.open = Some(open);
         self.close()?;
         let rest = Interval { start: token, end: scanning.range.end };
+        let cut = scanning.last.filter(|_| position.is_some()).map(|last| last.partition);
+        let inside = cut.map(|cells| cells.into_iter().map(Some).collect());
         let scanning = Scanning { range: rest, asked: scanning.asked, from: position, last: None };
-        self.open = Some(OpenPart { scanning: Some(scanning), ..OpenPart::new(table) });
+        self.open = Some(OpenPart { scanning: Some(scanning), inside, ..OpenPart::new(table) });
         Ok(())
     }
 
@@ -392,8 +411,9 @@ impl Encoder {
         if let Some(sink) = &mut open.sink {
             open.part.exceptions += sink.write(&page).doing(doing)?;
         }
-        open.part.rows += page.rows() as u64;
-        open.part.cells += page.cells() as u64;
+        let inside = open.inside.take();
+        let fingerprint = open.fingerprint.get_or_insert_with(|| Fingerprint::new(&work.table, inside));
+        fingerprint.add(&page).doing(doing)?;
         self.shared.counters.rows.fetch_add(page.rows() as u64, Relaxed);
         self.shared.counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
         if let Some(scanning) = &mut open.scanning {
@@ -419,6 +439,9 @@ impl Encoder {
         let Some(mut open) = self.open.take() else { return Ok(()) };
         let Some(sink) = open.sink.take() else { return Ok(()) };
         let work = &self.shared.tables[open.table];
+        if let Some(fingerprint) = open.fingerprint {
+            record(fingerprint.tally(), work, &mut open.part);
+        }
         let file = sink.finish().doing(|| format!("write {}/{}", work.path, open.part.name))?;
         let (bytes, checksum) = file.keep()?;
         open.part.bytes = bytes;
@@ -430,6 +453,22 @@ impl Encoder {
 
     fn scanning_mut(&mut self) -> Option<&mut Scanning> {
         self.open.as_mut().and_then(|open| open.scanning.as_mut())
+    }
+}
+
+/// What a part says of its rows.
+fn record(tally: &Tally, work: &TableWork, part: &mut Part) {
+    let by_name = |counts: &BTreeMap<usize, u64>| {
+        counts.iter().map(|(column, count)| (work.table.columns[*column].name.clone(), *count)).collect()
+    };
+    part.rows = tally.rows;
+    part.cells = tally.cells;
+    part.sums = Some(tally.sums);
+    part.earliest_expiry = tally.earliest_expiry;
+    if work.keeps_times {
+        part.untold_rows = tally.untold_rows;
+        part.untold_cells = by_name(&tally.untold);
+        part.uneven_lists = by_name(&tally.uneven);
     }
 }
 

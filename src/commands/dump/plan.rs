@@ -65,9 +65,9 @@ impl Plan {
 }
 
 impl PlannedKeyspace {
-    /// What of it a dump cannot carry, or may not: triggers, whose classes live outside the database, and masked columns,
-    /// which a server shows masked without a word to a role that may not unmask them.
-    pub fn not_preserved(&self, schema: &Schema, user: Option<&str>) -> Vec<NotPreserved> {
+    /// What of it a dump cannot carry, or may not: triggers, whose classes live outside the database, and masked columns
+    /// if a role is given, one of which the server does not tell whether it may unmask them.
+    pub fn not_preserved(&self, schema: &Schema, unsure: Option<&str>) -> Vec<NotPreserved> {
         let Some(keyspace) = schema.keyspaces.get(&self.name) else {
             return Vec::new();
         };
@@ -79,15 +79,14 @@ impl PlannedKeyspace {
             count: None,
             reason: "the class of a trigger lives outside the database".to_owned(),
         };
-        // Without a login there is no role that could lack the permission.
-        let masked = keyspace.masked.iter().filter(|(table, _)| user.is_some() && dumped(table));
+        let masked = keyspace.masked.iter().filter(|(table, _)| unsure.is_some() && dumped(table));
         let mask = |(table, column): &(String, String)| NotPreserved {
             object: format!("{}.{table}.{column}", self.name),
             what: "the values behind the mask, perhaps".to_owned(),
             count: None,
             reason: format!(
                 "the column is masked; unless {} has the permission UNMASK, the dump holds masked values",
-                user.unwrap_or_default()
+                unsure.unwrap_or_default()
             ),
         };
         triggers.map(trigger).chain(masked.map(mask)).collect()

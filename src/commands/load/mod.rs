@@ -2,25 +2,33 @@
 
 mod plan;
 mod schema;
+mod summary;
 
-use super::feed::{Input, Order, Partition, feed};
-use super::{OutputArgs, interruptible, plural};
-use crate::cluster::write::{Purpose, TableWriter};
+use super::feed::{Input, Order, feed};
+use super::parts::{TableParts, inside};
+use super::verify::cluster::Pair;
+use super::verify::{self, Findings};
+use super::{OutputArgs, interruptible};
+use crate::cluster::write::{LATEST_EXPIRY, Loading, Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
+use crate::compare::Rules;
 use crate::ddl::Section;
 use crate::error::{Context, Error, Kind, Result};
-use crate::format::{Format, Layout, Source};
-use crate::manifest::{Manifest, NotPreserved, Part};
+use crate::format::Source;
+use crate::manifest::{Manifest, Part};
+use crate::mutation::{Expiries, Policy, WriteTimes};
 use crate::progress::Progress;
 use crate::report;
+use crate::ring::Interval;
 use crate::store::DumpDir;
-use crate::table::Table;
 use crate::types::cql::Ident;
+use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
-use plan::{Plan, TableLoad, Treatment};
+use plan::{Plan, Treatment};
 use schema::{Existing, Step};
-use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -51,6 +59,31 @@ pub struct LoadArgs {
     /// Load data into tables that exist, run no DDL
     #[arg(long)]
     pub data_only: bool,
+    /// Expiries: keep them, drop them all, or let everything live for so many seconds from now
+    #[arg(
+        long,
+        env = "CQLIFT_TTL",
+        default_value = "keep",
+        value_name = "keep|drop|SECONDS",
+        conflicts_with = "schema_only"
+    )]
+    pub ttl: TtlArg,
+    /// Write times: keep them, or write everything as of now, or of so many microseconds since 1970
+    #[arg(
+        long,
+        env = "CQLIFT_TIMESTAMP",
+        default_value = "keep",
+        value_name = "keep|now|MICROS",
+        allow_hyphen_values = true,
+        conflicts_with = "schema_only"
+    )]
+    pub timestamp: TimestampArg,
+    /// Do not read back what was loaded into tables that this load has neither made nor emptied
+    #[arg(long, env = "CQLIFT_NO_CHECK", value_parser = FalseyValueParser::new())]
+    pub no_check: bool,
+    /// End with code 3 if anything could not be brought back as it was
+    #[arg(long, env = "CQLIFT_STRICT", value_parser = FalseyValueParser::new())]
+    pub strict: bool,
     /// Say what would be done and stop
     #[arg(long)]
     pub dry_run: bool,
@@ -72,10 +105,58 @@ pub enum IfExists {
     Append,
 }
 
+/// `--ttl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TtlArg(Expiries);
+
+impl FromStr for TtlArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TtlArg, String> {
+        // The server's own bounds: 0 would mean without end, which is `drop`.
+        const MOST: i32 = 630_720_000;
+        match text {
+            "keep" => Ok(TtlArg(Expiries::Keep)),
+            "drop" => Ok(TtlArg(Expiries::Drop)),
+            _ => match text.parse() {
+                Ok(seconds @ 1..=MOST) => Ok(TtlArg(Expiries::Seconds(seconds))),
+                _ => Err(format!("expected keep, drop, or seconds from 1 to {MOST}")),
+            },
+        }
+    }
+}
+
+/// `--timestamp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimestampArg {
+    /// Those of the dump.
+    Keep,
+    /// That of the load's beginning.
+    Now,
+    /// This one, µs since 1970.
+    At(i64),
+}
+
+impl FromStr for TimestampArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<TimestampArg, String> {
+        match text {
+            "keep" => Ok(TimestampArg::Keep),
+            "now" => Ok(TimestampArg::Now),
+            // Servers refuse the smallest number.
+            _ => match text.parse() {
+                Ok(micros) if micros > i64::MIN => Ok(TimestampArg::At(micros)),
+                _ => Err("expected keep, now, or microseconds since 1970".to_owned()),
+            },
+        }
+    }
+}
+
 /// Loads.
 ///
 /// # Errors
-/// `Error` says what stopped it and how far it got.
+/// `Error` says what stopped it and how far it got; a difference (exit 4) if the final check found one.
 pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     let request = plan::Request::of(&args)?;
     let (dir, manifest) = DumpDir::open(&args.dump)?;
@@ -85,21 +166,101 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     if args.dry_run {
         return report::result(&plan.text());
     }
+    let request = (args.ttl, args.timestamp);
     let work = async {
         let parts = parts(&dir, &manifest, &plan)?;
         check_parts(&parts).await?;
         run_statements(&cluster, &plan, Section::PreData, output).await?;
         empty_tables(&cluster, &plan).await?;
-        let rows = load_data(&cluster, parts, output).await?;
+        let how = How::of(&cluster, &manifest, request).await?;
+        let loaded = load_data(&cluster, parts, how, output).await?;
         run_statements(&cluster, &plan, Section::PostData, output).await?;
-        Ok(rows)
+        let findings = check(&cluster, (&dir, &manifest), &plan, how, (args.no_check, output)).await?;
+        Ok((loaded, findings, how))
     };
     let left = "the tables that were being loaded may hold a part of their rows";
-    let rows = interruptible(work, left).await.map_err(|error| match error.kind() {
+    let (loaded, findings, how) = interruptible(work, left).await.map_err(|error| match error.kind() {
         Kind::Interrupted => error.hint("load again with --if-exists truncate to begin anew"),
         _ => error,
     })?;
-    summarise(&plan, &manifest, rows, output)
+    summary::summarise(&plan, &manifest, &loaded, &findings, how, output)?;
+    findings.result(
+        "newer deletions in the target hide what is older than they are: load with --if-exists truncate, or with \
+         --timestamp now",
+    )?;
+    if args.strict { summary::strict(&plan, &manifest, &loaded) } else { Ok(()) }
+}
+
+/// How rows are written.
+#[derive(Clone, Copy)]
+struct How {
+    policy: Policy,
+    keeps_times: bool,
+    /// When the load began, µs since 1970, by the cluster's clock.
+    began: i64,
+}
+
+impl How {
+    async fn of(
+        cluster: &Cluster,
+        manifest: &Manifest,
+        (ttl, timestamp): (TtlArg, TimestampArg),
+    ) -> Result<How> {
+        let began = cluster.clock().await?;
+        let write_times = match timestamp {
+            TimestampArg::Keep => WriteTimes::Keep,
+            TimestampArg::Now => WriteTimes::All(began),
+            TimestampArg::At(micros) => WriteTimes::All(micros),
+        };
+        let policy = Policy { write_times, expiries: ttl.0 };
+        Ok(How { policy, keeps_times: manifest.options.preserve == "all", began })
+    }
+
+    /// What the final check compares.
+    fn rules(self, cluster: &Cluster) -> Rules {
+        let kept = self.policy.write_times == WriteTimes::Keep && self.keeps_times;
+        let expiries = self.policy.expiries == Expiries::Keep && self.keeps_times;
+        let written = match self.policy.write_times {
+            WriteTimes::All(time) => Some(time),
+            WriteTimes::Keep => (!self.keeps_times).then_some(self.began),
+        };
+        Rules {
+            times: kept,
+            written,
+            expiries,
+            dump_expires: self.policy.expiries == Expiries::Keep,
+            loaded: true,
+            latest_expiry: LATEST_EXPIRY,
+            now: cluster.now().div_euclid(1_000_000),
+        }
+    }
+}
+
+/// Reads back what was loaded into tables that this load has neither made nor emptied: deletions that are newer than the
+/// dump hide it. Counters are always read back.
+async fn check(
+    cluster: &Arc<Cluster>,
+    (dir, manifest): (&DumpDir, &Manifest),
+    plan: &Plan,
+    how: How,
+    (no_check, output): (bool, OutputArgs),
+) -> Result<Findings> {
+    let mut pairs = Vec::new();
+    for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
+        if load.table.is_counter() || !(no_check || load.treatment.is_fresh()) {
+            pairs.push(Pair {
+                parts: TableParts::of(dir, manifest, &load.entry, &load.table)?,
+                into: load.target.clone(),
+                rules: how.rules(cluster),
+            });
+        }
+    }
+    let units = pairs.iter().map(|pair| pair.parts.entries.len() as u64).sum();
+    if units == 0 {
+        return Ok(Findings::default());
+    }
+    let progress = Progress::start(output.quiet, "reading back", ("parts", units));
+    verify::cluster::compare(cluster, pairs, &progress).await
 }
 
 /// Reads every part once, before anything is changed: a damaged dump must not cost the target its rows.
@@ -158,50 +319,70 @@ async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-async fn load_data(cluster: &Arc<Cluster>, parts: Vec<PartToLoad>, output: OutputArgs) -> Result<u64> {
+/// What a load has done.
+struct Loaded {
+    rows: u64,
+    /// Per table, in the order of their names, what was not written as dumped.
+    writers: BTreeMap<String, Arc<TableWriter>>,
+}
+
+async fn load_data(
+    cluster: &Arc<Cluster>,
+    parts: Vec<PartToLoad>,
+    how: How,
+    output: OutputArgs,
+) -> Result<Loaded> {
     let expected: u64 = parts.iter().map(|p| p.part.rows).sum();
     let mut inputs = Vec::new();
-    let mut writer: Option<(Arc<TableToLoad>, Arc<TableWriter>)> = None;
+    let mut writers: BTreeMap<String, Arc<TableWriter>> = BTreeMap::new();
     for part in parts {
-        let table = part.table.clone();
-        let prepared = writer.take().filter(|(of, _)| Arc::ptr_eq(of, &table)).map(|(_, writer)| writer);
-        let prepared = match prepared {
-            Some(prepared) => prepared,
+        let to_load = part.table.clone();
+        let table = &to_load.parts.table;
+        let name = table.full_name();
+        let writer = match writers.get(&name) {
+            Some(writer) => writer.clone(),
             None => {
-                Arc::new(TableWriter::prepare(cluster, &table.table, table.target(), Purpose::Load).await?)
+                let loading =
+                    Loading { policy: how.policy, keeps_times: how.keeps_times, fresh: to_load.fresh };
+                let purpose = Purpose::Load(loading);
+                Arc::new(TableWriter::prepare(cluster, table, to_load.target(), purpose).await?)
             }
         };
-        writer = Some((table.clone(), prepared.clone()));
+        writers.insert(name, writer.clone());
         inputs.push(Input {
             name: part.path.display().to_string(),
             inside: inside(&part.part)?,
-            writer: prepared,
-            table: table.table.clone(),
+            read: if how.keeps_times { read_times(&part.part)? } else { Vec::new() },
+            writer,
+            table: table.clone(),
             open: Box::new(move || part.open()),
         });
     }
     // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
     inputs.sort_by_key(|input| xxhash_rust::xxh3::xxh3_64(input.name.as_bytes()));
-    let time = cluster.clock().await?;
     let progress = Progress::start(output.quiet, "loading", ("parts", inputs.len() as u64));
-    let fed = feed(cluster, inputs, Order::Any, time, &progress.counters).await;
+    let fed = feed(cluster, inputs, Order::Any, how.began, &progress.counters).await;
     fed.map_err(|e| e.hint("once the cause is gone, load again with --if-exists truncate to begin anew"))?;
     let rows = progress.counters.rows.load(Relaxed);
     if rows != expected {
         return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
-    Ok(rows)
+    Ok(Loaded { rows, writers })
+}
+
+/// When each token range of a part was read, µs since 1970.
+fn read_times(part: &Part) -> Result<Vec<(Interval, i64)>> {
+    let ranges = super::ranges(part).map_err(|e| Error::failed(format!("read the manifest: {e}")))?;
+    let times = part.ranges.iter().map(|range| super::micros(&range.read[0]));
+    ranges.into_iter().zip(times).map(|(range, time)| Ok((range, time?))).collect()
 }
 
 /// A table whose parts are loaded.
 struct TableToLoad {
-    table: Table,
+    parts: TableParts,
     into: (String, String),
-    layout: Layout,
-    format: Format,
-    dir: DumpDir,
-    folder: String,
+    fresh: bool,
 }
 
 impl TableToLoad {
@@ -219,98 +400,25 @@ struct PartToLoad {
 }
 
 impl PartToLoad {
-    /// Opens it, with its length, checksum and columns checked. A dump may have more parts than a process may have files
-    /// open, so each is opened when its turn comes.
     fn open(&self) -> Result<Box<dyn Source>> {
-        let TableToLoad { dir, folder, format, layout, .. } = &*self.table;
-        let gone = || Error::failed(format!("{} is gone", self.path.display()));
-        let file = dir.open_part(folder, &self.part)?.ok_or_else(gone)?.checked()?;
-        format.source(layout, file).doing(|| format!("read {}", self.path.display()))
+        self.table.parts.open(&self.part)
     }
 }
 
 /// The parts to load, table by table.
 fn parts(dir: &DumpDir, manifest: &Manifest, plan: &Plan) -> Result<Vec<PartToLoad>> {
-    let format = Format::named(&manifest.options.format).ok_or_else(|| {
-        Error::failed(format!("the dump's format {:?} is unknown", manifest.options.format))
-    })?;
     let mut parts = Vec::new();
     for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
-        let layout = super::layout(&load.table)?;
-        if layout.exceptions != load.exceptions_column {
-            return Err(Error::failed(format!(
-                "{}: the manifest calls its exceptions column {:?}, expected {:?}",
-                load.table.full_name(),
-                load.exceptions_column,
-                layout.exceptions
-            )));
-        }
         let table = Arc::new(TableToLoad {
-            table: load.table.clone(),
+            parts: TableParts::of(dir, manifest, &load.entry, &load.table)?,
             into: load.target.clone(),
-            layout,
-            format,
-            dir: dir.clone(),
-            folder: load.path.clone(),
+            fresh: load.treatment.is_fresh(),
         });
-        for part in &load.parts {
-            if let Some(reader) = dir.open_part(&load.path, part)? {
-                let path = reader.path().to_owned();
+        for part in &table.parts.entries {
+            if let Some(path) = table.parts.path(part)? {
                 parts.push(PartToLoad { table: table.clone(), part: part.clone(), path });
             }
         }
     }
     Ok(parts)
-}
-
-/// The partition in which a part begins, if it began in another part.
-fn inside(part: &Part) -> Result<Option<Partition>> {
-    let from = part.ranges.first().and_then(|range| range.from.as_ref());
-    from.map(|position| position.partition().doing(|| "read the manifest")).transpose()
-}
-
-fn summarise(plan: &Plan, manifest: &Manifest, rows: u64, output: OutputArgs) -> Result<()> {
-    #[derive(Serialize)]
-    struct Loaded {
-        table: String,
-        into: String,
-        rows: u64,
-        skipped: bool,
-    }
-    #[derive(Serialize)]
-    struct Summary<'a> {
-        dump: &'a str,
-        rows: u64,
-        tables: Vec<Loaded>,
-        kept_different: Vec<String>,
-        not_preserved: &'a [NotPreserved],
-    }
-    let loaded = |load: &TableLoad| Loaded {
-        table: load.table.full_name(),
-        into: format!("{}.{}", load.target.0, load.target.1),
-        rows: if load.treatment.loads() { load.rows } else { 0 },
-        skipped: load.treatment == Treatment::Skip,
-    };
-    let tables: Vec<Loaded> = plan.loads.iter().map(loaded).collect();
-    if !output.quiet {
-        for table in tables.iter().filter(|t| t.skipped) {
-            report::note(&format!("skipped {}: it exists and holds rows", table.into));
-        }
-        let count = plural(tables.iter().filter(|t| !t.skipped).count() as u64, "table");
-        report::note(&match plan.loads.iter().all(|l| l.treatment == Treatment::SchemaOnly) {
-            true => format!("the schema of {count} is there; no data was asked for"),
-            false => format!("loaded {} into {count}", plural(rows, "row")),
-        });
-        for missing in &manifest.not_preserved {
-            report::note(&format!(
-                "not preserved: {} ({}): {}",
-                missing.what, missing.object, missing.reason
-            ));
-        }
-    }
-    let different = plan.steps.iter().filter(|s| s.existing == Existing::Differs);
-    let kept_different = different.map(Step::label).collect();
-    let summary =
-        Summary { dump: &manifest.id, rows, tables, kept_different, not_preserved: &manifest.not_preserved };
-    if output.json { report::json(&summary) } else { Ok(()) }
 }

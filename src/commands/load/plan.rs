@@ -7,7 +7,7 @@ use crate::cluster::Cluster;
 use crate::cluster::describe::Schema;
 use crate::ddl::rewrite::{Renames, Replication};
 use crate::error::{Context, Error, Result};
-use crate::manifest::{Manifest, Part};
+use crate::manifest::{Manifest, TableEntry};
 use crate::selector::{Mapping, Selection};
 use crate::table::Table;
 use crate::types::cql::Ident;
@@ -31,11 +31,7 @@ impl Request {
     /// A usage error names the flag or selector that cannot be read.
     pub fn of(args: &LoadArgs) -> Result<Request> {
         let selection = crate::commands::selection(&args.selectors, &args.exclude)?;
-        let mappings: Vec<Mapping> = args
-            .map
-            .iter()
-            .map(|text| Mapping::parse(text).map_err(|e| Error::usage(format!("--map: {e}"))))
-            .collect::<Result<_>>()?;
+        let mappings = crate::commands::mappings(&args.map)?;
         let renames = Mapping::renames(&mappings).map_err(|e| Error::usage(format!("--map: {e}")))?;
         let replication = match &args.replication {
             Some(text) => {
@@ -59,34 +55,7 @@ impl Request {
     /// # Errors
     /// A usage error names the selector or mapping that matches nothing.
     pub fn check(&self, manifest: &Manifest) -> Result<()> {
-        let keyspaces: Vec<&str> = manifest.keyspaces.iter().map(|k| k.name.as_str()).collect();
-        let tables: Vec<(&str, &str)> = manifest
-            .keyspaces
-            .iter()
-            .flat_map(|k| k.tables.iter().map(|t| (k.name.as_str(), t.name.as_str())))
-            .collect();
-        let held: Vec<String> = tables.iter().map(|(k, t)| format!("{}.{}", Ident(k), Ident(t))).collect();
-        let hint = format!("it holds: {}", held.join(", "));
-        if let Some(selector) = self.selection.unmatched(&keyspaces, &tables).first() {
-            return Err(
-                Error::usage(format!("no keyspace or table of the dump matches {selector}")).hint(hint)
-            );
-        }
-        let known = |mapping: &Mapping| match mapping {
-            Mapping::Keyspace { from, .. } => keyspaces.contains(&from.as_str()),
-            Mapping::Table { from, .. } => tables.contains(&(from.0.as_str(), from.1.as_str())),
-        };
-        let left_out = |mapping: &&Mapping| matches!(mapping, Mapping::Table { from, .. } if !self.selection.wants_table(&from.0, &from.1));
-        if let Some(mapping) = self.mappings.iter().filter(|m| known(m)).find(left_out) {
-            return Err(Error::usage(format!("--map {mapping}: the selectors leave that table out")));
-        }
-        if !keyspaces.iter().any(|k| self.selection.wants_keyspace(k)) {
-            return Err(Error::usage("the selectors leave nothing to load").hint(hint));
-        }
-        if let Some(unknown) = self.mappings.iter().find(|m| !known(m)) {
-            return Err(Error::usage(format!("--map {unknown}: the dump holds no such name")).hint(hint));
-        }
-        Ok(())
+        crate::commands::check_selection(manifest, &self.selection, &self.mappings)
     }
 }
 
@@ -104,14 +73,8 @@ pub struct TableLoad {
     pub table: Table,
     /// Keyspace and table to load into.
     pub target: (String, String),
-    /// Folder of its parts.
-    pub path: String,
-    /// Name of the exceptions column in its files.
-    pub exceptions_column: String,
-    /// Rows in its parts.
-    pub rows: u64,
-    /// Its parts.
-    pub parts: Vec<Part>,
+    /// What the manifest says of it.
+    pub entry: TableEntry,
     /// What to do with it.
     pub treatment: Treatment,
 }
@@ -134,6 +97,11 @@ pub enum Treatment {
 }
 
 impl Treatment {
+    /// Whether nothing in it can be older than the load.
+    pub fn is_fresh(self) -> bool {
+        matches!(self, Treatment::Create | Treatment::Truncate)
+    }
+
     /// Whether rows are loaded into it.
     pub fn loads(self) -> bool {
         !matches!(self, Treatment::Skip | Treatment::SchemaOnly)
@@ -172,7 +140,7 @@ impl Plan {
             text.push_str(&format!(
                 "-- {} rows of {} {how} {}.{}
 ",
-                load.rows,
+                load.entry.rows,
                 load.table.cql_name(),
                 Ident(keyspace),
                 Ident(table)
@@ -206,15 +174,7 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
             let (to_keyspace, to_table) = request.renames.table(&keyspace.name, &entry.name);
             let target = (to_keyspace.to_owned(), to_table.to_owned());
             let treatment = treat(cluster, schema, &request, &table, &target, &mut problems).await?;
-            loads.push(TableLoad {
-                table,
-                target,
-                path: entry.path.clone(),
-                exceptions_column: entry.exceptions_column.clone(),
-                rows: entry.rows,
-                parts: entry.parts.clone(),
-                treatment,
-            });
+            loads.push(TableLoad { table, target, entry: entry.clone(), treatment });
         }
     }
     two_into_one(&loads, &mut problems);
@@ -296,13 +256,7 @@ async fn treat(
     }
     match request.if_exists {
         IfExists::Truncate => return Ok(Treatment::Truncate),
-        IfExists::Append if !table.is_counter() => return Ok(Treatment::Append),
-        IfExists::Append => problems.add(
-            format!(
-                "the counter table {keyspace}.{name} exists and holds rows: loading would add to its counts"
-            ),
-            "counters load into empty tables only: use --if-exists truncate",
-        ),
+        IfExists::Append => return Ok(Treatment::Append),
         IfExists::Fail | IfExists::Skip => problems.add(
             format!("the table {keyspace}.{name} exists and holds rows"),
             "choose with --if-exists skip, truncate or append, or load under another name with --map",

@@ -1,0 +1,158 @@
+//! Writing: rows of a page as prepared statements, the rows of one partition that stand together as one unlogged batch.
+//! How rows are grouped is left to `batch`, which statements bring one back to `mutation`.
+//!
+//! | file | answers |
+//! |---|---|
+//! | `statement` | the statements, and how cells are bound |
+//! | `send` | attempts, halves, expiries |
+//! | `rows` | a dump's rows: write times, expiries, statics, elements, lists |
+//! | `counters` | a dump's counters: by difference |
+//! | `import` | rows from anywhere, written now |
+
+mod counters;
+mod import;
+mod rows;
+mod send;
+mod statement;
+
+pub use send::{Counts, LATEST_EXPIRY};
+
+use super::Cluster;
+use crate::error::Result;
+use crate::mutation::Policy;
+use crate::rows::Page;
+use crate::table::{ColumnKind, Table};
+use counters::CounterWriter;
+use import::ImportWriter;
+use rows::RowWriter;
+use scylla::statement::batch::BatchType;
+use send::Sender;
+use statement::Texts;
+use std::ops::Range;
+
+/// What rows are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A dump comes back.
+    Load(Loading),
+    /// Rows from anywhere, as if they were inserted now.
+    Import,
+    /// Static cells from anywhere: without rows, so that clustering columns are not needed.
+    ImportStatics,
+}
+
+/// How a dump comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loading {
+    /// What becomes of write times and expiries.
+    pub policy: Policy,
+    /// Whether the dump keeps write times and expiries. If not, nothing of it expires, whatever default the table has
+    /// for rows that say nothing.
+    pub keeps_times: bool,
+    /// Whether the table was made or emptied by this load: then nothing in it is older.
+    pub fresh: bool,
+}
+
+/// Rows of one partition to write together.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Which rows of the page.
+    pub rows: Range<usize>,
+    /// Whether the partition's static cells are due with them; the first row's are written.
+    pub statics: bool,
+    /// The write time, µs since 1970, of what tells none of its own. An import uses those up to [`TableWriter::times`]
+    /// above it as well.
+    pub time: i64,
+}
+
+/// Writes rows into one table.
+///
+/// Static columns have statements of their own, sent once per partition: in a row's insert they would be written again
+/// with every row.
+pub struct TableWriter {
+    sender: Sender,
+    writer: Writer,
+}
+
+enum Writer {
+    Import(Box<ImportWriter>),
+    Rows(Box<RowWriter>),
+    Counters(Box<CounterWriter>),
+}
+
+impl TableWriter {
+    /// Prepares writing rows of `table` (their columns in page order) into the table `into`, which has these
+    /// columns.
+    ///
+    /// # Errors
+    /// `Error` names the table.
+    pub async fn prepare(
+        cluster: &Cluster,
+        table: &Table,
+        into: (&str, &str),
+        purpose: Purpose,
+    ) -> Result<TableWriter> {
+        let texts = Texts { cluster, table, into };
+        let kind = if table.is_counter() { BatchType::Counter } else { BatchType::Unlogged };
+        Ok(TableWriter {
+            sender: Sender::new(table, format!("{}.{}", into.0, into.1), kind)?,
+            writer: match purpose {
+                Purpose::Import => Writer::Import(Box::new(ImportWriter::prepare(&texts, true).await?)),
+                Purpose::ImportStatics => {
+                    Writer::Import(Box::new(ImportWriter::prepare(&texts, false).await?))
+                }
+                Purpose::Load(loading) if table.is_counter() => {
+                    Writer::Counters(Box::new(CounterWriter::prepare(&texts, loading.fresh).await?))
+                }
+                Purpose::Load(loading) => Writer::Rows(Box::new(RowWriter::prepare(&texts, loading).await?)),
+            },
+        })
+    }
+
+    /// Writes a group of rows of `page`. Answers when the cluster has taken all of them.
+    ///
+    /// # Errors
+    /// `Error` names the table and the row's key.
+    pub async fn write(&self, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+        match &self.writer {
+            Writer::Import(writer) => writer.write(&self.sender, cluster, page, group).await,
+            Writer::Rows(writer) => writer.write(&self.sender, cluster, page, group).await,
+            Writer::Counters(writer) => writer.write(&self.sender, cluster, page, group).await,
+        }
+    }
+
+    /// How many write times, µs, a group takes up.
+    pub fn times(&self) -> i64 {
+        match &self.writer {
+            Writer::Import(writer) => writer.times(),
+            Writer::Rows(_) | Writer::Counters(_) => 1,
+        }
+    }
+
+    /// What was not written as dumped, so far.
+    pub fn counts(&self) -> &Counts {
+        &self.sender.counts
+    }
+}
+
+/// The places of a table's key.
+struct Keys {
+    partition: Vec<usize>,
+    /// Partition key, then clustering key.
+    row: Vec<usize>,
+    first_clustering: Option<usize>,
+}
+
+impl Keys {
+    fn of(table: &Table) -> Keys {
+        let partition = table.indexes(ColumnKind::PartitionKey);
+        let clustering = table.indexes(ColumnKind::Clustering);
+        let row = [partition.as_slice(), clustering.as_slice()].concat();
+        Keys { partition, row, first_clustering: clustering.first().copied() }
+    }
+
+    /// Whether there is a row: a partition that holds only static cells is read as one without clustering.
+    fn is_row(&self, page: &Page, row: usize) -> bool {
+        self.first_clustering.is_none_or(|c| page.cell(row, c).is_some())
+    }
+}

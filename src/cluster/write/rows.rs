@@ -1,0 +1,246 @@
+//! A dump's rows, written as `mutation` plans them: the INSERTs, UPDATEs and element updates of a group of rows as one
+//! batch, then its lists.
+//!
+//! A list sent twice at one moment holds its elements twice (CASSANDRA-11368), so lists go in statements of their own,
+//! and before one is sent again it is read back: what is there already is not sent. Otherwise it is written whole, later
+//! than every time before. The same holds for the first sending into a table that another load may have written to; each
+//! load then has write times of its own, so that two loads never meet in one.
+
+use super::send::Sender;
+use super::statement::{Bound, Item, Texts};
+use super::{Group, Keys, Loading};
+use crate::cluster::Cluster;
+use crate::cluster::retry::{ATTEMPTS, Verdict};
+use crate::error::{Context, Result};
+use crate::mutation::{self, Cells, Life, Stamp, What, Write};
+use crate::rows::Page;
+use crate::table::{ColumnKind, Place, Table};
+use crate::types::cql::CqlType;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Statements of a batch. A frame holds 65,535; a row may need several.
+const STATEMENTS: usize = 4096;
+
+/// Write times, µs, that a load into a table it has not made sets aside for its lists: one per attempt.
+const SLOT: i64 = ATTEMPTS as i64 + 1;
+
+/// Slots among which such a load takes its own.
+const SLOTS: i64 = 100;
+
+/// Writes a dump's rows.
+pub struct RowWriter {
+    loading: Loading,
+    table: Table,
+    keys: Keys,
+    rows: Statements,
+    statics: Statements,
+    /// What is added to the write time of a list at its first sending.
+    first_list_time: i64,
+}
+
+/// The statements for the cells of rows, or for those of partitions.
+struct Statements {
+    places: Vec<Place>,
+    insert: Option<Bound>,
+    update: Option<Bound>,
+    /// By column.
+    elements: HashMap<usize, Bound>,
+    /// By column: how to write and how to read a list.
+    lists: HashMap<usize, (Bound, Bound)>,
+}
+
+impl Statements {
+    async fn prepare(texts: &Texts<'_>, key: &[usize], kind: ColumnKind) -> Result<Statements> {
+        let table = texts.table;
+        let places = table.places(kind);
+        let cql_type = |place: &Place| &table.columns[place.column].cql_type;
+        let is_list = |place: &Place| matches!(cql_type(place), CqlType::List(_, false));
+        let whole: Vec<usize> = places.iter().filter(|p| !is_list(p)).map(|p| p.column).collect();
+        let is_told = places.iter().any(|p| p.write_time.is_some());
+        let insert = match kind {
+            ColumnKind::Regular => Some(texts.insert(key, &whole, true).await?),
+            _ => None,
+        };
+        // Without write times every row is one INSERT.
+        let update = match (is_told || insert.is_none()) && !whole.is_empty() {
+            true => Some(texts.update(key, &whole).await?),
+            false => None,
+        };
+        let (mut elements, mut lists) = (HashMap::new(), HashMap::new());
+        for place in &places {
+            let column = place.column;
+            if is_list(place) {
+                let pair = (texts.list_update(key, column).await?, texts.read(key, &[column]).await?);
+                lists.insert(column, pair);
+            } else if cql_type(place).has_elements() && place.write_time.is_some() {
+                elements.insert(column, texts.elements(key, column).await?);
+            }
+        }
+        Ok(Statements { places, insert, update, elements, lists })
+    }
+}
+
+impl RowWriter {
+    pub async fn prepare(texts: &Texts<'_>, loading: Loading) -> Result<RowWriter> {
+        let keys = Keys::of(texts.table);
+        // A place of its own among those above, by the moment at which it begins.
+        let slot = (texts.cluster.now() / 1000).rem_euclid(SLOTS) + 1;
+        Ok(RowWriter {
+            loading,
+            table: texts.table.clone(),
+            rows: Statements::prepare(texts, &keys.row, ColumnKind::Regular).await?,
+            statics: Statements::prepare(texts, &keys.partition, ColumnKind::Static).await?,
+            keys,
+            first_list_time: if loading.fresh { 0 } else { slot * SLOT },
+        })
+    }
+
+    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+        let mut items = Vec::with_capacity(group.rows.len());
+        let mut lists = Vec::new();
+        if group.statics && !self.statics.places.is_empty() {
+            self.add(cluster, sender, (page, group.rows.start), false, group.time, (&mut items, &mut lists))?;
+        }
+        for row in group.rows.filter(|row| self.keys.is_row(page, *row)) {
+            self.add(cluster, sender, (page, row), true, group.time, (&mut items, &mut lists))?;
+        }
+        for some in items.chunks(STATEMENTS) {
+            sender.send(cluster, some, None).await?;
+        }
+        for some in lists.chunks(STATEMENTS) {
+            self.write_lists(sender, cluster, some).await?;
+        }
+        Ok(())
+    }
+
+    /// Adds what one row, or its partition's static cells, comes to.
+    fn add<'a>(
+        &'a self,
+        cluster: &Cluster,
+        sender: &Sender,
+        (page, row): (&'a Page, usize),
+        is_row: bool,
+        time: i64,
+        (items, lists): (&mut Vec<Item<'a>>, &mut Vec<ListItem<'a>>),
+    ) -> Result<()> {
+        let statements = if is_row { &self.rows } else { &self.statics };
+        let Loading { policy, keeps_times, .. } = self.loading;
+        let untold = policy.untold(time, if keeps_times { Life::Default } else { Life::Endless });
+        let now = cluster.now().div_euclid(1_000_000);
+        let table = &self.table;
+        let cells = Cells { table, page, row, places: &statements.places, is_row };
+        let plan = mutation::plan(cells, policy, untold, now)
+            .doing(|| format!("read a row of {}", table.full_name()))?;
+        if plan.untold && is_row && keeps_times {
+            sender.counts.untold_rows.fetch_add(1, Relaxed);
+        }
+        for Write { stamp, what } in plan.writes {
+            let cells = what.cells(page, row, &statements.places);
+            let brings_row = matches!(what, What::Insert(_));
+            let stamp = Some(stamp);
+            let item = |bound, only, own| Item {
+                only,
+                own,
+                stamp,
+                brings_row,
+                cells,
+                ..Item::new(bound, page, row)
+            };
+            match what {
+                What::Insert(only) => {
+                    items.extend(statements.insert.as_ref().map(|bound| item(bound, only, Vec::new())));
+                }
+                What::Update(only) => {
+                    items.extend(statements.update.as_ref().map(|bound| item(bound, only, Vec::new())));
+                }
+                What::Add(column, cell) => {
+                    let bound = statements.elements.get(&column);
+                    items.extend(bound.map(|bound| item(bound, None, vec![Some(cell)])));
+                }
+                What::Fields(column, fields) => {
+                    items.extend(statements.elements.get(&column).map(|bound| item(bound, None, fields)));
+                }
+                What::List(column, cell) => {
+                    let list = statements.lists.get(&column);
+                    lists.extend(
+                        list.map(|(write, read)| ListItem {
+                            item: item(write, None, vec![Some(cell)]),
+                            read,
+                        }),
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn write_lists(&self, sender: &Sender, cluster: &Cluster, lists: &[ListItem<'_>]) -> Result<()> {
+        if !self.loading.fresh {
+            return self.write_lists_one_by_one(sender, cluster, lists, 0).await;
+        }
+        let items: Vec<Item<'_>> = lists.iter().map(|list| list.item(0)).collect();
+        match sender.once(cluster, &items, None).await {
+            Ok(()) => Ok(()),
+            Err(failure) if failure.verdict == Verdict::Never => Err(sender.rejected(&items, &failure.error)),
+            Err(failure) => {
+                sender.wait(1, &items, &failure).await;
+                self.write_lists_one_by_one(sender, cluster, lists, 1).await
+            }
+        }
+    }
+
+    async fn write_lists_one_by_one(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        lists: &[ListItem<'_>],
+        sent: u32,
+    ) -> Result<()> {
+        for list in lists {
+            self.write_list(sender, cluster, list, sent).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a list that has been sent so many times, unless it is there already.
+    async fn write_list(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        list: &ListItem<'_>,
+        sent: u32,
+    ) -> Result<()> {
+        let mut sent = sent;
+        loop {
+            let item = list.item(self.first_list_time + i64::from(sent));
+            let there = sender.read(cluster, &Item::new(list.read, item.page, item.row)).await?;
+            if there.is_some_and(|cells| cells == item.own) {
+                return Ok(());
+            }
+            sent += 1;
+            match sender.once(cluster, std::slice::from_ref(&item), None).await {
+                Ok(()) => return Ok(()),
+                Err(failure) if failure.verdict == Verdict::Later && sent < ATTEMPTS => {
+                    sender.wait(sent, std::slice::from_ref(&item), &failure).await;
+                }
+                Err(failure) => return Err(sender.rejected(&[item], &failure.error)),
+            }
+        }
+    }
+}
+
+/// A list to write.
+struct ListItem<'a> {
+    item: Item<'a>,
+    read: &'a Bound,
+}
+
+impl<'a> ListItem<'a> {
+    /// The item, so many µs later than planned.
+    fn item(&self, later: i64) -> Item<'a> {
+        let Item { bound, page, row, ref own, stamp, brings_row, cells, .. } = self.item;
+        let stamp = stamp.map(|stamp| Stamp { written: stamp.written.saturating_add(later), ..stamp });
+        Item { own: own.clone(), stamp, brings_row, cells, ..Item::new(bound, page, row) }
+    }
+}

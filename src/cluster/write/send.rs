@@ -1,0 +1,263 @@
+//! Sending: items as one unlogged batch, again after what may pass, in halves when too large, without what has expired.
+//! Which items, and whether they may be sent twice, is left to the writers beside.
+
+use super::statement::{Item, Over, Ready, ttl};
+use crate::cluster::Cluster;
+use crate::cluster::retry::{ATTEMPTS, Verdict, backoff, verdict};
+use crate::error::{Context, Error, Result};
+use crate::mutation::Life;
+use crate::table::{ColumnKind, Table};
+use crate::types::{Codec, codec};
+use scylla::deserialize::DeserializationError;
+use scylla::deserialize::row::{ColumnIterator, RawColumn};
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::statement::batch::{Batch, BatchType};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// The last expiry that a server takes which keeps them in 32 bits, 2038-01-19T03:14:06Z (CASSANDRA-14092).
+pub const LATEST_EXPIRY: i64 = 2_147_483_646;
+
+/// What did not reach the target as it was dumped.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Rows that had expired.
+    pub expired_rows: AtomicU64,
+    /// Cells that had expired, those of expired rows included.
+    pub expired_cells: AtomicU64,
+    /// Statements whose expiry was put forward to the last one that the target takes.
+    pub capped: AtomicU64,
+    /// Rows of which no cell told its time.
+    pub untold_rows: AtomicU64,
+}
+
+/// Sends to one table.
+pub struct Sender {
+    name: String,
+    kind: BatchType,
+    key: Vec<(usize, String, Box<dyn Codec>)>,
+    /// Whether the target has refused an expiry as too late.
+    capping: AtomicBool,
+    pub counts: Counts,
+}
+
+/// The write time of statements that bring none.
+#[derive(Clone, Copy)]
+pub struct FrameTime {
+    /// µs since 1970.
+    pub first: i64,
+    /// Every sending is 1 µs later than the one before.
+    pub rising: bool,
+}
+
+/// Why an attempt failed, and what to do about it.
+pub struct Failure {
+    pub error: ExecutionError,
+    pub verdict: Verdict,
+}
+
+impl Sender {
+    /// A sender for rows of `table`, which go into `name`.
+    ///
+    /// # Errors
+    /// `Error` names the table if a key column's type has no codec.
+    pub fn new(table: &Table, name: String, kind: BatchType) -> Result<Sender> {
+        let mut key = Vec::new();
+        for index in [table.indexes(ColumnKind::PartitionKey), table.indexes(ColumnKind::Clustering)].concat()
+        {
+            let column = &table.columns[index];
+            key.push((index, column.name.clone(), codec(&column.cql_type).doing(|| name.clone())?));
+        }
+        Ok(Sender { name, kind, key, capping: AtomicBool::new(false), counts: Counts::default() })
+    }
+
+    /// Sends items that may be sent twice, until the cluster has taken them all.
+    ///
+    /// # Errors
+    /// `Error` names the table and the row's key.
+    pub async fn send(&self, cluster: &Cluster, items: &[Item<'_>], frame: Option<FrameTime>) -> Result<()> {
+        // A stack instead of recursion: halves of what was too large, front half on top, each with the number of times
+        // that its rows have been sent.
+        let mut pending = vec![(items, 0)];
+        while let Some((items, mut sent)) = pending.pop() {
+            if items.is_empty() {
+                continue;
+            }
+            match self.attempts(cluster, items, frame, &mut sent).await {
+                Ok(()) => {}
+                Err(Failure { verdict: Verdict::Smaller, .. }) if items.len() > 1 => {
+                    let (front, back) = items.split_at(items.len() / 2);
+                    pending.extend([(back, sent), (front, sent)]);
+                }
+                Err(failure) => return Err(self.rejected(items, &failure.error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn attempts(
+        &self,
+        cluster: &Cluster,
+        items: &[Item<'_>],
+        frame: Option<FrameTime>,
+        sent: &mut i64,
+    ) -> Result<(), Failure> {
+        let mut attempt: u32 = 0;
+        loop {
+            let time = frame.map(|frame| frame.first + if frame.rising { *sent } else { 0 });
+            *sent += 1;
+            let Err(failure) = self.once(cluster, items, time).await else { return Ok(()) };
+            attempt += 1;
+            if failure.verdict != Verdict::Later || attempt >= ATTEMPTS {
+                return Err(failure);
+            }
+            self.wait(attempt, items, &failure).await;
+        }
+    }
+
+    /// The cells that a reading item finds; `None` if there is no row.
+    ///
+    /// # Errors
+    /// `Error` names the table and the row's key.
+    pub async fn read(&self, cluster: &Cluster, item: &Item<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>> {
+        let mut attempt = 0;
+        let items = std::slice::from_ref(item);
+        loop {
+            let key = Ready { item, ttl: None };
+            match cluster.session.execute_unpaged(&item.bound.statement, &key).await {
+                Ok(answer) => {
+                    let doing = || format!("read a row of {} back", self.name);
+                    let rows = answer.into_rows_result().doing(doing)?;
+                    let mut rows = rows.rows::<ColumnIterator<'_, '_>>().doing(doing)?;
+                    let Some(row) = rows.next() else { return Ok(None) };
+                    let cell = |column: Result<RawColumn<'_, '_>, DeserializationError>| {
+                        Ok(column.doing(doing)?.slice.map(|slice| slice.as_slice().to_vec()))
+                    };
+                    return row.doing(doing)?.map(cell).collect::<Result<_>>().map(Some);
+                }
+                Err(error) => {
+                    let failure = Failure { verdict: verdict(&error), error };
+                    attempt += 1;
+                    if failure.verdict != Verdict::Later || attempt >= ATTEMPTS {
+                        return Err(
+                            self.rejected(items, &format!("it cannot be read back: {}", failure.error))
+                        );
+                    }
+                    self.wait(attempt, items, &failure).await;
+                }
+            }
+        }
+    }
+
+    /// Waits before another attempt.
+    pub async fn wait(&self, attempt: u32, items: &[Item<'_>], failure: &Failure) {
+        tracing::debug!("write {}: {}; attempt {attempt} failed, trying again", self.name, failure.error);
+        tokio::time::sleep(backoff(attempt, items.first().map_or(0, |item| item.row as u64))).await;
+    }
+
+    /// Sends items once, at `time` if they bring no write time of their own.
+    ///
+    /// # Errors
+    /// `Failure`: what the server or the driver said.
+    pub async fn once(
+        &self,
+        cluster: &Cluster,
+        items: &[Item<'_>],
+        time: Option<i64>,
+    ) -> Result<(), Failure> {
+        loop {
+            let capping = self.capping.load(Relaxed);
+            let latest = if capping { LATEST_EXPIRY } else { i64::MAX };
+            let now = cluster.now();
+            let life = |item: &Item<'_>| item.stamp.map_or(Life::Default, |stamp| stamp.life);
+            let ready = |item| match ttl(life(item), now, latest) {
+                Ok(ttl) => Some(Ready { item, ttl }),
+                Err(Over) => None,
+            };
+            let live: Vec<Ready<'_>> = items.iter().filter_map(ready).collect();
+            match self.request(cluster, &live, time).await {
+                Ok(()) => {
+                    self.count(items, &live, latest);
+                    return Ok(());
+                }
+                Err(error) if !capping && is_too_late(&error) => self.capping.store(true, Relaxed),
+                Err(error) => return Err(Failure { verdict: verdict(&error), error }),
+            }
+        }
+    }
+
+    async fn request(
+        &self,
+        cluster: &Cluster,
+        live: &[Ready<'_>],
+        time: Option<i64>,
+    ) -> Result<(), ExecutionError> {
+        match live {
+            [] => Ok(()),
+            [one] => {
+                let mut statement = one.item.bound.statement.clone();
+                statement.set_timestamp(time);
+                cluster.session.execute_unpaged(&statement, one).await.map(drop)
+            }
+            many => {
+                let statements = many.iter().map(|r| r.item.bound.statement.clone().into()).collect();
+                let mut batch = Batch::new_with_statements(self.kind, statements);
+                batch.set_execution_profile_handle(Some(cluster.data.clone()));
+                batch.set_timestamp(time);
+                cluster.session.batch(&batch, many).await.map(drop)
+            }
+        }
+    }
+
+    fn count(&self, items: &[Item<'_>], live: &[Ready<'_>], latest: i64) {
+        let beyond = |ready: &&Ready<'_>| {
+            ready
+                .item
+                .stamp
+                .is_some_and(|stamp| matches!(stamp.life, Life::Until(expires) if expires > latest))
+        };
+        let capped = live.iter().filter(beyond).count();
+        self.counts.capped.fetch_add(capped as u64, Relaxed);
+        if live.len() == items.len() {
+            return;
+        }
+        let mut live = live.iter().map(|ready| ready.item).peekable();
+        for item in items {
+            if live.next_if(|next| std::ptr::eq(*next, item)).is_some() {
+                continue;
+            }
+            self.counts.expired_cells.fetch_add(item.cells, Relaxed);
+            self.counts.expired_rows.fetch_add(u64::from(item.brings_row), Relaxed);
+        }
+    }
+
+    /// The error of items that the cluster does not take.
+    pub fn rejected(&self, items: &[Item<'_>], error: &dyn std::fmt::Display) -> Error {
+        let Some(first) = items.first() else {
+            return Error::failed(format!("write into {}: {error}", self.name));
+        };
+        let mut key = String::new();
+        for (index, name, codec) in &self.key {
+            let Some(cell) = first.page.cell(first.row, *index) else {
+                continue;
+            };
+            let mut text = Vec::new();
+            codec.to_text(cell, &mut text);
+            let sep = if key.is_empty() { "" } else { ", " };
+            key.push_str(&format!("{sep}{name}={}", String::from_utf8_lossy(&text)));
+        }
+        let others = match items.len() {
+            1 => String::new(),
+            n => format!(" and {} more of its partition", n - 1),
+        };
+        Error::failed(format!("write the row {key}{others} into {}: {error}", self.name))
+    }
+}
+
+/// Whether the server refuses the expiry as later than it can hold.
+fn is_too_late(error: &ExecutionError) -> bool {
+    matches!(
+        error,
+        ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, message))
+            if message.contains("maximum supported expiration date")
+    )
+}

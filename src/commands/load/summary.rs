@@ -1,0 +1,146 @@
+//! What a load tells at its end: what was loaded, and what of it is not as it was dumped.
+
+use super::plan::{Plan, TableLoad, Treatment};
+use super::schema::{Existing, Step};
+use super::{How, Loaded};
+use crate::commands::verify::{Difference, Findings};
+use crate::commands::{OutputArgs, note_missing, plural};
+use crate::error::{Error, Result};
+use crate::manifest::{Manifest, NotPreserved, Part};
+use crate::report;
+use serde::Serialize;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+#[derive(Serialize)]
+struct LoadedTable {
+    table: String,
+    into: String,
+    rows: u64,
+    skipped: bool,
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    dump: &'a str,
+    rows: u64,
+    tables: Vec<LoadedTable>,
+    kept_different: Vec<String>,
+    expired_rows: u64,
+    expired_cells: u64,
+    capped: u64,
+    unknown_rows: u64,
+    uneven_lists: u64,
+    not_preserved: Vec<&'a NotPreserved>,
+    differences: &'a [Difference],
+    more: u64,
+}
+
+/// Prints it.
+///
+/// # Errors
+/// `Error` if standard output cannot be written.
+pub fn summarise(
+    plan: &Plan,
+    manifest: &Manifest,
+    loaded: &Loaded,
+    findings: &Findings,
+    how: How,
+    output: OutputArgs,
+) -> Result<()> {
+    let table = |load: &TableLoad| LoadedTable {
+        table: load.table.full_name(),
+        into: format!("{}.{}", load.target.0, load.target.1),
+        rows: if load.treatment.loads() { load.entry.rows } else { 0 },
+        skipped: load.treatment == Treatment::Skip,
+    };
+    let different = plan.steps.iter().filter(|s| s.existing == Existing::Differs);
+    let uneven = |part: &Part| part.uneven_lists.values().sum::<u64>();
+    let summary = Summary {
+        dump: &manifest.id,
+        rows: loaded.rows,
+        tables: plan.loads.iter().map(table).collect(),
+        kept_different: different.map(Step::label).collect(),
+        expired_rows: total(loaded, |counts| &counts.expired_rows),
+        expired_cells: total(loaded, |counts| &counts.expired_cells),
+        capped: total(loaded, |counts| &counts.capped),
+        unknown_rows: total(loaded, |counts| &counts.untold_rows),
+        uneven_lists: loads(plan).flat_map(|load| &load.entry.parts).map(uneven).sum(),
+        not_preserved: not_preserved(plan, manifest),
+        differences: &findings.differences,
+        more: findings.more,
+    };
+    if !output.quiet {
+        let data = plan.loads.iter().any(|l| l.treatment != Treatment::SchemaOnly);
+        tell(&summary, data, how.keeps_times && loads(plan).any(|load| !load.table.is_counter()));
+        if !output.json {
+            findings.differences.iter().for_each(|difference| report::note(&difference.line()));
+        }
+    }
+    if output.json { report::json(&summary) } else { Ok(()) }
+}
+
+fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
+    for table in summary.tables.iter().filter(|t| t.skipped) {
+        report::note(&format!("skipped {}: it exists and holds rows", table.into));
+    }
+    let count = plural(summary.tables.iter().filter(|t| !t.skipped).count() as u64, "table");
+    report::note(&match data {
+        false => format!("the schema of {count} is there; no data was asked for"),
+        true => format!("loaded {} into {count}", plural(summary.rows, "row")),
+    });
+    if summary.expired_cells > 0 {
+        report::note(&format!(
+            "left out what has expired since the dump: {}, and with other rows in all {}",
+            plural(summary.expired_rows, "row"),
+            plural(summary.expired_cells, "cell")
+        ));
+    }
+    if summary.capped > 0 {
+        report::note(&format!(
+            "not as dumped: {} would expire after 2038-01-19T03:14:06Z, the last moment the target takes, and expire then",
+            match summary.capped {
+                1 => "the cells of 1 write".to_owned(),
+                n => format!("the cells of {n} writes"),
+            }
+        ));
+    }
+    summary.not_preserved.iter().for_each(|missing| note_missing(missing));
+    if markers {
+        report::note(
+            "row markers are not shown by CQL: each row has one that ends with its last cell, so that an empty row may end \
+             sooner or later than it would have",
+        );
+    }
+}
+
+/// With `--strict`.
+///
+/// # Errors
+/// `Error` (exit 3) if anything is not as it was dumped.
+pub fn strict(plan: &Plan, manifest: &Manifest, loaded: &Loaded) -> Result<()> {
+    let lacking = !not_preserved(plan, manifest).is_empty() || total(loaded, |c| &c.capped) > 0;
+    match lacking {
+        true => Err(Error::incomplete("not everything could be brought back as it was, see above")),
+        false => Ok(()),
+    }
+}
+
+fn loads(plan: &Plan) -> impl Iterator<Item = &TableLoad> {
+    plan.loads.iter().filter(|load| load.treatment.loads())
+}
+
+fn total(loaded: &Loaded, of: fn(&crate::cluster::write::Counts) -> &AtomicU64) -> u64 {
+    loaded.writers.values().map(|writer| of(writer.counts()).load(Relaxed)).sum()
+}
+
+/// What the dump lacks of the tables that were loaded.
+fn not_preserved<'a>(plan: &Plan, manifest: &'a Manifest) -> Vec<&'a NotPreserved> {
+    let concerns = |missing: &&NotPreserved| {
+        missing.object == "*"
+            || plan.loads.iter().any(|load| {
+                let name = load.table.full_name();
+                missing.object == name || missing.object.starts_with(&format!("{name}."))
+            })
+    };
+    manifest.not_preserved.iter().filter(concerns).collect()
+}

@@ -1,0 +1,81 @@
+//! The parts of a dumped table as commands read them: opened one at a time, each with its length, checksum and columns
+//! checked before a row of it is used.
+
+use super::layout;
+use crate::error::{Context, Error, Result};
+use crate::fingerprint::Partition;
+use crate::format::{Format, Layout, Source};
+use crate::manifest::{Manifest, Part, TableEntry};
+use crate::store::DumpDir;
+use crate::table::Table;
+use std::path::PathBuf;
+
+/// A dumped table's parts.
+pub struct TableParts {
+    /// What their columns are.
+    pub table: Table,
+    /// What the manifest says of them.
+    pub entries: Vec<Part>,
+    folder: String,
+    layout: Layout,
+    format: Format,
+    dir: DumpDir,
+}
+
+impl TableParts {
+    /// The parts of the table that `entry` describes; none of them is opened yet.
+    ///
+    /// # Errors
+    /// `Error` if the manifest asks for a format, or names a column, in a way that cannot be read.
+    pub fn of(dir: &DumpDir, manifest: &Manifest, entry: &TableEntry, table: &Table) -> Result<TableParts> {
+        let format = Format::named(&manifest.options.format).ok_or_else(|| {
+            Error::failed(format!("the dump's format {:?} is unknown", manifest.options.format))
+        })?;
+        let layout = layout(table)?;
+        if layout.exceptions != entry.exceptions_column {
+            return Err(Error::failed(format!(
+                "{}: the manifest calls its exceptions column {:?}, expected {:?}",
+                table.full_name(),
+                entry.exceptions_column,
+                layout.exceptions
+            )));
+        }
+        Ok(TableParts {
+            table: table.clone(),
+            entries: entry.parts.clone(),
+            folder: entry.path.clone(),
+            layout,
+            format,
+            dir: dir.clone(),
+        })
+    }
+
+    /// Where the file of a part lies; none if the part holds no rows.
+    ///
+    /// # Errors
+    /// `Error` names the file if it is gone or its name leads out of the dump.
+    pub fn path(&self, part: &Part) -> Result<Option<PathBuf>> {
+        Ok(self.dir.open_part(&self.folder, part)?.map(|reader| reader.path().to_owned()))
+    }
+
+    /// Opens the file of a part that has one. A dump may have more parts than a process may have files open, so each is
+    /// opened when its turn comes.
+    ///
+    /// # Errors
+    /// `Error` names the file and what is wrong with it.
+    pub fn open(&self, part: &Part) -> Result<Box<dyn Source>> {
+        let name = format!("{}/{}", self.folder, part.name);
+        let reader = self.dir.open_part(&self.folder, part)?;
+        let reader = reader.ok_or_else(|| Error::failed(format!("{name} is gone")))?;
+        self.format.source(&self.layout, reader.checked()?).doing(|| format!("read {name}"))
+    }
+}
+
+/// The partition in which a part begins, if it began in another part.
+///
+/// # Errors
+/// `Error` if the manifest's position cannot be read.
+pub fn inside(part: &Part) -> Result<Option<Partition>> {
+    let from = part.ranges.first().and_then(|range| range.from.as_ref());
+    from.map(|position| position.partition().doing(|| "read the manifest")).transpose()
+}

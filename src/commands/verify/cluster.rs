@@ -1,0 +1,227 @@
+//! A cluster against a dump: the sums of each part against those of a scan of the same token ranges. Where they differ,
+//! and where something expires, the rows themselves are compared, which is left to [`super::merge`].
+
+use super::{Findings, merge};
+use crate::cluster::Cluster;
+use crate::cluster::probe::Probe;
+use crate::cluster::scan::Scan;
+use crate::commands::parts::TableParts;
+use crate::commands::ranges;
+use crate::compare::Rules;
+use crate::error::{Context, Error, Result};
+use crate::fingerprint::{Fingerprint, Sums};
+use crate::manifest::{Part, Position};
+use crate::progress::{Counters, Progress};
+use crate::ring::Interval;
+use crate::table::Table;
+use crate::types::cql::CqlType;
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::task::JoinSet;
+
+/// Units compared at a time.
+const WORKERS: usize = 8;
+
+/// A dumped table and where the cluster has it.
+pub struct Pair {
+    /// Its parts.
+    pub parts: TableParts,
+    /// Keyspace and table in the cluster; it has the dumped table's columns.
+    pub into: (String, String),
+    /// What of it is compared.
+    pub rules: Rules,
+}
+
+/// What is compared as one: parts that share a partition, or one part.
+pub struct Unit {
+    /// Numbers of its parts, in the order of their rows.
+    pub parts: Vec<usize>,
+    /// The token ranges of these parts, in the order of their rows.
+    pub ranges: Vec<Interval>,
+}
+
+/// One table ready to be compared.
+pub struct Ready {
+    /// The dump's side, and the rules.
+    pub pair: Pair,
+    /// The cluster's side: the same columns, with the companions that both sides tell.
+    pub theirs: Table,
+    /// The scan of it.
+    pub scan: Scan,
+    units: Vec<Unit>,
+}
+
+/// Compares each pair; answers what differs, in the order of tables and ranges.
+///
+/// # Errors
+/// `Error` if a file or the cluster could not be read.
+pub async fn compare(cluster: &Arc<Cluster>, pairs: Vec<Pair>, progress: &Progress) -> Result<Findings> {
+    let mut ready = Vec::with_capacity(pairs.len());
+    let mut probe = Probe::default();
+    for pair in pairs {
+        ready.push(Arc::new(prepare(cluster, pair, &mut probe).await?));
+    }
+    let each = |(number, table): (usize, &Arc<Ready>)| {
+        (0..table.units.len()).map(|unit| (number, unit)).collect::<Vec<_>>()
+    };
+    let queue: VecDeque<(usize, usize)> = ready.iter().enumerate().flat_map(each).collect();
+    let work = Arc::new(Work { cluster: cluster.clone(), ready, queue: Mutex::new(queue) });
+    let mut workers = JoinSet::new();
+    for _ in 0..WORKERS {
+        workers.spawn(worker(work.clone(), progress.counters.clone()));
+    }
+    let mut found = Vec::new();
+    while let Some(joined) = workers.join_next().await {
+        found.extend(joined.doing(|| "run a comparison").and_then(|done| done)?);
+    }
+    found.sort_by_key(|(place, _)| *place);
+    let mut findings = Findings { tables: work.ready.len() as u64, ..Findings::default() };
+    found.into_iter().for_each(|(_, some)| findings += some);
+    Ok(findings)
+}
+
+struct Work {
+    cluster: Arc<Cluster>,
+    ready: Vec<Arc<Ready>>,
+    queue: Mutex<VecDeque<(usize, usize)>>,
+}
+
+type Found = ((usize, usize), Findings);
+
+async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    loop {
+        let next = work.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        let Some((table, number)) = next else { return Ok(found) };
+        let ready = &work.ready[table];
+        let unit = &ready.units[number];
+        let mut findings = Findings::default();
+        let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
+        findings.parts = entries().filter(|part| part.file.is_some()).count() as u64;
+        findings.rows = entries().map(|part| part.rows).sum();
+        if !sums_agree(&work.cluster, ready, unit).await? {
+            merge::unit(&work.cluster, ready, unit, &mut findings).await?;
+        }
+        counters.rows.fetch_add(findings.rows, Relaxed);
+        counters.units.fetch_add(unit.parts.len() as u64, Relaxed);
+        found.push(((table, number), findings));
+    }
+}
+
+async fn prepare(cluster: &Cluster, pair: Pair, probe: &mut Probe) -> Result<Ready> {
+    let ours = &pair.parts.table;
+    let mut theirs = Table { keyspace: pair.into.0.clone(), name: pair.into.1.clone(), ..ours.values_only() };
+    probe.keep(cluster, &mut theirs).await?;
+    // Of what a load wrote now, and only of that, it matters what the dump does not tell.
+    if pair.rules.written.is_none() {
+        theirs.companions.retain(|theirs| ours.companions.iter().any(|ours| ours.column == theirs.column));
+    }
+    let scan = Scan::prepare(cluster, &theirs).await?;
+    let units = units(&pair.parts.entries)
+        .map_err(|what| Error::failed(format!("{}: {what}; the manifest is damaged", ours.full_name())))?;
+    Ok(Ready { pair, theirs, scan, units })
+}
+
+/// Puts together the parts that share a partition.
+fn units(parts: &[Part]) -> Result<Vec<Unit>, String> {
+    let from = |part: &Part| part.ranges.first().and_then(|range| range.from.clone());
+    let to = |part: &Part| part.ranges.last().and_then(|range| range.to.clone());
+    let after = |position: &Position| parts.iter().position(|part| from(part).as_ref() == Some(position));
+    let mut units = Vec::new();
+    for (first, _) in parts.iter().enumerate().filter(|(_, part)| from(part).is_none()) {
+        let mut unit = Unit { parts: vec![first], ranges: ranges(&parts[first])? };
+        let mut end = to(&parts[first]);
+        while let Some(position) = end {
+            let next = after(&position).filter(|next| !unit.parts.contains(next));
+            let next = next.ok_or("a part ends inside a partition, and none goes on there")?;
+            unit.ranges.extend(ranges(&parts[next])?);
+            unit.parts.push(next);
+            end = to(&parts[next]);
+        }
+        units.push(unit);
+    }
+    match units.iter().map(|unit| unit.parts.len()).sum::<usize>() == parts.len() {
+        true => Ok(units),
+        false => Err("a part begins inside a partition, and none ends there".to_owned()),
+    }
+}
+
+/// Whether a scan of the unit's ranges comes to the sums of its parts. Where something expires sums do not tell.
+async fn sums_agree(cluster: &Cluster, ready: &Ready, unit: &Unit) -> Result<bool> {
+    let Rules { times, expiries, dump_expires, .. } = ready.pair.rules;
+    let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
+    if (expiries || dump_expires) && entries().any(|part| part.earliest_expiry.is_some()) {
+        return Ok(false);
+    }
+    let mut ours = Sums::default();
+    for part in entries().filter(|part| part.file.is_some()) {
+        let Some(sums) = part.sums else { return Ok(false) };
+        ours += sums;
+    }
+    let mut fingerprint = Fingerprint::new(&ready.theirs, None);
+    for range in &unit.ranges {
+        let mut scan = ready.scan.range(cluster, *range);
+        while let Some(page) = scan.next_page().await? {
+            fingerprint.add(&page).doing(|| format!("scan {}", ready.theirs.full_name()))?;
+        }
+    }
+    let theirs = fingerprint.tally().sums;
+    let agree = |compared: bool, ours: u128, theirs: u128| !compared || ours == theirs;
+    Ok(ours.values == theirs.values
+        && agree(times, ours.times, theirs.times)
+        && agree(times && tell_alike(ready), ours.element_times, theirs.element_times)
+        && agree(expiries, ours.expiring, theirs.expiring))
+}
+
+/// Whether the cluster tells of the elements of every column of which the dump does.
+fn tell_alike(ready: &Ready) -> bool {
+    let has_elements = |column: usize| {
+        let cql_type = &ready.theirs.columns[column].cql_type;
+        cql_type.has_elements() && !matches!(cql_type, CqlType::List(..))
+    };
+    let told = |table: &Table| -> Vec<usize> {
+        table.companions.iter().map(|c| c.column).filter(|column| has_elements(*column)).collect()
+    };
+    told(&ready.pair.parts.table) == told(&ready.theirs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::RangeEntry;
+
+    fn position(row: u8) -> Position {
+        Position { partition_key: vec![Some("0x01".into())], clustering: vec![Some(format!("0x{row:02x}"))] }
+    }
+
+    fn part(start: i64, end: i64, from: Option<u8>, to: Option<u8>) -> Part {
+        let range = RangeEntry {
+            start: start.to_string(),
+            end: end.to_string(),
+            from: from.map(position),
+            to: to.map(position),
+            read: Default::default(),
+        };
+        Part { ranges: vec![range], ..Part::default() }
+    }
+
+    #[test]
+    fn parts_that_share_a_partition_are_one_unit() {
+        let parts = [
+            part(7, 9, Some(2), None),
+            part(1, 5, None, None),
+            part(5, 7, None, Some(1)),
+            part(7, 7, Some(1), Some(2)),
+        ];
+        let units = units(&parts).unwrap();
+        let shape: Vec<_> = units.iter().map(|unit| (unit.parts.clone(), unit.ranges.len())).collect();
+        assert_eq!(shape, [(vec![1], 1), (vec![2, 3, 0], 3)]);
+    }
+
+    #[test]
+    fn a_part_that_nothing_continues_is_noticed() {
+        assert!(units(&[part(1, 5, None, Some(1))]).is_err());
+        assert!(units(&[part(1, 5, Some(1), None)]).is_err());
+    }
+}

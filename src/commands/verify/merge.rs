@@ -1,0 +1,413 @@
+//! Row by row: the rows of a unit's parts beside those of the cluster in the same token ranges. Both come in the order
+//! of tokens, and in one token both in the order of their clustering, so that rows of one key meet soon.
+
+use super::cluster::{Ready, Unit};
+use super::{Difference, Findings};
+use crate::cluster::Cluster;
+use crate::cluster::scan::RangeScan;
+use crate::commands::rfc3339;
+use crate::compare::{CellDifference, Comparison, Kind, RowRef};
+use crate::error::{Context, Error, Result};
+use crate::ring::{self, Interval, Token};
+use crate::rows::{Cell, Page, put_cell};
+use crate::table::{ColumnKind, Table};
+use crate::times::{Misfit, Told};
+use crate::types::{Codec, codec};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::sync::mpsc;
+
+/// Pages that may wait to be compared.
+const PAGES_WAITING: usize = 2;
+
+/// Compares the rows of a unit.
+///
+/// # Errors
+/// `Error` if a file or the cluster could not be read.
+pub async fn unit(cluster: &Cluster, ready: &Arc<Ready>, unit: &Unit, findings: &mut Findings) -> Result<()> {
+    let places = Places::of(&ready.theirs, &unit.ranges);
+    let mut ours = Side::new(Pages::Dump(read_parts(ready.clone(), unit.parts.clone())), &places);
+    let ranges = unit.ranges.iter().rev().map(|range| ready.scan.range(cluster, *range)).collect();
+    let mut theirs = Side::new(Pages::Cluster(ranges), &places);
+    let mut group = Group::new(ready, &places)?;
+    loop {
+        let at = match (ours.head().await?, theirs.head().await?) {
+            (Some(ours), Some(theirs)) => ours.min(theirs),
+            (Some(at), None) | (None, Some(at)) => at,
+            (None, None) => return Ok(()),
+        };
+        group.begin(at, unit.ranges[at.0]);
+        loop {
+            let more = (ours.head().await? == Some(at), theirs.head().await? == Some(at));
+            if more == (false, false) {
+                break;
+            }
+            if more.0
+                && let Some(row) = ours.take()
+            {
+                group.ours(row, more.1, findings)?;
+            }
+            if more.1
+                && let Some(row) = theirs.take()
+            {
+                group.theirs(row, more.0, findings)?;
+            }
+        }
+        group.end(findings)?;
+    }
+}
+
+/// Reads parts one after another, ahead of the comparison.
+fn read_parts(ready: Arc<Ready>, parts: Vec<usize>) -> mpsc::Receiver<Result<Page>> {
+    let (send, receive) = mpsc::channel(PAGES_WAITING);
+    tokio::task::spawn_blocking(move || {
+        let read = || -> Result<()> {
+            let all = &ready.pair.parts;
+            for part in parts.iter().map(|part| &all.entries[*part]).filter(|part| part.file.is_some()) {
+                let mut source = all.open(part)?;
+                while let Some(page) = source.next_page().doing(|| format!("read {}", part.name))? {
+                    if send.blocking_send(Ok(page)).is_err() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = read() {
+            // Nobody waits for it any more if the comparison has ended.
+            let _ = send.blocking_send(Err(error));
+        }
+    });
+    receive
+}
+
+/// Where the rows of a unit stand: the number of their range, and their token.
+type At = (usize, Token);
+
+/// How rows of a table are placed.
+struct Places {
+    /// Ends and numbers of the ranges that hold tokens, by their ends.
+    ranges: Vec<(Interval, usize)>,
+    partition: Vec<usize>,
+    key: Vec<usize>,
+    first_clustering: Option<usize>,
+}
+
+impl Places {
+    fn of(table: &Table, ranges: &[Interval]) -> Places {
+        let mut ranges: Vec<(Interval, usize)> = ranges.iter().copied().zip(0..).collect();
+        ranges.retain(|(range, _)| range.span() > 0);
+        ranges.sort_unstable();
+        let (partition, clustering) =
+            (table.indexes(ColumnKind::PartitionKey), table.indexes(ColumnKind::Clustering));
+        Places {
+            ranges,
+            key: [partition.clone(), clustering.clone()].concat(),
+            partition,
+            first_clustering: clustering.first().copied(),
+        }
+    }
+
+    fn at(&self, page: &Page, row: usize) -> Result<At> {
+        let components: Vec<&[u8]> =
+            self.partition.iter().map(|c| page.cell(row, *c).unwrap_or_default()).collect();
+        let token = ring::token(&components);
+        let after = self.ranges.partition_point(|(range, _)| range.end < token);
+        match self.ranges.get(after).filter(|(range, _)| range.contains(token)) {
+            Some((_, number)) => Ok((*number, token)),
+            None => Err(Error::failed(format!(
+                "a row with the token {token} stands in a part whose ranges do not hold it"
+            ))
+            .hint(
+                "the dump is damaged, or the cluster hashes keys in another way than its partitioner says",
+            )),
+        }
+    }
+}
+
+/// A row that is kept for a while.
+#[derive(Clone)]
+struct Row {
+    page: Arc<Page>,
+    row: usize,
+}
+
+impl Row {
+    fn cell(&self, column: usize) -> Cell<'_> {
+        self.page.cell(self.row, column)
+    }
+
+    fn cells(&self, columns: &[usize]) -> Vec<u8> {
+        let mut key = Vec::new();
+        for column in columns {
+            // A cell came with such a length, so that it has one.
+            let _ = put_cell(self.cell(*column), &mut key);
+        }
+        key
+    }
+
+    fn view(&self) -> RowRef<'_> {
+        RowRef { page: &self.page, row: self.row }
+    }
+}
+
+enum Pages<'a> {
+    Dump(mpsc::Receiver<Result<Page>>),
+    /// The ranges left to scan, the next one last.
+    Cluster(Vec<RangeScan<'a>>),
+}
+
+impl Pages<'_> {
+    async fn next(&mut self) -> Result<Option<Page>> {
+        match self {
+            Pages::Dump(pages) => pages.recv().await.transpose(),
+            Pages::Cluster(ranges) => {
+                while let Some(range) = ranges.last_mut() {
+                    if let Some(page) = range.next_page().await? {
+                        return Ok(Some(page));
+                    }
+                    ranges.pop();
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// The rows of one side, one after another.
+struct Side<'a> {
+    pages: Pages<'a>,
+    places: &'a Places,
+    next: Option<Row>,
+    at: Option<At>,
+}
+
+impl<'a> Side<'a> {
+    fn new(pages: Pages<'a>, places: &'a Places) -> Side<'a> {
+        Side { pages, places, next: None, at: None }
+    }
+
+    /// Where the next row stands; `None` at the end.
+    async fn head(&mut self) -> Result<Option<At>> {
+        if self.at.is_some() {
+            return Ok(self.at);
+        }
+        let ended = self.next.as_ref().is_none_or(|next| next.row >= next.page.rows());
+        if ended {
+            let page = self.pages.next().await?;
+            self.next = page.map(|page| Row { page: Arc::new(page), row: 0 });
+        }
+        if let Some(next) = &self.next {
+            self.at = Some(self.places.at(&next.page, next.row)?);
+        }
+        Ok(self.at)
+    }
+
+    /// The row that `head` told of.
+    fn take(&mut self) -> Option<Row> {
+        let taken = self.next.clone()?;
+        self.at = None;
+        if let Some(next) = &mut self.next {
+            next.row += 1;
+        }
+        Some(taken)
+    }
+}
+
+/// The first row of a partition on each side, which shows its static cells.
+#[derive(Default)]
+struct Statics {
+    ours: Option<Row>,
+    theirs: Option<Row>,
+}
+
+/// The rows of one token that have not met their counterpart.
+struct Group<'a> {
+    ready: &'a Ready,
+    places: &'a Places,
+    comparison: Comparison,
+    codecs: Vec<Box<dyn Codec>>,
+    range: Interval,
+    ours: HashMap<Vec<u8>, Row>,
+    theirs: HashMap<Vec<u8>, Row>,
+    statics: HashMap<Vec<u8>, Statics>,
+    has_statics: bool,
+}
+
+impl<'a> Group<'a> {
+    fn new(ready: &'a Ready, places: &'a Places) -> Result<Group<'a>> {
+        let table = &ready.pair.parts.table;
+        let codecs = table.columns.iter().map(|column| codec(&column.cql_type).doing(|| table.full_name()));
+        Ok(Group {
+            ready,
+            places,
+            comparison: Comparison::new(table, &ready.theirs, ready.pair.rules),
+            codecs: codecs.collect::<Result<_>>()?,
+            range: Interval::whole(),
+            ours: HashMap::new(),
+            theirs: HashMap::new(),
+            statics: HashMap::new(),
+            has_statics: table.of_kind(ColumnKind::Static).next().is_some(),
+        })
+    }
+
+    fn begin(&mut self, _: At, range: Interval) {
+        self.range = range;
+    }
+
+    /// Takes a row of the dump; `more` tells whether the cluster has more rows of this token.
+    fn ours(&mut self, row: Row, more: bool, findings: &mut Findings) -> Result<()> {
+        if self.has_statics {
+            let statics = self.statics.entry(row.cells(&self.places.partition)).or_default();
+            statics.ours.get_or_insert_with(|| row.clone());
+        }
+        if !self.is_row(&row) {
+            return Ok(());
+        }
+        let key = row.cells(&self.places.key);
+        match self.theirs.remove(&key) {
+            Some(theirs) => self.compare(ColumnKind::Regular, Some(&row), Some(&theirs), findings),
+            None if more => {
+                self.ours.insert(key, row);
+                Ok(())
+            }
+            None => self.missing(&row, findings),
+        }
+    }
+
+    /// Takes a row of the cluster; `more` tells whether the dump has more rows of this token.
+    fn theirs(&mut self, row: Row, more: bool, findings: &mut Findings) -> Result<()> {
+        if self.has_statics {
+            let statics = self.statics.entry(row.cells(&self.places.partition)).or_default();
+            statics.theirs.get_or_insert_with(|| row.clone());
+        }
+        if !self.is_row(&row) {
+            return Ok(());
+        }
+        let key = row.cells(&self.places.key);
+        match self.ours.remove(&key) {
+            Some(ours) => self.compare(ColumnKind::Regular, Some(&ours), Some(&row), findings),
+            None if more => {
+                self.theirs.insert(key, row);
+                Ok(())
+            }
+            None => self.extra(&row, findings),
+        }
+    }
+
+    /// Tells of the rows that met no other.
+    fn end(&mut self, findings: &mut Findings) -> Result<()> {
+        let by_key = |rows: &mut HashMap<Vec<u8>, Row>| rows.drain().collect::<BTreeMap<_, _>>();
+        for row in by_key(&mut self.ours).values() {
+            self.missing(row, findings)?;
+        }
+        for row in by_key(&mut self.theirs).values() {
+            self.extra(row, findings)?;
+        }
+        for Statics { ours, theirs } in std::mem::take(&mut self.statics).into_values() {
+            self.compare(ColumnKind::Static, ours.as_ref(), theirs.as_ref(), findings)?;
+        }
+        Ok(())
+    }
+
+    /// A partition that holds only static cells is read as one row without clustering.
+    fn is_row(&self, row: &Row) -> bool {
+        self.places.first_clustering.is_none_or(|c| row.cell(c).is_some())
+    }
+
+    fn missing(&self, row: &Row, findings: &mut Findings) -> Result<()> {
+        if self.comparison.is_missing(ColumnKind::Regular, row.view()).map_err(|e| self.misfit(e))? {
+            findings.add(self.difference(row, &self.places.key, Kind::MissingRow));
+        }
+        Ok(())
+    }
+
+    fn extra(&self, row: &Row, findings: &mut Findings) -> Result<()> {
+        if self.comparison.is_extra(ColumnKind::Regular, row.view()).map_err(|e| self.misfit(e))? {
+            findings.add(self.difference(row, &self.places.key, Kind::ExtraRow));
+        }
+        Ok(())
+    }
+
+    fn compare(
+        &self,
+        kind: ColumnKind,
+        ours: Option<&Row>,
+        theirs: Option<&Row>,
+        findings: &mut Findings,
+    ) -> Result<()> {
+        let Some(either) = ours.or(theirs) else { return Ok(()) };
+        let key = if kind == ColumnKind::Static { &self.places.partition } else { &self.places.key };
+        let cells = self.comparison.cells(kind, ours.map(Row::view), theirs.map(Row::view));
+        for found in cells.map_err(|e| self.misfit(e))? {
+            let CellDifference { column, kind, .. } = found;
+            let texts = match kind {
+                Kind::WriteTime => [&found.dump, &found.cluster]
+                    .map(|told| self.times(told, |m| Some(m.written.to_string()))),
+                Kind::Expiry => {
+                    [&found.dump, &found.cluster].map(|told| self.times(told, |m| m.expires.map(second)))
+                }
+                _ => self.values([ours, theirs].map(|row| row.and_then(|row| row.cell(column))), column),
+            };
+            let [dump, cluster] = texts;
+            let column = Some(self.ready.theirs.columns[column].name.clone());
+            findings.add(Difference { column, dump, cluster, ..self.difference(either, key, kind) });
+        }
+        Ok(())
+    }
+
+    fn difference(&self, row: &Row, key: &[usize], kind: Kind) -> Difference {
+        let text = |column: &usize| {
+            let name = self.ready.theirs.columns[*column].name.clone();
+            (name, self.text(row.cell(*column).unwrap_or_default(), *column))
+        };
+        Difference {
+            table: self.ready.pair.parts.table.full_name(),
+            range: Some(self.range.to_string()),
+            key: key.iter().map(text).collect(),
+            column: None,
+            kind: kind.name().to_owned(),
+            dump: None,
+            cluster: None,
+            what: None,
+        }
+    }
+
+    /// Both values as text, or as bytes where their texts are the same.
+    fn values(&self, cells: [Cell<'_>; 2], column: usize) -> [Option<String>; 2] {
+        let texts = cells.map(|cell| cell.map(|cell| self.text(cell, column)));
+        if texts[0] == texts[1] { cells.map(|cell| cell.map(crate::manifest::hex)) } else { texts }
+    }
+
+    fn text(&self, cell: &[u8], column: usize) -> String {
+        let mut text = Vec::new();
+        self.codecs[column].to_text(cell, &mut text);
+        match text.is_empty() {
+            true => "''".to_owned(),
+            false => String::from_utf8_lossy(&text).into_owned(),
+        }
+    }
+
+    /// What is told of a cell's moments; a list for elements.
+    fn times(&self, told: &Told, text: fn(crate::times::Moment) -> Option<String>) -> Option<String> {
+        match told {
+            Told::Nothing => None,
+            Told::Cell(moment) => text(*moment),
+            Told::Elements(moments) => {
+                let each =
+                    moments.iter().map(|moment| moment.and_then(text).unwrap_or_else(|| "null".to_owned()));
+                Some(format!("[{}]", each.collect::<Vec<_>>().join(", ")))
+            }
+        }
+    }
+
+    fn misfit(&self, misfit: Misfit) -> Error {
+        Error::failed(format!("compare {}: {misfit}", self.ready.theirs.full_name()))
+    }
+}
+
+/// A second as RFC 3339.
+fn second(since_1970: i64) -> String {
+    rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(since_1970).unwrap_or(0)))
+}

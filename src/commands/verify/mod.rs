@@ -1,0 +1,300 @@
+//! `cqlift verify`: the files of a dump against its manifest, or a cluster against the dump.
+
+pub mod cluster;
+mod files;
+mod merge;
+
+use super::{OutputArgs, interruptible, plural};
+use crate::cluster::{Cluster, ConnectArgs};
+use crate::commands::parts::TableParts;
+use crate::compare::{Kind as Differs, Rules};
+use crate::error::{Context, Error, Result};
+use crate::manifest::Manifest;
+use crate::progress::Progress;
+use crate::report;
+use crate::selector::{Mapping, Selection};
+use crate::store::{DumpDir, MANIFEST};
+use clap::Args;
+use cluster::Pair;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Differences of a table that are listed; the others are counted.
+pub const LISTED: usize = 100;
+
+/// Check the files of a dump against its manifest, or with -h a cluster against the dump
+#[derive(Args)]
+pub struct VerifyArgs {
+    /// Directory that `cqlift dump` wrote
+    #[arg(value_name = "DIR")]
+    pub dump: PathBuf,
+    /// What to compare: ks or ks.table by the dump's names, globs allowed; all if none is named
+    #[arg(value_name = "SELECTOR")]
+    pub selectors: Vec<String>,
+    /// Leave these out: ks or ks.table by the dump's names, globs allowed; may repeat
+    #[arg(long, value_name = "SELECTOR")]
+    pub exclude: Vec<String>,
+    /// The cluster has it under another name: ks=ks2 or ks.table=ks2.table2; may repeat
+    #[arg(long, value_name = "OLD=NEW")]
+    pub map: Vec<String>,
+    /// Compare values alone, neither write times nor expiries
+    #[arg(long)]
+    pub values_only: bool,
+    /// How to reach the cluster; without -h (or CQLIFT_HOST) none is asked
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+}
+
+/// What was compared, and what differs.
+#[derive(Debug, Default, Serialize)]
+pub struct Findings {
+    /// Tables compared.
+    pub tables: u64,
+    /// Files read, or compared.
+    pub parts: u64,
+    /// Rows of the dump.
+    pub rows: u64,
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// How many more differences there are than are listed.
+    pub more: u64,
+}
+
+/// A place where two sides differ.
+#[derive(Clone, Debug, Serialize)]
+pub struct Difference {
+    /// The table as the dump calls it, or the dump.
+    pub table: String,
+    /// The token range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
+    /// The row's key, or a partition's: columns and values as text.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub key: BTreeMap<String, String>,
+    /// The cell's column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// What kind of difference: `missing row`, `extra row`, `value`, `write time`, `expiry`, `table` or `file`.
+    pub kind: String,
+    /// What the dump has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dump: Option<String>,
+    /// What the cluster has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// The difference in words, where it is not one between two cells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<String>,
+}
+
+impl Difference {
+    /// One that concerns files, or a table as a whole.
+    fn of(kind: &str, table: &str, what: String) -> Difference {
+        Difference {
+            table: table.to_owned(),
+            range: None,
+            key: BTreeMap::new(),
+            column: None,
+            kind: kind.to_owned(),
+            dump: None,
+            cluster: None,
+            what: Some(what),
+        }
+    }
+
+    /// It in one line.
+    pub fn line(&self) -> String {
+        if let Some(what) = &self.what {
+            return format!("{}: {what}", self.table);
+        }
+        let key: Vec<String> = self.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let mut line = format!("{}, row {}", self.table, key.join(", "));
+        if let Some(column) = &self.column {
+            line.push_str(&format!(", column {column}"));
+        }
+        line.push_str(&match self.kind.as_str() {
+            kind if kind == Differs::MissingRow.name() => ": the cluster has no such row".to_owned(),
+            kind if kind == Differs::ExtraRow.name() => ": the dump has no such row".to_owned(),
+            kind => {
+                let side = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+                format!(": {kind} {} in the dump, {} in the cluster", side(&self.dump), side(&self.cluster))
+            }
+        });
+        if let Some(range) = &self.range {
+            line.push_str(&format!(" [token range {range}]"));
+        }
+        line
+    }
+}
+
+impl Findings {
+    /// How many differences there are.
+    pub fn count(&self) -> u64 {
+        self.differences.len() as u64 + self.more
+    }
+
+    /// The error of what was found, if anything was.
+    ///
+    /// # Errors
+    /// A difference (exit 4), naming the first.
+    pub fn result(&self, remedy: &str) -> Result<()> {
+        match self.differences.first() {
+            None => Ok(()),
+            Some(first) => {
+                let count = plural(self.count(), "difference");
+                Err(Error::difference(format!("{count}, the first: {}", first.line())).hint(remedy))
+            }
+        }
+    }
+
+    fn print(&self, output: OutputArgs) -> Result<()> {
+        if output.json {
+            return report::json(self);
+        }
+        let lines: String = self.differences.iter().map(|d| d.line() + "\n").collect();
+        let more = match self.more {
+            0 => String::new(),
+            more => format!("and {}\n", plural(more, "more difference")),
+        };
+        report::result(&(lines + &more))
+    }
+}
+
+/// Checks.
+///
+/// # Errors
+/// A difference (exit 4) if anything is not as the manifest says, or the cluster not as the dump.
+pub async fn run(args: VerifyArgs, output: OutputArgs) -> Result<()> {
+    let (dir, manifest) = match DumpDir::read(&args.dump)? {
+        (_, Err(error)) if error.is_damage() => {
+            let path = args.dump.join(MANIFEST);
+            return Err(Error::difference(format!("{}: {error}", path.display())).hint(files::REMEDY));
+        }
+        (dir, manifest) => (dir, manifest.doing(|| "read the manifest")?),
+    };
+    if args.connect.host.is_empty() {
+        return of_files(&args, &dir, &manifest, output);
+    }
+    of_cluster(&args, &dir, &manifest, output).await
+}
+
+fn of_files(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, output: OutputArgs) -> Result<()> {
+    let given = [
+        ("a selector", !args.selectors.is_empty()),
+        ("--exclude", !args.exclude.is_empty()),
+        ("--map", !args.map.is_empty()),
+        ("--values-only", args.values_only),
+    ];
+    if let Some((flag, _)) = given.iter().find(|(_, given)| *given) {
+        return Err(Error::usage(format!("{flag} needs a cluster to compare with: give it with -h")));
+    }
+    let findings = files::check(dir, manifest)?;
+    findings.print(output)?;
+    findings.result(files::REMEDY)?;
+    if !output.quiet {
+        report::note(&format!(
+            "{}: {}, {} and {} are as the manifest says",
+            args.dump.display(),
+            plural(findings.tables, "table"),
+            plural(findings.parts, "file"),
+            plural(findings.rows, "row"),
+        ));
+    }
+    Ok(())
+}
+
+async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, output: OutputArgs) -> Result<()> {
+    let selection = super::selection(&args.selectors, &args.exclude)?;
+    let mappings = super::mappings(&args.map)?;
+    super::check_selection(manifest, &selection, &mappings)?;
+    let cluster = Arc::new(Cluster::connect(&args.connect).await?);
+    let mut findings = Findings::default();
+    let keeps_times = manifest.options.preserve == "all" && !args.values_only;
+    let rules = Rules {
+        times: keeps_times,
+        written: None,
+        expiries: keeps_times,
+        dump_expires: true,
+        loaded: false,
+        latest_expiry: crate::cluster::write::LATEST_EXPIRY,
+        now: cluster.now().div_euclid(1_000_000),
+    };
+    let pairs = pairs((&cluster, rules), (dir, manifest), &selection, &mappings, &mut findings).await?;
+    let units = pairs.iter().map(|pair| pair.parts.entries.len() as u64).sum();
+    let progress = Progress::start(output.quiet, "comparing", ("parts", units));
+    let work = cluster::compare(&cluster, pairs, &progress);
+    findings += interruptible(work, "the comparison was not finished").await?;
+    findings.print(output)?;
+    findings.result(
+        "if the cluster has changed since, dump it again; if a load ended early, load again with --if-exists append or \
+         truncate",
+    )?;
+    if !output.quiet {
+        report::note(&format!(
+            "{}: the cluster has {} of {} as the dump has them",
+            args.dump.display(),
+            plural(findings.rows, "row"),
+            plural(findings.tables, "table"),
+        ));
+    }
+    Ok(())
+}
+
+/// The tables to compare, each with the cluster's; one that the cluster does not have is a difference.
+async fn pairs(
+    (cluster, rules): (&Cluster, Rules),
+    (dir, manifest): (&DumpDir, &Manifest),
+    selection: &Selection,
+    mappings: &[Mapping],
+    findings: &mut Findings,
+) -> Result<Vec<Pair>> {
+    let renames = Mapping::renames(mappings).map_err(|e| Error::usage(format!("--map: {e}")))?;
+    let schema = cluster.schema().await?;
+    let mut pairs = Vec::new();
+    for keyspace in &manifest.keyspaces {
+        for entry in keyspace.tables.iter().filter(|t| selection.wants_table(&keyspace.name, &t.name)) {
+            let table = keyspace.table(entry).doing(|| "read the manifest")?;
+            let (to_keyspace, to_table) = renames.table(&keyspace.name, &entry.name);
+            let Some(target) = schema.table(to_keyspace, to_table) else {
+                let what = format!("the cluster has no table {to_keyspace}.{to_table}");
+                findings.tables += 1;
+                findings.add(Difference::of("table", &table.full_name(), what));
+                continue;
+            };
+            if let Some(misfit) = table.misfit(target) {
+                return Err(Error::failed(format!(
+                    "{to_keyspace}.{to_table} cannot be compared with the dump's {}: {misfit}",
+                    table.full_name()
+                ))
+                .hint("name the tables to compare, or leave this one out with --exclude"));
+            }
+            let parts = TableParts::of(dir, manifest, entry, &table)?;
+            pairs.push(Pair { parts, into: (to_keyspace.to_owned(), to_table.to_owned()), rules });
+        }
+    }
+    Ok(pairs)
+}
+
+impl Findings {
+    /// Adds a difference; lists it if its table does not have too many.
+    pub fn add(&mut self, difference: Difference) {
+        let listed = self.differences.iter().filter(|d| d.table == difference.table).count();
+        if listed < LISTED {
+            self.differences.push(difference);
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
+impl std::ops::AddAssign for Findings {
+    fn add_assign(&mut self, other: Findings) {
+        self.tables += other.tables;
+        self.parts += other.parts;
+        self.rows += other.rows;
+        self.more += other.more;
+        other.differences.into_iter().for_each(|difference| self.add(difference));
+    }
+}
