@@ -109,9 +109,8 @@ pub fn value(chance: &mut Chance, cql_type: &Type, frozen: bool, place: Place) -
             counted((0..count).map(|_| Some(value(chance, inner, true, element))))
         }
         Type::Map(key, item) => {
-            let count = chance.between(least, 3);
-            let entries =
-                (0..count).flat_map(|_| [key, item]).map(|t| value(chance, t, true, Place::ELEMENT));
+            let count = chance.between(least, most);
+            let entries = (0..count).flat_map(|_| [key, item]).map(|t| value(chance, t, true, element));
             let mut bytes = counted(entries.map(Some));
             bytes[..4].copy_from_slice(&u32::try_from(count).unwrap().to_be_bytes());
             bytes
