@@ -2,7 +2,9 @@
 
 use crate::commands::{OutputArgs, dump, import, inspect, load, schema, verify};
 use crate::error::Result;
-use clap::{ArgAction, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 
 /// Logical dump and load for Apache Cassandra and ScyllaDB
 #[derive(Parser)]
@@ -32,6 +34,26 @@ enum Command {
 }
 
 impl Cli {
+    /// Reads the command line; ends the process with help, a version or a usage error where clap does.
+    pub fn read() -> Cli {
+        Cli::read_from(std::env::args_os()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// Reads a command line.
+    ///
+    /// # Errors
+    /// What clap says of one that cannot be meant.
+    pub fn read_from(
+        line: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+    ) -> Result<Cli, clap::Error> {
+        let matches = Cli::command().try_get_matches_from(line)?;
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        if let (Command::Verify(args), Some((_, given))) = (&mut cli.command, matches.subcommand()) {
+            args.asks_cluster = given.value_source("host") == Some(ValueSource::CommandLine);
+        }
+        Ok(cli)
+    }
+
     /// Runs the chosen command.
     ///
     /// # Errors
@@ -51,12 +73,20 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent_and_h_is_the_host() {
         Cli::command().debug_assert();
-        assert!(Cli::try_parse_from(["cqlift", "schema", "-h", "db1", "-P", "9142"]).is_ok());
-        assert!(Cli::try_parse_from(["cqlift", "dump", "ks"]).is_err(), "dump needs -o");
+        assert!(Cli::read_from(["cqlift", "schema", "-h", "db1", "-P", "9142"]).is_ok());
+        assert!(Cli::read_from(["cqlift", "dump", "ks"]).is_err(), "dump needs -o");
+    }
+
+    #[test]
+    fn verify_asks_a_cluster_that_the_command_line_names() {
+        for (line, expected) in [(&["verify", "dir"][..], false), (&["verify", "dir", "-h", "db1"], true)] {
+            let line = ["cqlift"].iter().chain(line);
+            let Command::Verify(args) = Cli::read_from(line).unwrap().command else { panic!() };
+            assert_eq!(args.asks_cluster, expected);
+        }
     }
 }

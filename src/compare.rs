@@ -191,8 +191,12 @@ impl Pair<'_> {
         })
     }
 
-    /// Whether the cluster's cell is newer than the dump's, or may be, as far as it is told.
+    /// Whether the cluster's cell is newer than the dump's, or may be, as far as it is told. Elements are judged one by
+    /// one.
     fn is_newer(&self) -> bool {
+        if self.column.cql_type.has_elements() && !self.is_list() {
+            return false;
+        }
         let newest = |told: &Told| told.newest().map(|moment| moment.written);
         match (self.rules.written.or(newest(&self.dump.1)), newest(&self.cluster.1)) {
             // A load may have had to write a list a little later.
@@ -258,28 +262,41 @@ impl Pair<'_> {
                 _ => None,
             };
         }
-        let mut found = None;
+        let mut kind = None;
+        let mut met = false;
         let mut unmatched: HashMap<&PartKey<'_>, &Part<'_>> = theirs.iter().map(|p| (&p.key, p)).collect();
         for part in ours {
             let Some(other) = unmatched.remove(&part.key) else {
                 if !part.over {
-                    return Some(Kind::Value);
+                    kind = Some(Kind::Value);
                 }
                 continue;
             };
             if part.over || other.over {
+                met = true;
                 continue;
             }
+            let newer = match (part.moment, other.moment) {
+                (Some(ours), Some(theirs)) => theirs.written > self.rules.written.unwrap_or(ours.written),
+                _ => part.value != other.value,
+            };
+            if self.rules.loaded && newer {
+                continue;
+            }
+            met = true;
             if part.value != other.value {
-                return Some(Kind::Value);
+                kind = Some(Kind::Value);
+            } else if let (Some(ours), Some(theirs)) = (part.moment, other.moment) {
+                kind = kind.or(self.moments(ours, theirs, false));
             }
-            if let (Some(ours), Some(theirs)) = (part.moment, other.moment) {
-                found = found.or(self.moments(ours, theirs, false));
-            }
+        }
+        if self.rules.loaded {
+            // All that is there is newer: it was written over as a whole. What lacks beside older elements was deleted.
+            return kind.filter(|_| met || theirs.is_empty());
         }
         match unmatched.values().any(|part| !part.over) {
             true => Some(Kind::Value),
-            false => found,
+            false => kind,
         }
     }
 

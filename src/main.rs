@@ -1,13 +1,12 @@
 //! Parses the command line, starts logging and the runtime, runs, and turns an error into the exit code.
 
-use clap::Parser;
 use cqlift::cli::Cli;
 use cqlift::report;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     start_logging(cli.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

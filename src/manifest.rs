@@ -92,6 +92,14 @@ pub struct NotPreserved {
     pub reason: String,
 }
 
+impl NotPreserved {
+    /// It in one line.
+    pub fn text(&self) -> String {
+        let count = self.count.map_or(String::new(), |n| format!(", {n}"));
+        format!("{} ({}{count}): {}", self.what, self.object, self.reason)
+    }
+}
+
 /// A keyspace of a dump.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct KeyspaceEntry {

@@ -80,6 +80,35 @@ impl Scan {
     }
 }
 
+impl Cluster {
+    /// How many cells of a column are not null: counted by the servers, for a column whose cells cannot be read.
+    ///
+    /// # Errors
+    /// `Error` names the column and the range.
+    pub async fn count_cells(&self, table: &Table, column: usize, ranges: &[Interval]) -> Result<u64> {
+        let key: Vec<String> =
+            table.of_kind(ColumnKind::PartitionKey).map(|c| Ident(&c.name).to_string()).collect();
+        let (key, name) = (key.join(", "), Ident(&table.columns[column].name));
+        let place = || format!("count the cells of {}.{name}", table.full_name());
+        let query = format!(
+            "SELECT count({name}) FROM {}.{} WHERE token({key}) > ? AND token({key}) <= ?",
+            Ident(&table.keyspace),
+            Ident(&table.name)
+        );
+        let mut statement = self.session.prepare(query).await.doing(place)?;
+        statement.set_execution_profile_handle(Some(self.data.clone()));
+        let mut total = 0_u64;
+        for range in ranges {
+            let place = || format!("{}, token range {range}", place());
+            let answer = self.session.execute_unpaged(&statement, (range.start, range.end)).await;
+            let rows = answer.doing(place)?.into_rows_result().doing(place)?;
+            let (count,) = rows.single_row::<(i64,)>().doing(place)?;
+            total = total.saturating_add(u64::try_from(count).unwrap_or(0));
+        }
+        Ok(total)
+    }
+}
+
 /// A token range being scanned.
 pub struct RangeScan<'a> {
     cluster: &'a Cluster,

@@ -59,7 +59,7 @@ fn head(manifest: &Manifest) -> String {
 fn body(manifest: &Manifest) -> String {
     let mut text = String::new();
     for missing in &manifest.not_preserved {
-        text.push_str(&format!("not kept  {} ({}): {}\n", missing.what, missing.object, missing.reason));
+        text.push_str(&format!("not kept  {}\n", missing.text()));
     }
     for keyspace in &manifest.keyspaces {
         text.push_str(&format!(
@@ -87,7 +87,10 @@ fn table_lines(table: &TableEntry) -> String {
     );
     for column in &table.columns {
         let order = if column.descending { " descending" } else { "" };
-        text.push_str(&format!("    {} {} {}{order}\n", column.name, column.cql_type, column.kind));
+        let kept: Vec<&str> =
+            [&column.write_time, &column.expires_at].into_iter().flatten().map(String::as_str).collect();
+        let kept = if kept.is_empty() { String::new() } else { format!(" with {}", kept.join(", ")) };
+        text.push_str(&format!("    {} {} {}{order}{kept}\n", column.name, column.cql_type, column.kind));
     }
     let exceptions: u64 = table.parts.iter().map(|p| p.exceptions).sum();
     if exceptions > 0 {

@@ -181,9 +181,7 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T>>, left: &str)
 
 /// Names something that a dump does not carry.
 pub fn note_missing(missing: &NotPreserved) {
-    let count = missing.count.map_or(String::new(), |n| format!(", {}", indicatif::HumanCount(n)));
-    let NotPreserved { object, what, reason, .. } = missing;
-    report::note(&format!("not preserved: {what} ({object}{count}): {reason}"));
+    report::note(&format!("not preserved: {}", missing.text()));
 }
 
 /// `1 row`, `2 rows`.

@@ -72,6 +72,7 @@ fn the_tour_of_the_readme_runs() {
         db.execute(&format!("DROP KEYSPACE IF EXISTS {keyspace}"));
     }
     for Step { command, shown } in steps {
+        let command = command.replace("-h 127.0.0.1", &format!("-h {}", node.host));
         let output = tool("bash")
             .args(["-euo", "pipefail", "-c", &command])
             .current_dir(scratch.path("tour"))

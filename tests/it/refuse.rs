@@ -131,16 +131,34 @@ fn a_column_of_a_java_class_is_refused_by_name_before_anything_is_written() {
              a=>org.apache.cassandra.db.marshal.BytesType)')",
             "CREATE TABLE even (k int PRIMARY KEY, v int)",
             "INSERT INTO even (k, v) VALUES (1, 2)",
+            "INSERT INTO odd (k) VALUES (1)",
+            "INSERT INTO odd (k, v) VALUES (2, 0x80610004cafebabe00)",
+            "INSERT INTO odd (k, v) VALUES (3, 0x80610004cafebabe00)",
         ],
     );
     let scratch = Scratch::new();
     let (dir, target, odd) = (scratch.path("dump"), source.target("loaded"), source.table("odd"));
     let exclude = format!("--exclude {odd}");
-    source.dump(&dir, "parquet").fails(1).stderr_has(&[&odd, "\"v\"", "DynamicCompositeType", &exclude]);
+    source.dump(&dir, "parquet").fails(1).stderr_has(&[
+        &odd,
+        "\"v\"",
+        "DynamicCompositeType",
+        &exclude,
+        "--skip-unsupported",
+    ]);
     assert!(!std::path::Path::new(&dir).exists());
     source.node.run(["dump", &source.name, "-o", &dir, "--exclude", &odd]).success();
     source.load(&dir, &target, &[]).success();
     assert_eq!(source.db.count(&format!("{target}.even")), 1);
+
+    let (dir, target) = (scratch.path("without"), source.target("without"));
+    let dump = ["dump", &source.name, "-o", &dir, "--skip-unsupported", "--json"];
+    let said: serde_json::Value = serde_json::from_str(&source.node.run(dump).success().stdout).unwrap();
+    let left_out = &said["not_preserved"][0];
+    assert_eq!(left_out["object"], source.table("odd.v"), "{said}");
+    assert_eq!(left_out["count"], 2, "{said}");
+    source.load(&dir, &target, &[]).success().stderr_has(&["not preserved", &source.table("odd.v")]);
+    assert_eq!(source.db.count(&format!("{target}.odd")), 3);
 }
 
 #[test]

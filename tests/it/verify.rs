@@ -1,6 +1,6 @@
 //! `verify DIR`: a sound dump passes, and each single damage to its files is found and named, also if checksums were made to fit.
 
-use crate::harness::{Scratch, TestKeyspace, files, json, run};
+use crate::harness::{Scratch, TestKeyspace, files, json, run, run_with};
 use crate::roundtrip::filled;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -42,6 +42,19 @@ fn a_sound_dump_is_as_its_manifest_says() {
             assert!(said["rows"].as_u64().unwrap() >= rows, "{schema}: {}", done.told());
         }
     }
+}
+
+/// Who checks files should not meet a cluster because the environment names one.
+#[test]
+fn a_host_in_the_environment_is_not_asked() {
+    let source = TestKeyspace::with("verify_env", &["CREATE TABLE t (k int PRIMARY KEY)"]);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "csv").success();
+    run_with(["verify", &dir], &[("CQLIFT_HOST", "127.255.255.1")])
+        .success()
+        .stderr_has(&["as the manifest"]);
+    run(["verify", &dir, "--values-only"]).fails(2).stderr_has(&["--values-only", "-h"]);
 }
 
 #[test]

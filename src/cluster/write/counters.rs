@@ -7,7 +7,7 @@ use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys};
 use crate::cluster::Cluster;
 use crate::cluster::retry::{ATTEMPTS, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::rows::{Cell, Page};
 use crate::table::ColumnKind;
 use crate::types::elements::number;
@@ -15,6 +15,9 @@ use std::time::Duration;
 
 /// How long an update may still be counted after its answer was lost: `counter_write_request_timeout` is 5 s by default.
 const UNDECIDED: Duration = Duration::from_secs(6);
+
+/// Rows read back at a time, of one group.
+const READS: usize = 16;
 
 /// Writes a dump's counters.
 pub struct CounterWriter {
@@ -116,13 +119,16 @@ impl CounterWriter {
         pending: &[(&'a Counters, usize)],
         absent: bool,
     ) -> Result<Vec<Item<'a>>> {
+        if absent {
+            return Ok(pending.iter().filter_map(|(c, row)| c.difference(page, *row, None)).collect());
+        }
         let mut items = Vec::with_capacity(pending.len());
-        for (counters, row) in pending {
-            let there = match absent {
-                true => None,
-                false => sender.read(cluster, &Item::new(&counters.read, page, *row)).await?,
-            };
-            items.extend(counters.difference(page, *row, there));
+        for some in pending.chunks(READS) {
+            let read = some.iter().map(async |(counters, row)| {
+                let there = sender.read(cluster, &Item::new(&counters.read, page, *row)).await?;
+                Ok::<_, Error>(counters.difference(page, *row, there))
+            });
+            items.extend(futures::future::try_join_all(read).await?.into_iter().flatten());
         }
         Ok(items)
     }

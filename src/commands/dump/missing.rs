@@ -1,5 +1,5 @@
-//! What a dump does not carry of write times and expiries, with the number of cells or rows and the reason: from what
-//! the parts say and what the cluster said when it was asked.
+//! What a dump does not carry of a table, with the number of cells or rows and the reason: from what the parts say and
+//! what the cluster said when it was asked.
 
 use super::parts::DumpedTable;
 use crate::manifest::{NotPreserved, Part};
@@ -18,7 +18,7 @@ pub fn all_times() -> NotPreserved {
 /// What one table lacks.
 pub fn of(dumped: &DumpedTable) -> Vec<NotPreserved> {
     let name = dumped.table.full_name();
-    let mut missing = Vec::new();
+    let mut missing = dumped.left_out.clone();
     let mut add = |object: String, what: &str, count: u64, reason: String| {
         if count > 0 {
             missing.push(NotPreserved { object, what: what.to_owned(), count: Some(count), reason });

@@ -3,6 +3,7 @@
 mod missing;
 mod parts;
 pub mod plan;
+mod unsupported;
 
 use super::{OutputArgs, interruptible, layout, plural, rfc3339};
 use crate::cluster::describe::Schema;
@@ -115,7 +116,7 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     if args.dry_run {
         return show(&plan, output);
     }
-    let work = prepare(&cluster, &plan, args.preserve).await?;
+    let work = prepare(&cluster, &plan, &args).await?;
     warn_of_weak_reads(&cluster);
     let dir = DumpDir::create(&args.output)?;
     dir.write_schema(&plan.schema_text(&cluster))?;
@@ -153,17 +154,27 @@ fn warn_of_weak_reads(cluster: &Cluster) {
 }
 
 /// Prepares every scan: a table that cannot be read, or has a type without a codec, is told before anything is written.
-async fn prepare(cluster: &Cluster, plan: &Plan, preserve: Preserve) -> Result<Vec<TableWork>> {
+async fn prepare(cluster: &Cluster, plan: &Plan, args: &DumpArgs) -> Result<Vec<TableWork>> {
+    let preserve = args.preserve;
     let mut work = Vec::new();
     let mut probe = Probe::default();
     for planned in plan.tables() {
         let name = planned.table.cql_name();
         let mut table = planned.table.clone();
+        let left_out = match args.skip_unsupported {
+            true => unsupported::leave_out(cluster, &mut table, &planned.ranges()).await?,
+            false => Vec::new(),
+        };
         let untold = match preserve {
             Preserve::All => probe.keep(cluster, &mut table).await?,
             Preserve::None => Vec::new(),
         };
-        let layout = layout(&table)?;
+        let layout = layout(&table).map_err(|e| match args.skip_unsupported {
+            true => e,
+            false => {
+                e.hint("or leave out such columns, unless they are key columns, with --skip-unsupported")
+            }
+        })?;
         let scan = Scan::prepare(cluster, &table).await;
         work.push(TableWork {
             scan: scan.map_err(|e| e.hint(format!("leave the table out with --exclude {name}")))?,
@@ -173,6 +184,7 @@ async fn prepare(cluster: &Cluster, plan: &Plan, preserve: Preserve) -> Result<V
             estimate: planned.estimate,
             keeps_times: preserve == Preserve::All,
             untold,
+            left_out,
             table,
         });
     }

@@ -9,7 +9,7 @@ use crate::commands::{rfc3339, tile_the_ring};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::{Fingerprint, Partition, Tally};
 use crate::format::{Format, Layout, Sink};
-use crate::manifest::{Part, Position, RangeEntry, hex};
+use crate::manifest::{NotPreserved, Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
 use crate::ring::{self, Interval, Token};
 use crate::rows::Page;
@@ -48,6 +48,8 @@ pub struct TableWork {
     pub keeps_times: bool,
     /// Columns of which the cluster does not tell them, and why.
     pub untold: Vec<(String, String)>,
+    /// Columns that cannot be read.
+    pub left_out: Vec<NotPreserved>,
     /// Folder of the parts within the dump.
     pub path: String,
     /// What to scan.
@@ -62,6 +64,8 @@ pub struct DumpedTable {
     pub table: Table,
     /// Columns of which write times are not told, and why.
     pub untold: Vec<(String, String)>,
+    /// Columns that could not be read.
+    pub left_out: Vec<NotPreserved>,
     /// Name of the exceptions column in its files.
     pub exceptions_column: String,
     /// Its parts in name order.
@@ -130,6 +134,7 @@ pub async fn dump(
         Ok(DumpedTable {
             table: work.table.clone(),
             untold: work.untold.clone(),
+            left_out: work.left_out.clone(),
             exceptions_column: work.layout.exceptions.clone(),
             parts,
         })

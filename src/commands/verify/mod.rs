@@ -42,7 +42,11 @@ pub struct VerifyArgs {
     /// Compare values alone, neither write times nor expiries
     #[arg(long)]
     pub values_only: bool,
-    /// How to reach the cluster; without -h (or CQLIFT_HOST) none is asked
+    /// Whether a cluster is compared: if -h names one on the command line. CQLIFT_HOST alone does not, so that checking
+    /// files never depends on the environment.
+    #[arg(skip)]
+    pub asks_cluster: bool,
+    /// How to reach the cluster
     #[command(flatten)]
     pub connect: ConnectArgs,
 }
@@ -174,7 +178,7 @@ pub async fn run(args: VerifyArgs, output: OutputArgs) -> Result<()> {
         }
         (dir, manifest) => (dir, manifest.doing(|| "read the manifest")?),
     };
-    if args.connect.host.is_empty() {
+    if !args.asks_cluster {
         return of_files(&args, &dir, &manifest, output);
     }
     of_cluster(&args, &dir, &manifest, output).await
