@@ -392,6 +392,9 @@ fn each_change_of_what_does_not_end_is_found() {
     ]);
 }
 
+/// Table, what stands for what in it, the differences that this makes.
+type Exchange = (&'static str, &'static [[&'static str; 2]], &'static [&'static str]);
+
 /// Sums do not depend on order, but on what belongs together.
 #[test]
 fn what_is_exchanged_is_found() {
@@ -417,7 +420,7 @@ fn what_is_exchanged_is_found() {
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
     source.node.run(["dump", &source.table("t"), "-o", &dir]).success();
-    let cases: [(&str, &[[&str; 2]], &[&str]); 5] = [
+    let cases: [Exchange; 5] = [
         ("two_columns", &[["a = 1", "a = 2"], ["b = 2", "b = 1"]], &["value 1,1 a", "value 1,1 b"]),
         ("two_rows", &[["a = 1", "a = 2"], ["a = 2", "a = 1"]], &["value 1,1 a", "value 2,1 a"]),
         (
