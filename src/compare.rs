@@ -1,8 +1,8 @@
 //! How two rows of one key differ: one as dumped, one as a cluster has it. Pure; which rows are compared, and how a
 //! difference is told, is left to `commands::verify`.
 //!
-//! What has expired between dump and comparison is no difference, nor is an expiry that is off by as much as the clocks
-//! and roundings of a dump and a load come to.
+//! What has expired between dump and comparison and is gone is no difference, nor is an expiry that is off by as much as
+//! the clocks and roundings of a dump and a load come to.
 
 use crate::rows::{Cell, Page};
 use crate::table::{Column, ColumnKind, Place, Table};
@@ -177,11 +177,14 @@ impl Pair<'_> {
     fn difference(&self) -> Result<Option<Kind>, Misfit> {
         let rules = self.rules;
         let (dump, cluster) = (self.live(&self.dump, rules.dump_expires)?, self.live(&self.cluster, true)?);
-        if rules.loaded && (self.dump.0.is_none() || self.is_newer()) {
+        if rules.loaded && (dump.is_over() || self.is_newer()) {
             return Ok(None);
         }
         Ok(match (dump, cluster) {
-            (Live::Over, _) | (_, Live::Over) => None,
+            // It should have ended on both sides, but one may have another end, or none.
+            (Live::Over(ours), Live::Cell(_, Some(theirs)))
+            | (Live::Cell(_, Some(ours)), Live::Over(theirs)) => self.moments(ours, theirs, false),
+            (Live::Over(_), _) | (_, Live::Over(_)) => None,
             (Live::Parts(ours), Live::Parts(theirs)) => self.parts(&ours, &theirs),
             (ours, theirs) if !ours.same_value(&theirs) => Some(Kind::Value),
             (Live::Cell(_, Some(ours)), Live::Cell(_, Some(theirs))) => {
@@ -218,11 +221,11 @@ impl Pair<'_> {
             CqlType::Udt(_, false) => elements::trimmed(&self.column.cql_type, cell),
             _ => cell,
         };
-        if told.moments().next().is_some() && told.moments().all(|moment| is_over(&moment)) {
-            return Ok(Live::Over);
-        }
         if !self.column.cql_type.has_elements() {
-            return Ok(Live::Cell(Some(cell), told.shared()));
+            return Ok(match told.shared() {
+                Some(moment) if is_over(&moment) => Live::Over(moment),
+                moment => Live::Cell(Some(cell), moment),
+            });
         }
         let all = elements::split(&self.column.cql_type, cell).ok_or(Misfit)?;
         let moments = match told {
@@ -256,6 +259,9 @@ impl Pair<'_> {
             if !is_within(&must, &found) || !is_within(&found, &all) {
                 return Some(Kind::Value);
             }
+            if [ours, theirs].iter().all(|side| side.iter().all(|part| part.over)) {
+                return None;
+            }
             let newest = |(_, told): &(Cell<'_>, Told)| told.newest();
             return match (newest(&self.dump), newest(&self.cluster)) {
                 (Some(ours), Some(theirs)) => self.moments(ours, theirs, true),
@@ -264,20 +270,29 @@ impl Pair<'_> {
         }
         let mut kind = None;
         let mut met = false;
+        let mut missing = None;
+        let written = |part: &Part<'_>| self.rules.written.or(part.moment.map(|moment| moment.written));
         let mut unmatched: HashMap<&PartKey<'_>, &Part<'_>> = theirs.iter().map(|p| (&p.key, p)).collect();
         for part in ours {
             let Some(other) = unmatched.remove(&part.key) else {
                 if !part.over {
                     kind = Some(Kind::Value);
+                    missing = missing.max(written(part));
                 }
                 continue;
             };
             if part.over || other.over {
                 met = true;
+                if let (Some(ours), Some(theirs)) = (part.moment, other.moment)
+                    && part.over != other.over
+                    && !self.rules.loaded
+                {
+                    kind = kind.or(self.moments(ours, theirs, false));
+                }
                 continue;
             }
-            let newer = match (part.moment, other.moment) {
-                (Some(ours), Some(theirs)) => theirs.written > self.rules.written.unwrap_or(ours.written),
+            let newer = match (written(part), other.moment) {
+                (Some(ours), Some(theirs)) => theirs.written > ours,
                 _ => part.value != other.value,
             };
             if self.rules.loaded && newer {
@@ -292,7 +307,8 @@ impl Pair<'_> {
         }
         if self.rules.loaded {
             // All that is there is newer: it was written over as a whole. What lacks beside older elements was deleted.
-            return kind.filter(|_| met || theirs.is_empty());
+            let older = |part: &Part<'_>| part.moment.zip(missing).is_some_and(|(m, time)| m.written <= time);
+            return kind.filter(|_| met || theirs.is_empty() || theirs.iter().any(older));
         }
         match unmatched.values().any(|part| !part.over) {
             true => Some(Kind::Value),
@@ -322,8 +338,8 @@ impl Pair<'_> {
 
 /// What is left of a cell.
 enum Live<'a> {
-    /// Nothing.
-    Over,
+    /// Nothing of a cell that ended in this moment.
+    Over(Moment),
     /// A cell as one, or null.
     Cell(Cell<'a>, Option<Moment>),
     /// The cells of its elements.
@@ -333,14 +349,18 @@ enum Live<'a> {
 impl Live<'_> {
     /// Whether neither is more than the other: null is no elements, or none that is left.
     fn same_value(&self, other: &Live<'_>) -> bool {
-        let nothing_left = |live: &Live<'_>| match live {
-            Live::Over => true,
-            Live::Cell(cell, _) => cell.is_none(),
-            Live::Parts(parts) => parts.iter().all(|part| part.over),
-        };
         match (self, other) {
             (Live::Cell(Some(a), _), Live::Cell(Some(b), _)) => a == b,
-            (a, b) => nothing_left(a) && nothing_left(b),
+            (a, b) => a.is_over() && b.is_over(),
+        }
+    }
+
+    /// Whether nothing is left of it, or there never was anything.
+    fn is_over(&self) -> bool {
+        match self {
+            Live::Over(_) => true,
+            Live::Cell(cell, _) => cell.is_none(),
+            Live::Parts(parts) => parts.iter().all(|part| part.over),
         }
     }
 }
@@ -369,3 +389,6 @@ fn is_within(some: &[Vec<u8>], all: &[Vec<u8>]) -> bool {
     let mut all = all.iter();
     some.iter().all(|wanted| all.any(|found| found == wanted))
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,8 +120,10 @@ pub enum What {
 
 impl What {
     /// Cells it writes, as a person counts them.
-    pub fn cells(&self, page: &Page, row: usize, places: &[Place]) -> u64 {
-        let present = |column: usize| page.cell(row, column).is_some();
+    pub fn cells(&self, of: Cells<'_>) -> u64 {
+        let Cells { table, page, row, places, .. } = of;
+        let is_list = |column: usize| matches!(table.columns[column].cql_type, CqlType::List(_, false));
+        let present = |column: usize| page.cell(row, column).is_some() && !is_list(column);
         let count = match self {
             What::Insert(Some(columns)) | What::Update(Some(columns)) => columns.len(),
             What::Insert(None) | What::Update(None) => places.iter().filter(|p| present(p.column)).count(),
@@ -190,8 +192,12 @@ pub fn plan(cells: Cells<'_>, policy: Policy, untold: Stamp, now: i64) -> Result
             Told::Nothing => untold_columns.push(place.column),
             Told::Cell(moment) => group(&mut groups, policy.told(moment)).columns.push(place.column),
             Told::Elements(moments) => {
-                let count = elements::split(cql_type, cell).ok_or(Misfit)?.len();
-                if count != moments.len() {
+                let all = elements::split(cql_type, cell).ok_or(Misfit)?;
+                // An element without a moment would be in no group, and lost.
+                let mut told = all.iter().zip(&moments);
+                if all.len() != moments.len()
+                    || told.any(|(e, m)| m.is_none() && elements::field(e).is_some())
+                {
                     return Err(Misfit);
                 }
                 let stamps: Vec<Option<Stamp>> =
@@ -310,3 +316,6 @@ fn some_elements(
     let some: Vec<&[u8]> = chosen.iter().map(|number| all[*number]).collect();
     elements::join(&some).map(|cell| What::Add(column, cell)).ok_or(Misfit)
 }
+
+#[cfg(test)]
+mod tests;

@@ -136,7 +136,7 @@ impl RowWriter {
             sender.counts.untold_rows.fetch_add(1, Relaxed);
         }
         for Write { stamp, what } in plan.writes {
-            let cells = what.cells(page, row, &statements.places);
+            let cells = what.cells(cells);
             let brings_row = matches!(what, What::Insert(_));
             let stamp = Some(stamp);
             let item = |bound, only, own| Item {
