@@ -384,7 +384,8 @@ impl<'a> Group<'a> {
         let mut text = Vec::new();
         self.codecs[column].to_text(cell, &mut text);
         match text.is_empty() {
-            true => "''".to_owned(),
+            // As in a CSV file, where an empty field is null.
+            true => "\"\"".to_owned(),
             false => String::from_utf8_lossy(&text).into_owned(),
         }
     }
