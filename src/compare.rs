@@ -103,6 +103,11 @@ impl Comparison {
         Comparison { dump: dump.clone(), cluster: cluster.clone(), rules }
     }
 
+    /// It is later: a comparison may last, and what ends meanwhile is over in what is read then.
+    pub fn is_now(&mut self, now: i64) {
+        self.rules.now = now;
+    }
+
     /// The differences between the cells of `kind` of two rows; a row that is not there has none.
     ///
     /// # Errors

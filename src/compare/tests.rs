@@ -654,6 +654,20 @@ fn after_a_load_at_a_time_of_its_own_newer_is_newer_than_that() {
 }
 
 #[test]
+fn what_ends_while_a_comparison_lasts_is_over_then() {
+    let table = table(TOLD);
+    let (dump, cluster) = (page(&table, ("a", a("1", LONG))), page(&table, ("a", None)));
+    let row = |page| RowRef { page, row: 0 };
+    let mut comparison = Comparison::new(&table, &table, VERIFY);
+    for (now, is_over) in [(NOW, false), (4997, false), (4998, true), (5000, true)] {
+        comparison.is_now(now);
+        let found = comparison.cells(Regular, Some(row(&dump)), Some(row(&cluster))).unwrap();
+        assert_eq!(found.is_empty(), is_over, "{now}");
+        assert_eq!(comparison.is_missing(Regular, row(&dump)).unwrap(), !is_over, "{now}");
+    }
+}
+
+#[test]
 fn a_difference_tells_what_is_told_on_both_sides() {
     let table = table(TOLD);
     let (dump, cluster) = (page(&table, ("a", a("1", OLD))), page(&table, ("a", a("1", LONG))));

@@ -40,6 +40,7 @@ pub async fn unit(cluster: &Cluster, ready: &Arc<Ready>, unit: &Unit, findings: 
         group.begin(at, unit.ranges[at.0]);
         loop {
             let more = (ours.head().await? == Some(at), theirs.head().await? == Some(at));
+            group.comparison.is_now(cluster.now().div_euclid(1_000_000));
             if more == (false, false) {
                 break;
             }
