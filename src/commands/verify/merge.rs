@@ -384,11 +384,7 @@ impl<'a> Group<'a> {
     fn text(&self, cell: &[u8], column: usize) -> String {
         let mut text = Vec::new();
         self.codecs[column].to_text(cell, &mut text);
-        match text.is_empty() {
-            // As in a CSV file, where an empty field is null.
-            true => "\"\"".to_owned(),
-            false => String::from_utf8_lossy(&text).into_owned(),
-        }
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// What is told of a cell's moments; a list for elements.
