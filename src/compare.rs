@@ -23,6 +23,8 @@ pub struct Rules {
     pub written: Option<i64>,
     /// Expiries.
     pub expiries: bool,
+    /// The life that a load gave to everything, if it did.
+    pub given: Option<Given>,
     /// Whether what the dump says is over is over.
     pub dump_expires: bool,
     /// Only what the dump has is looked for, and what the cluster has newer is no difference: a load is checked.
@@ -31,6 +33,15 @@ pub struct Rules {
     pub latest_expiry: i64,
     /// Now, s since 1970, by the cluster's clock.
     pub now: i64,
+}
+
+/// The life that a load gives to all it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Without end.
+    Endless,
+    /// So many seconds from when it was written.
+    Seconds(i64),
 }
 
 /// What differs in a cell.
@@ -207,8 +218,6 @@ impl Pair<'_> {
         }
         let newest = |told: &Told| told.newest().map(|moment| moment.written);
         match (self.rules.written.or(newest(&self.dump.1)), newest(&self.cluster.1)) {
-            // A load may have had to write a list a little later.
-            (Some(ours), Some(theirs)) if self.is_list() => theirs > ours.saturating_add(1000),
             (Some(ours), Some(theirs)) => theirs > ours,
             _ => self.cluster.0.is_some() && self.column.cql_type != CqlType::Native(Native::Counter),
         }
@@ -325,6 +334,17 @@ impl Pair<'_> {
     fn moments(&self, ours: Moment, theirs: Moment, is_list: bool) -> Option<Kind> {
         if self.rules.times && !is_list && ours.written != theirs.written {
             return Some(Kind::WriteTime);
+        }
+        let given = match (self.rules.given, theirs.expires) {
+            (None, _) => None,
+            (Some(Given::Endless), expires) => Some(expires.is_none()),
+            (Some(Given::Seconds(_)), None) => Some(false),
+            (Some(Given::Seconds(most)), Some(expires)) => {
+                Some(expires <= self.rules.now.saturating_add(most).saturating_add(TOLERANCE))
+            }
+        };
+        if let Some(as_given) = given {
+            return (!as_given).then_some(Kind::Expiry);
         }
         if !self.rules.expiries {
             return None;

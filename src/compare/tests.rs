@@ -20,6 +20,7 @@ const VERIFY: Rules = Rules {
     times: true,
     written: None,
     expiries: true,
+    given: None,
     dump_expires: true,
     loaded: false,
     latest_expiry: LATEST,
@@ -579,9 +580,9 @@ fn after_a_load_lists_may_be_written_a_little_later() {
         LOADED,
         "l",
         vec![
-            (SAME, two(OLD), two((1010, None)), "as dumped, a millisecond later"),
-            (VALUE, two(OLD), list(&[("p", (1010, None))]), "not newer for certain"),
-            (SAME, two(OLD), list(&[("p", (1011, None))]), "newer"),
+            (SAME, two(OLD), two((11, None)), "as dumped, a microsecond later"),
+            (VALUE, two(OLD), list(&[("p", OLD)]), "not newer"),
+            (SAME, two(OLD), list(&[("p", (11, None))]), "newer"),
             (VALUE, two(OLD), None, "deleted"),
         ],
     );

@@ -55,7 +55,8 @@ fn plan_of(kind: ColumnKind, row: made::Row<'_>, policy: Policy, now: i64) -> Re
     let row = [vec![("k", int(1))], row].concat();
     let page = made::page(&table, &[row]);
     let places = table.places(kind);
-    let cells = Cells { table: &table, page: &page, row: 0, places: &places, is_row: kind == Regular };
+    let cells =
+        Cells { table: &table, page: &page, row: 0, places: &places, is_row: kind == Regular, merges: false };
     plan(cells, policy, UNTOLD, now)
 }
 
@@ -316,7 +317,7 @@ fn cells_are_counted_once_and_lists_with_their_own_statement() {
     let row = vec![("k", int(1)), ("a", whole("1", OLD)), ("l", parts(list.clone(), &[OLD, OLD]))];
     let page = made::page(&table, &[row]);
     let places = table.places(Regular);
-    let cells = Cells { table: &table, page: &page, row: 0, places: &places, is_row: true };
+    let cells = Cells { table: &table, page: &page, row: 0, places: &places, is_row: true, merges: false };
     let counts = |what: What| what.cells(cells);
     assert_eq!(counts(What::Insert(None)), 1);
     assert_eq!(counts(What::Update(Some(vec![A, S]))), 2);
@@ -585,7 +586,7 @@ proptest! {
         let table = table(Regular);
         let page = made::page(&table, &[[vec![("k", int(1))], made_row(&row)].concat()]);
         let places = table.places(Regular);
-        let cells = Cells { table: &table, page: &page, row: 0, places: &places, is_row: true };
+        let cells = Cells { table: &table, page: &page, row: 0, places: &places, is_row: true, merges: false };
         let writes = plan(cells, policy, untold, 700).unwrap().writes;
         let stamp = Stamp { written: 5, life };
         prop_assert!(writes.iter().all(|w| w.stamp == stamp));

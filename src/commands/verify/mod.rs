@@ -223,6 +223,7 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
         times: keeps_times,
         written: None,
         expiries: keeps_times,
+        given: None,
         dump_expires: true,
         loaded: false,
         latest_expiry: crate::cluster::write::LATEST_EXPIRY,
