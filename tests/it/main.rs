@@ -25,6 +25,7 @@ mod harness;
 mod independent;
 mod interrupt;
 mod load;
+mod lost_answers;
 mod moments;
 mod network;
 mod parts;

@@ -236,7 +236,7 @@ mod tests {
             missing.map(|m| (m.object, m.what)).collect()
         };
         let trigger = ("ks.t".to_owned(), "trigger audit".to_owned());
-        assert_eq!(told(None), [trigger.clone()]);
+        assert_eq!(told(None), std::slice::from_ref(&trigger));
         let mask = ("ks.t.v".to_owned(), "the values behind the mask, perhaps".to_owned());
         assert_eq!(told(Some("role")), [trigger, mask]);
     }
