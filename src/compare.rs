@@ -1,8 +1,8 @@
 //! How two rows of one key differ: one as dumped, one as a cluster has it. Pure; which rows are compared, and how a
 //! difference is told, is left to `commands::verify`.
 //!
-//! What has expired between dump and comparison is no difference, nor is an expiry that is off by as much as the clocks
-//! and roundings of a dump and a load come to.
+//! What has expired between dump and comparison and is gone is no difference, nor is an expiry that is off by as much as
+//! the clocks and roundings of a dump and a load come to.
 
 use crate::rows::{Cell, Page};
 use crate::table::{Column, ColumnKind, Place, Table};
@@ -23,6 +23,8 @@ pub struct Rules {
     pub written: Option<i64>,
     /// Expiries.
     pub expiries: bool,
+    /// The life that a load gave to everything, if it did.
+    pub given: Option<Given>,
     /// Whether what the dump says is over is over.
     pub dump_expires: bool,
     /// Only what the dump has is looked for, and what the cluster has newer is no difference: a load is checked.
@@ -31,6 +33,15 @@ pub struct Rules {
     pub latest_expiry: i64,
     /// Now, s since 1970, by the cluster's clock.
     pub now: i64,
+}
+
+/// The life that a load gives to all it writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Given {
+    /// Without end.
+    Endless,
+    /// So many seconds from when it was written.
+    Seconds(i64),
 }
 
 /// What differs in a cell.
@@ -101,6 +112,11 @@ impl Comparison {
     /// Between these tables.
     pub fn new(dump: &Table, cluster: &Table, rules: Rules) -> Comparison {
         Comparison { dump: dump.clone(), cluster: cluster.clone(), rules }
+    }
+
+    /// It is later: a comparison may last, and what ends meanwhile is over in what is read then.
+    pub fn is_now(&mut self, now: i64) {
+        self.rules.now = now;
     }
 
     /// The differences between the cells of `kind` of two rows; a row that is not there has none.
@@ -177,11 +193,14 @@ impl Pair<'_> {
     fn difference(&self) -> Result<Option<Kind>, Misfit> {
         let rules = self.rules;
         let (dump, cluster) = (self.live(&self.dump, rules.dump_expires)?, self.live(&self.cluster, true)?);
-        if rules.loaded && (self.dump.0.is_none() || self.is_newer()) {
+        if rules.loaded && (dump.is_over() || self.is_newer()) {
             return Ok(None);
         }
         Ok(match (dump, cluster) {
-            (Live::Over, _) | (_, Live::Over) => None,
+            // It should have ended on both sides, but one may have another end, or none.
+            (Live::Over(ours), Live::Cell(_, Some(theirs)))
+            | (Live::Cell(_, Some(ours)), Live::Over(theirs)) => self.moments(ours, theirs, false),
+            (Live::Over(_), _) | (_, Live::Over(_)) => None,
             (Live::Parts(ours), Live::Parts(theirs)) => self.parts(&ours, &theirs),
             (ours, theirs) if !ours.same_value(&theirs) => Some(Kind::Value),
             (Live::Cell(_, Some(ours)), Live::Cell(_, Some(theirs))) => {
@@ -199,8 +218,6 @@ impl Pair<'_> {
         }
         let newest = |told: &Told| told.newest().map(|moment| moment.written);
         match (self.rules.written.or(newest(&self.dump.1)), newest(&self.cluster.1)) {
-            // A load may have had to write a list a little later.
-            (Some(ours), Some(theirs)) if self.is_list() => theirs > ours.saturating_add(1000),
             (Some(ours), Some(theirs)) => theirs > ours,
             _ => self.cluster.0.is_some() && self.column.cql_type != CqlType::Native(Native::Counter),
         }
@@ -218,11 +235,11 @@ impl Pair<'_> {
             CqlType::Udt(_, false) => elements::trimmed(&self.column.cql_type, cell),
             _ => cell,
         };
-        if told.moments().next().is_some() && told.moments().all(|moment| is_over(&moment)) {
-            return Ok(Live::Over);
-        }
         if !self.column.cql_type.has_elements() {
-            return Ok(Live::Cell(Some(cell), told.shared()));
+            return Ok(match told.shared() {
+                Some(moment) if is_over(&moment) => Live::Over(moment),
+                moment => Live::Cell(Some(cell), moment),
+            });
         }
         let all = elements::split(&self.column.cql_type, cell).ok_or(Misfit)?;
         let moments = match told {
@@ -256,6 +273,9 @@ impl Pair<'_> {
             if !is_within(&must, &found) || !is_within(&found, &all) {
                 return Some(Kind::Value);
             }
+            if [ours, theirs].iter().all(|side| side.iter().all(|part| part.over)) {
+                return None;
+            }
             let newest = |(_, told): &(Cell<'_>, Told)| told.newest();
             return match (newest(&self.dump), newest(&self.cluster)) {
                 (Some(ours), Some(theirs)) => self.moments(ours, theirs, true),
@@ -264,20 +284,29 @@ impl Pair<'_> {
         }
         let mut kind = None;
         let mut met = false;
+        let mut missing = None;
+        let written = |part: &Part<'_>| self.rules.written.or(part.moment.map(|moment| moment.written));
         let mut unmatched: HashMap<&PartKey<'_>, &Part<'_>> = theirs.iter().map(|p| (&p.key, p)).collect();
         for part in ours {
             let Some(other) = unmatched.remove(&part.key) else {
                 if !part.over {
                     kind = Some(Kind::Value);
+                    missing = missing.max(written(part));
                 }
                 continue;
             };
             if part.over || other.over {
                 met = true;
+                if let (Some(ours), Some(theirs)) = (part.moment, other.moment)
+                    && part.over != other.over
+                    && !self.rules.loaded
+                {
+                    kind = kind.or(self.moments(ours, theirs, false));
+                }
                 continue;
             }
-            let newer = match (part.moment, other.moment) {
-                (Some(ours), Some(theirs)) => theirs.written > self.rules.written.unwrap_or(ours.written),
+            let newer = match (written(part), other.moment) {
+                (Some(ours), Some(theirs)) => theirs.written > ours,
                 _ => part.value != other.value,
             };
             if self.rules.loaded && newer {
@@ -292,7 +321,8 @@ impl Pair<'_> {
         }
         if self.rules.loaded {
             // All that is there is newer: it was written over as a whole. What lacks beside older elements was deleted.
-            return kind.filter(|_| met || theirs.is_empty());
+            let older = |part: &Part<'_>| part.moment.zip(missing).is_some_and(|(m, time)| m.written <= time);
+            return kind.filter(|_| met || theirs.is_empty() || theirs.iter().any(older));
         }
         match unmatched.values().any(|part| !part.over) {
             true => Some(Kind::Value),
@@ -304,6 +334,17 @@ impl Pair<'_> {
     fn moments(&self, ours: Moment, theirs: Moment, is_list: bool) -> Option<Kind> {
         if self.rules.times && !is_list && ours.written != theirs.written {
             return Some(Kind::WriteTime);
+        }
+        let given = match (self.rules.given, theirs.expires) {
+            (None, _) => None,
+            (Some(Given::Endless), expires) => Some(expires.is_none()),
+            (Some(Given::Seconds(_)), None) => Some(false),
+            (Some(Given::Seconds(most)), Some(expires)) => {
+                Some(expires <= self.rules.now.saturating_add(most).saturating_add(TOLERANCE))
+            }
+        };
+        if let Some(as_given) = given {
+            return (!as_given).then_some(Kind::Expiry);
         }
         if !self.rules.expiries {
             return None;
@@ -322,8 +363,8 @@ impl Pair<'_> {
 
 /// What is left of a cell.
 enum Live<'a> {
-    /// Nothing.
-    Over,
+    /// Nothing of a cell that ended in this moment.
+    Over(Moment),
     /// A cell as one, or null.
     Cell(Cell<'a>, Option<Moment>),
     /// The cells of its elements.
@@ -333,14 +374,18 @@ enum Live<'a> {
 impl Live<'_> {
     /// Whether neither is more than the other: null is no elements, or none that is left.
     fn same_value(&self, other: &Live<'_>) -> bool {
-        let nothing_left = |live: &Live<'_>| match live {
-            Live::Over => true,
-            Live::Cell(cell, _) => cell.is_none(),
-            Live::Parts(parts) => parts.iter().all(|part| part.over),
-        };
         match (self, other) {
             (Live::Cell(Some(a), _), Live::Cell(Some(b), _)) => a == b,
-            (a, b) => nothing_left(a) && nothing_left(b),
+            (a, b) => a.is_over() && b.is_over(),
+        }
+    }
+
+    /// Whether nothing is left of it, or there never was anything.
+    fn is_over(&self) -> bool {
+        match self {
+            Live::Over(_) => true,
+            Live::Cell(cell, _) => cell.is_none(),
+            Live::Parts(parts) => parts.iter().all(|part| part.over),
         }
     }
 }
@@ -369,3 +414,6 @@ fn is_within(some: &[Vec<u8>], all: &[Vec<u8>]) -> bool {
     let mut all = all.iter();
     some.iter().all(|wanted| all.any(|found| found == wanted))
 }
+
+#[cfg(test)]
+mod tests;

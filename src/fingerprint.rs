@@ -287,3 +287,6 @@ fn put(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
         out.extend_from_slice(part);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,8 +3,8 @@
 //!
 //! One group, the one that expires last (of those, the one written first), is an INSERT, which carries the row marker:
 //! CQL does not show markers, and so none can end before its cells do. The others are UPDATEs, which leave it alone. A
-//! set, map or user type whose elements share a moment rides with its group whole. Otherwise each group adds its elements
-//! to it: writing it whole would delete the older ones. Lists are never among the other cells: sent twice at one moment, a
+//! set, map or user type whose elements share a moment rides with its group whole. Otherwise, and into a table that holds
+//! rows, each group adds its elements to it: writing it whole would delete the older ones. Lists are never among the other cells: sent twice at one moment, a
 //! list holds its elements twice (CASSANDRA-11368).
 
 use crate::rows::Page;
@@ -65,6 +65,11 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Whether everything is written as dumped.
+    pub fn is_keep(self) -> bool {
+        self == Policy { write_times: WriteTimes::Keep, expiries: Expiries::Keep }
+    }
+
     /// The stamp of what a dump tells a moment of.
     pub fn told(self, moment: Moment) -> Stamp {
         let written = match self.write_times {
@@ -120,8 +125,10 @@ pub enum What {
 
 impl What {
     /// Cells it writes, as a person counts them.
-    pub fn cells(&self, page: &Page, row: usize, places: &[Place]) -> u64 {
-        let present = |column: usize| page.cell(row, column).is_some();
+    pub fn cells(&self, of: Cells<'_>) -> u64 {
+        let Cells { table, page, row, places, .. } = of;
+        let is_list = |column: usize| matches!(table.columns[column].cql_type, CqlType::List(_, false));
+        let present = |column: usize| page.cell(row, column).is_some() && !is_list(column);
         let count = match self {
             What::Insert(Some(columns)) | What::Update(Some(columns)) => columns.len(),
             What::Insert(None) | What::Update(None) => places.iter().filter(|p| present(p.column)).count(),
@@ -161,6 +168,8 @@ pub struct Cells<'a> {
     pub places: &'a [Place],
     /// Whether they are a row, as against the static cells of its partition.
     pub is_row: bool,
+    /// Whether elements are added even where a collection could be written whole, which would delete older ones.
+    pub merges: bool,
 }
 
 /// The writes of the cells of a row: with an INSERT if it is a row, without one if these are static cells. Cells of which nothing is told go with the INSERT's group, or at `untold` if no other cell tells anything.
@@ -170,55 +179,19 @@ pub struct Cells<'a> {
 /// # Errors
 /// `Misfit` if companions do not fit their cells.
 pub fn plan(cells: Cells<'_>, policy: Policy, untold: Stamp, now: i64) -> Result<Plan, Misfit> {
-    let Cells { table, page, row, places, is_row } = cells;
-    let mut groups: Vec<Group> = Vec::new();
-    let mut untold_columns = Vec::new();
-    let mut lists = Vec::new();
-    for place in places {
-        let Some(cell) = page.cell(row, place.column) else { continue };
-        let cql_type = &table.columns[place.column].cql_type;
-        let told = Told::of(page, row, place, cql_type.has_elements())?;
-        if matches!(cql_type, CqlType::List(_, false)) {
-            let stamp = told.newest().map(|moment| policy.told(moment));
-            if let Some(stamp) = stamp {
-                group(&mut groups, stamp);
-            }
-            lists.push((place.column, stamp, live_list(cql_type, cell, &told, policy, now)?));
-            continue;
-        }
-        match told {
-            Told::Nothing => untold_columns.push(place.column),
-            Told::Cell(moment) => group(&mut groups, policy.told(moment)).columns.push(place.column),
-            Told::Elements(moments) => {
-                let count = elements::split(cql_type, cell).ok_or(Misfit)?.len();
-                if count != moments.len() {
-                    return Err(Misfit);
-                }
-                let stamps: Vec<Option<Stamp>> =
-                    moments.into_iter().map(|m| m.map(|m| policy.told(m))).collect();
-                let mut each = stamps.iter().flatten();
-                let first = each.next().copied();
-                match first.filter(|first| each.all(|stamp| stamp == first)) {
-                    Some(shared) => group(&mut groups, shared).columns.push(place.column),
-                    None => add_elements(&mut groups, place.column, &stamps),
-                }
-            }
-        }
+    let Cells { table, page, row, is_row, .. } = cells;
+    let Gathered { mut groups, untold_columns, untold_elements, lists } = gather(cells, policy, now)?;
+    let marker = marker_group(&groups);
+    if let Some(index) = marker {
+        groups.swap(0, index);
+    } else if is_row || !untold_columns.is_empty() || !untold_elements.is_empty() || !lists.is_empty() {
+        group(&mut groups, untold);
+    } else {
+        return Ok(Plan { writes: Vec::new(), untold: false });
     }
-    let main = main(&groups);
-    let is_untold = main.is_none();
-    let main = match main {
-        Some(index) => index,
-        None if is_row || !untold_columns.is_empty() || !lists.is_empty() => {
-            group(&mut groups, untold);
-            0
-        }
-        None => return Ok(Plan { writes: Vec::new(), untold: false }),
-    };
-    groups.swap(0, main);
-    let main = &mut groups[0];
-    main.columns.extend(untold_columns);
-    let main_stamp = main.stamp;
+    groups[0].columns.extend(untold_columns);
+    groups[0].elements.extend(untold_elements);
+    let first = groups[0].stamp;
     let alone = groups.len() == 1 && groups[0].elements.is_empty();
     let mut writes = Vec::with_capacity(groups.len() + lists.len());
     for (number, Group { stamp, columns, elements }) in groups.into_iter().enumerate() {
@@ -235,9 +208,76 @@ pub fn plan(cells: Cells<'_>, policy: Policy, untold: Stamp, now: i64) -> Result
         }
     }
     for (column, stamp, cell) in lists {
-        writes.push(Write { stamp: stamp.unwrap_or(main_stamp), what: What::List(column, cell) });
+        writes.push(Write { stamp: stamp.unwrap_or(first), what: What::List(column, cell) });
     }
-    Ok(Plan { writes, untold: is_untold })
+    Ok(Plan { writes, untold: marker.is_none() })
+}
+
+/// The cells of a row by stamp.
+struct Gathered {
+    groups: Vec<Group>,
+    /// Columns of which nothing is told.
+    untold_columns: Vec<usize>,
+    /// Columns of which nothing is told, and the places of their elements.
+    untold_elements: Vec<(usize, Vec<usize>)>,
+    /// Column, stamp if it is told, value.
+    lists: Vec<(usize, Option<Stamp>, Vec<u8>)>,
+}
+
+fn gather(cells: Cells<'_>, policy: Policy, now: i64) -> Result<Gathered, Misfit> {
+    let Cells { table, page, row, places, merges, .. } = cells;
+    let mut groups: Vec<Group> = Vec::new();
+    let (mut untold_columns, mut untold_elements, mut lists) = (Vec::new(), Vec::new(), Vec::new());
+    for place in places {
+        let column = place.column;
+        let Some(cell) = page.cell(row, column) else { continue };
+        let cql_type = &table.columns[column].cql_type;
+        let told = Told::of(page, row, place, cql_type.has_elements())?;
+        if matches!(cql_type, CqlType::List(_, false)) {
+            let stamp = told.newest().map(|moment| policy.told(moment));
+            if let Some(stamp) = stamp {
+                group(&mut groups, stamp);
+            }
+            lists.push((column, stamp, live_list(cql_type, cell, &told, policy, now)?));
+            continue;
+        }
+        match told {
+            Told::Nothing if merges && cql_type.has_elements() => {
+                let all = elements::split(cql_type, cell).ok_or(Misfit)?;
+                let there = all.iter().enumerate().filter(|(_, e)| elements::field(e).is_some());
+                untold_elements.push((column, there.map(|(number, _)| number).collect()));
+            }
+            Told::Nothing => untold_columns.push(column),
+            Told::Cell(moment) => group(&mut groups, policy.told(moment)).columns.push(column),
+            Told::Elements(moments) => {
+                let stamps = stamps(cql_type, cell, &moments, policy)?;
+                let mut each = stamps.iter().flatten();
+                let first = each.next().copied();
+                match first.filter(|first| !merges && each.all(|stamp| stamp == first)) {
+                    Some(shared) => group(&mut groups, shared).columns.push(column),
+                    None => add_elements(&mut groups, column, &stamps),
+                }
+            }
+        }
+    }
+    Ok(Gathered { groups, untold_columns, untold_elements, lists })
+}
+
+/// The stamps of a collection's elements.
+fn stamps(
+    cql_type: &CqlType,
+    cell: &[u8],
+    moments: &[Option<Moment>],
+    policy: Policy,
+) -> Result<Vec<Option<Stamp>>, Misfit> {
+    let all = elements::split(cql_type, cell).ok_or(Misfit)?;
+    // An element without a moment would be in no group, and lost.
+    let lost =
+        |(element, moment): (&&[u8], &Option<Moment>)| moment.is_none() && elements::field(element).is_some();
+    if all.len() != moments.len() || all.iter().zip(moments).any(lost) {
+        return Err(Misfit);
+    }
+    Ok(moments.iter().map(|moment| moment.map(|moment| policy.told(moment))).collect())
 }
 
 /// A list without those of its elements that are over, if others are not.
@@ -285,7 +325,7 @@ fn add_elements(groups: &mut Vec<Group>, column: usize, stamps: &[Option<Stamp>]
 }
 
 /// The group that carries the row marker.
-fn main(groups: &[Group]) -> Option<usize> {
+fn marker_group(groups: &[Group]) -> Option<usize> {
     let rank = |index: &usize| {
         let stamp = groups[*index].stamp;
         (stamp.life, std::cmp::Reverse(stamp.written))
@@ -310,3 +350,6 @@ fn some_elements(
     let some: Vec<&[u8]> = chosen.iter().map(|number| all[*number]).collect();
     elements::join(&some).map(|cell| What::Add(column, cell)).ok_or(Misfit)
 }
+
+#[cfg(test)]
+mod tests;

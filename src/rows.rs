@@ -305,6 +305,28 @@ mod tests {
     }
 
     #[test]
+    fn cells_are_replaced_all_of_them_or_none() {
+        let cells = [None, Some(&b"a"[..]), None, Some(b""), None, Some(b"b")];
+        let page = || Page::from_wire(wire(&cells), 3, 2).unwrap();
+        let mut seen = Vec::new();
+        let mut upper = |old: &[u8], out: &mut Vec<u8>| -> Result<(), BadPage> {
+            seen.push(old.to_vec());
+            out.extend(old.to_ascii_uppercase());
+            Ok(())
+        };
+        let replaced = page().replacing(&[0, 1], &mut upper).unwrap();
+        assert_eq!(replaced.column(0), [None, None, None]);
+        assert_eq!(replaced.column(1), [Some(&b"A"[..]), Some(b""), Some(b"B")]);
+        assert_eq!((replaced.rows(), replaced.value_bytes()), (3, 2));
+        assert_eq!(replaced.part(2..3).row(0).collect::<Vec<_>>(), [None, Some(&b"B"[..])]);
+        assert_eq!(page().replacing(&[0], &mut upper).unwrap().column(1), page().column(1));
+        assert_eq!(seen, [&b"a"[..], b"", b"b"], "a null is not asked for");
+        let refused =
+            page().replacing(&[1], |old, _| if old == b"b" { Err(BadPage::TooLarge) } else { Ok(()) });
+        assert_eq!(refused.err(), Some(BadPage::TooLarge));
+    }
+
+    #[test]
     fn a_page_that_lies_about_its_shape_is_refused() {
         let bytes = wire(&[Some(b"abc"), None]);
         for (rows, width) in [(1, 1), (2, 2), (usize::MAX, 2), (1 << 40, 1)] {

@@ -5,6 +5,9 @@
 use crate::types::cql::{CqlType, Ident, Native, Udt};
 use std::sync::Arc;
 
+#[cfg(test)]
+pub mod made;
+
 /// What a column is to its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ColumnKind {
@@ -268,4 +271,65 @@ fn describe_type(cql_type: &CqlType) -> String {
         text.push_str(&format!(" with {} ({})", udt.name, fields.join(", ")));
     });
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table of text columns, all of them regular but the first.
+    fn table(names: &[&str]) -> Table {
+        let kinds = std::iter::once(("k", ColumnKind::PartitionKey, "int"));
+        let columns = names.iter().map(|name| (*name, ColumnKind::Regular, "text"));
+        made::table(&kinds.chain(columns).collect::<Vec<_>>(), &[])
+    }
+
+    fn companions_of(mut table: Table, kept: &[&str]) -> Vec<String> {
+        for name in kept {
+            table.keep(table.columns.iter().position(|c| c.name == *name).unwrap());
+        }
+        table.companions.into_iter().map(|c| c.name).collect()
+    }
+
+    #[test]
+    fn companions_are_called_after_their_column() {
+        assert_eq!(companions_of(table(&["v"]), &["v"]), ["v__writetime", "v__expires_at"]);
+    }
+
+    #[test]
+    fn a_companion_never_takes_a_name_that_something_else_has() {
+        let names = ["v", "v__writetime", "v__expires_at", "v__writetime_"];
+        assert_eq!(
+            companions_of(table(&names), &["v", "v__writetime"]),
+            ["v__writetime__", "v__expires_at_", "v__writetime__writetime", "v__writetime__expires_at"]
+        );
+        // Two columns come to one name: the other one's companion has it already.
+        let names = ["v", "v__writetime", "v__writetime__writetime"];
+        let all = companions_of(table(&names), &names);
+        let distinct: std::collections::BTreeSet<&str> =
+            all.iter().map(String::as_str).chain(names).collect();
+        assert_eq!((all.len(), distinct.len()), (6, 9), "{all:?}");
+    }
+
+    #[test]
+    fn the_companions_of_a_dump_are_told_from_columns_that_are_missing() {
+        let of_v = table(&["v"]);
+        for name in ["v__writetime", "v__expires_at", "v__writetime_", "v__expires_at__"] {
+            assert!(of_v.is_companion(name), "{name}");
+        }
+        for name in ["v", "v_writetime", "w__writetime", "__writetime", "v__writetime_x", "V__writetime"] {
+            assert!(!of_v.is_companion(name), "{name}");
+        }
+        assert!(table(&["v_"]).is_companion("v___writetime"));
+    }
+
+    #[test]
+    fn places_name_the_companions_that_are_kept() {
+        let mut table = table(&["a", "b"]);
+        table.keep(2);
+        let places = table.places(ColumnKind::Regular);
+        assert_eq!(places[0], Place { column: 1, write_time: None, expiry: None });
+        assert_eq!(places[1], Place { column: 2, write_time: Some(3), expiry: Some(4) });
+        assert_eq!((table.width(), table.values_only().width()), (5, 3));
+    }
 }

@@ -2,6 +2,7 @@
 //! and running DDL. Ordering and rewriting statements is left to `ddl`.
 
 use super::Cluster;
+use super::retry::backoff;
 use crate::ddl;
 use crate::error::{Context, Error, Result};
 use crate::table::{Column, ColumnKind, Table};
@@ -12,6 +13,9 @@ use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::Statement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Times that the catalogue is read before what it says is believed to be wrong.
+const ATTEMPTS: u32 = 5;
 
 /// What the catalogue says of the cluster's keyspaces.
 #[derive(Clone, Debug, Default)]
@@ -49,9 +53,26 @@ impl Schema {
 impl Cluster {
     /// Reads the catalogue.
     ///
+    /// It is read table by table, so that a keyspace that is made or dropped meanwhile may look as if it lacked a type:
+    /// what cannot be read is read again a few times.
+    ///
     /// # Errors
     /// `Error` names what could not be read.
     pub async fn schema(&self) -> Result<Schema> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.read_schema().await {
+                Err(error) if attempt < ATTEMPTS => {
+                    tracing::debug!("{error}; attempt {attempt} failed, reading the catalogue again");
+                    tokio::time::sleep(backoff(attempt, 0)).await;
+                }
+                read => return read,
+            }
+        }
+    }
+
+    async fn read_schema(&self) -> Result<Schema> {
         let mut schema = Schema::default();
         for (name,) in self.read::<(String,)>("SELECT keyspace_name FROM system_schema.keyspaces").await? {
             schema.keyspaces.insert(name, Keyspace::default());

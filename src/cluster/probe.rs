@@ -55,9 +55,10 @@ impl Probe {
             return Ok(untold);
         }
         for index in [table.indexes(ColumnKind::Static), table.indexes(ColumnKind::Regular)].concat() {
+            let name = table.columns[index].name.clone();
             match self.reason(cluster, table, index).await? {
                 None => table.keep(index),
-                Some(reason) => untold.push((table.columns[index].name.clone(), reason)),
+                Some(reason) => untold.push((name.clone(), reason + &name)),
             }
         }
         Ok(untold)
@@ -78,16 +79,27 @@ impl Probe {
         );
         let reason = match cluster.session.prepare(query).await {
             Ok(_) => None,
-            Err(error) => Some(refusal(&error).ok_or_else(|| {
-                Error::failed(format!(
-                    "ask whether write times can be told of {}, column {:?}: {error}",
-                    table.full_name(),
-                    column.name
-                ))
-            })?),
+            // Its words end with the column's name, and stand for every column of the kind.
+            Err(error) => {
+                Some(refusal(&error).map(|words| cut_name(words, &column.name)).ok_or_else(|| {
+                    Error::failed(format!(
+                        "ask whether write times can be told of {}, column {:?}: {error}",
+                        table.full_name(),
+                        column.name
+                    ))
+                })?)
+            }
         };
         self.known.insert(kind, reason.clone());
         Ok(reason)
+    }
+}
+
+/// The server's words up to the column's name, or all of them and a place for the name.
+fn cut_name(words: String, name: &str) -> String {
+    match words.strip_suffix(name) {
+        Some(words) => words.to_owned(),
+        None => words + ": ",
     }
 }
 

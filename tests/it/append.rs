@@ -195,3 +195,89 @@ fn other_times_than_the_dumps_are_no_difference_when_they_were_asked_for() {
         }
     }
 }
+
+/// Lists, sets, maps and user types are many cells: newer ones stay, older ones too, and nothing doubles.
+#[test]
+fn elements_in_the_target_survive() {
+    const TYPE: &str = "CREATE TYPE pair (a int, b int)";
+    const TABLE: &str =
+        "CREATE TABLE t (k int PRIMARY KEY, v int, l list<int>, s set<int>, m map<int, int>, u pair)";
+    for version in BOTH {
+        let write = "INSERT INTO t (k, v, l, s, m, u) VALUES (1, 1, [1, 2], {1}, {1: 1}, {a: 1}) USING TIMESTAMP 1000";
+        let source = TestKeyspace::with_on(Node::get(version), "elements", &[TYPE, TABLE, write]);
+        let scratch = Scratch::new();
+        let dir = scratch.path("dump");
+        source.dump(&dir, "parquet").success();
+        let cases = [
+            ("overwritten", "USING TIMESTAMP 1001 SET l = [9]", "l", "[9]"),
+            ("extended", "USING TIMESTAMP 5000 SET l = l + [3]", "l", "[1, 2, 3]"),
+            ("more", "USING TIMESTAMP 500 SET s = s + {7}", "s", "{7}"),
+            ("entry", "USING TIMESTAMP 2000 SET m[1] = 5", "m", "{1: 5}"),
+            ("field", "USING TIMESTAMP 500 SET u.b = 5", "u", "{a: 1, b: 5}"),
+        ];
+        for (tag, newer, column, expected) in cases {
+            let target = source.target(tag);
+            source.load(&dir, &target, &["--schema-only"]).success();
+            // What is older comes first, and shows after the load as it would without it.
+            let older = newer.contains("TIMESTAMP 500 ");
+            if !older {
+                source.load(&dir, &target, &[]).success();
+            }
+            source.db.execute(&format!("UPDATE {target}.t {newer} WHERE k = 1"));
+            for _ in 0..2 {
+                source.load(&dir, &target, &["--if-exists", "append"]).success();
+            }
+            let text = |cql: &str| source.db.texts(cql)[0][0].clone();
+            let found = text(&format!("SELECT JSON {column} FROM {target}.t WHERE k = 1"));
+            let expected = match tag {
+                "more" => r#"{"s": [1, 7]}"#.to_owned(),
+                "entry" => r#"{"m": {"1": 5}}"#.to_owned(),
+                "field" => r#"{"u": {"a": 1, "b": 5}}"#.to_owned(),
+                _ => format!("{{\"{column}\": {expected}}}"),
+            };
+            assert_eq!(found, expected, "{version}: {tag}");
+        }
+    }
+}
+
+/// Of two cells of one write time the one that expires wins, so a new life needs a new time: it is not silently refused.
+#[test]
+fn a_life_that_does_not_take_is_a_difference() {
+    let source = TestKeyspace::with(
+        "new_life",
+        &[
+            "CREATE TABLE t (k int PRIMARY KEY, v int, l list<int>)",
+            "INSERT INTO t (k, v, l) VALUES (1, 1, [1, 2]) USING TIMESTAMP 1000 AND TTL 9000",
+        ],
+    );
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "csv").success();
+    source.load(&dir, &target, &[]).success();
+    let append = ["--if-exists", "append"];
+    let said = source.load(&dir, &target, &[&append[..], &["--ttl", "drop", "--json"]].concat()).fails(4);
+    assert_eq!(said.json()["differences"][0]["kind"], "expiry", "{}", said.told());
+    said.stderr_has(&["--timestamp now"]);
+    source.load(&dir, &target, &[&append[..], &["--ttl", "drop", "--timestamp", "now"]].concat()).success();
+    let row = told(&source.db, &format!("{target}.t"), "k", &["v", "l"]).into_values().next().unwrap();
+    assert!(row.iter().all(|cell| cell.expires.iter().all(Option::is_none)), "{row:?}");
+    source.load(&dir, &target, &[&append[..], &["--ttl", "4000", "--timestamp", "now"]].concat()).success();
+    let row = told(&source.db, &format!("{target}.t"), "k", &["v", "l"]).into_values().next().unwrap();
+    let lives = row.iter().flat_map(|cell| &cell.expires).map(|e| e.unwrap() - crate::times::now());
+    assert!(lives.clone().count() == 3 && lives.into_iter().all(|life| life <= 4000 + SLACK), "{row:?}");
+    assert_eq!(assert_same(&source.db, &source.name, &target), 1);
+}
+
+/// A life that ends after the last moment that the server takes does not cost the rows that were there.
+#[test]
+fn a_life_beyond_2038_is_cut() {
+    let source = source(crate::harness::NEWEST, "long_life");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    source.load(&dir, &target, &[]).success();
+    let flags = ["--if-exists", "truncate", "--ttl", "630000000"];
+    let said = source.load_json(&dir, &target, &flags);
+    assert!(said["capped"].as_u64().unwrap() > 0, "{said}");
+    assert_eq!(assert_same(&source.db, &source.name, &target), COUNT);
+}

@@ -12,6 +12,7 @@
 )]
 
 mod append;
+mod clocks;
 mod companions;
 mod counters;
 mod demo;
@@ -19,20 +20,29 @@ mod dump;
 mod elements;
 mod errors;
 mod fidelity;
+mod findings;
 mod harness;
 mod independent;
 mod interrupt;
 mod load;
+mod lost_answers;
 mod moments;
 mod network;
 mod parts;
 mod permissions;
+mod random;
+mod random_schema;
+mod random_values;
+mod random_writes;
 mod readme;
 mod refuse;
 mod roundtrip;
 mod script;
 mod semantics;
+mod spelling;
 mod tidy;
 mod times;
 mod verify;
+mod verify_changes;
+mod verify_cluster;
 mod versions;

@@ -29,6 +29,7 @@ fn there_and_back(source: &TestKeyspace, format: &str) {
     }
     source.load(&dir, &target, &[]).success();
     assert_same(&source.db, &source.name, &target);
+    source.node.run(["verify", &dir, "--map", &format!("{}={target}", source.name)]).success();
 }
 
 #[test]

@@ -72,7 +72,12 @@ fn round_trip(node: &Node, script: &Script) -> Vec<String> {
         let mut differences = Vec::new();
         let scratch = Scratch::new();
         let (dir, target) = (scratch.path("dump"), source.target(format));
-        let steps = [source.dump(&dir, format).done(), source.load(&dir, &target, &[]).done()];
+        let map = format!("{}={target}", source.name);
+        let steps = [
+            source.dump(&dir, format).done(),
+            source.load(&dir, &target, &[]).done(),
+            source.node.run(["verify", &dir, "--map", &map]).done(),
+        ];
         match steps.iter().find(|done| done.code != Some(0)) {
             Some(failed) => differences.push(failed.told()),
             None => {
@@ -92,7 +97,7 @@ fn round_trip(node: &Node, script: &Script) -> Vec<String> {
 }
 
 /// Schema and rows of two keyspaces; answers how many rows the first has.
-fn compare(db: &Db, source: &str, loaded: &str, differences: &mut Vec<String>) -> usize {
+pub fn compare(db: &Db, source: &str, loaded: &str, differences: &mut Vec<String>) -> usize {
     let columns = [source, loaded].map(|keyspace| columns(db, keyspace));
     for name in columns[0].keys().chain(columns[1].keys()) {
         let [before, after] = [columns[0].get(name), columns[1].get(name)];
@@ -117,22 +122,23 @@ fn compare(db: &Db, source: &str, loaded: &str, differences: &mut Vec<String>) -
 
 /// What `system_schema.columns` says of a column, in the order of the key first.
 #[derive(Debug, PartialEq)]
-struct Column {
-    name: String,
+pub struct Column {
+    pub name: String,
     kind: String,
     position: Option<Vec<u8>>,
     order: String,
-    cql_type: String,
+    pub cql_type: String,
 }
 
 impl Column {
-    fn is_key(&self) -> bool {
+    /// Whether it is part of the primary key.
+    pub fn is_key(&self) -> bool {
         matches!(self.kind.as_str(), "partition_key" | "clustering")
     }
 }
 
 /// The columns of every table and view, by name of the table.
-fn columns(db: &Db, keyspace: &str) -> BTreeMap<String, Vec<Column>> {
+pub fn columns(db: &Db, keyspace: &str) -> BTreeMap<String, Vec<Column>> {
     let mut tables: BTreeMap<String, Vec<Column>> = BTreeMap::new();
     let query =
         "SELECT table_name, column_name, kind, position, clustering_order, type FROM system_schema.columns";

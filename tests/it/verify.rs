@@ -1,7 +1,8 @@
-//! `verify DIR`: a sound dump passes, and each single damage to its files is found and named.
+//! `verify DIR`: a sound dump passes, and each single damage to its files is found and named, also if checksums were made to fit.
 
 use crate::harness::{Scratch, TestKeyspace, files, json, run, run_with};
 use crate::roundtrip::filled;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Changes the file at a path.
 type Damage = fn(&str);
@@ -108,4 +109,65 @@ fn an_edited_manifest_is_found_and_a_missing_one_is_no_dump() {
     run(["verify", &dir]).fails(4).stderr_has(&["manifest.json", "checksum"]);
     std::fs::remove_file(path).unwrap();
     run(["verify", &dir]).fails(1).stderr_has(&["manifest.json"]);
+}
+
+/// Replaces text in all sidecars and the manifest, and gives the manifest the checksum of what it says then.
+fn edit_and_seal(dir: &str, from: &str, to: &str) {
+    const KEY: &str = ",\n  \"checksum\": \"xxh3-128:";
+    for name in files(dir).into_iter().filter(|name| name.ends_with(".json")) {
+        let path = format!("{dir}/{name}");
+        let mut text = std::fs::read_to_string(&path).unwrap().replace(from, to);
+        if name == "manifest.json" {
+            let (body, _) = text.rsplit_once(KEY).unwrap();
+            text = format!("{body}{KEY}{:032x}\"\n}}\n", xxh3_128(body.as_bytes()));
+        }
+        std::fs::write(&path, text).unwrap();
+    }
+}
+
+/// The checksums fit what is there, so that only reading the rows can tell.
+#[test]
+fn rows_and_sums_that_do_not_belong_together_are_found() {
+    let source = TestKeyspace::with(
+        "sums",
+        &[
+            "CREATE TABLE t (k int PRIMARY KEY, v text, m map<int, int>)",
+            "INSERT INTO t (k, v, m) VALUES (1, 'some text', {1: 1}) USING TIMESTAMP 12345 AND TTL 1000000",
+        ],
+    );
+    for format in ["parquet", "csv"] {
+        let scratch = Scratch::new();
+        let dir = scratch.path("dump");
+        source.dump(&dir, format).success();
+        let part = first(&dir, format);
+        let sums = json(part.replace(&format!(".{format}"), ".json"))["sums"].clone();
+        assert_eq!(sums.as_object().unwrap().len(), 4, "{sums}");
+        for (which, sum) in sums.as_object().unwrap() {
+            let sum = sum.as_str().unwrap();
+            let other = format!("{:032x}", u128::from_str_radix(sum, 16).unwrap() ^ 1);
+            edit_and_seal(&dir, sum, &other);
+            run(["verify", &dir]).fails(4).stdout_has(&["part-00001", "sum"]);
+            edit_and_seal(&dir, &other, sum);
+            println!("{which} looked at");
+        }
+        run(["verify", &dir]).success();
+    }
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "csv").success();
+    let part = first(&dir, "csv");
+    for (from, to) in [("some text", "same text"), ("12345", "12346"), (r#""{""1"":1}""#, r#""{""1"":2}""#)] {
+        let seal = |from: &str, to: &str| {
+            let before = std::fs::read_to_string(&part).unwrap();
+            let after = before.replace(from, to);
+            assert_ne!(before, after, "{from}: the damage changed nothing");
+            std::fs::write(&part, &after).unwrap();
+            let [before, after] = [before, after].map(|text| format!("{:032x}", xxh3_128(text.as_bytes())));
+            edit_and_seal(&dir, &before, &after);
+        };
+        seal(from, to);
+        run(["verify", &dir]).fails(4).stdout_has(&["part-00001", "sum"]);
+        seal(to, from);
+        run(["verify", &dir]).success();
+    }
 }

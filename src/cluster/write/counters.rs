@@ -22,7 +22,7 @@ const READS: usize = 16;
 /// Writes a dump's counters.
 pub struct CounterWriter {
     keys: Keys,
-    fresh: bool,
+    was_empty: bool,
     rows: Option<Counters>,
     statics: Option<Counters>,
 }
@@ -69,13 +69,13 @@ impl Counters {
 }
 
 impl CounterWriter {
-    pub async fn prepare(texts: &Texts<'_>, fresh: bool) -> Result<CounterWriter> {
+    pub async fn prepare(texts: &Texts<'_>, was_empty: bool) -> Result<CounterWriter> {
         let keys = Keys::of(texts.table);
         Ok(CounterWriter {
             rows: Counters::prepare(texts, &keys.row, ColumnKind::Regular).await?,
             statics: Counters::prepare(texts, &keys.partition, ColumnKind::Static).await?,
             keys,
-            fresh,
+            was_empty,
         })
     }
 
@@ -86,7 +86,7 @@ impl CounterWriter {
         }
         let rows = group.rows.filter(|row| self.keys.is_row(page, *row));
         pending.extend(self.rows.iter().flat_map(|counters| rows.clone().map(move |row| (counters, row))));
-        let mut stack = vec![(pending, self.fresh, 0)];
+        let mut stack = vec![(pending, self.was_empty, 0)];
         while let Some((pending, absent, attempt)) = stack.pop() {
             let items = self.differences(sender, cluster, page, &pending, absent).await?;
             let Err(failure) = sender.once(cluster, &items, None).await else { continue };

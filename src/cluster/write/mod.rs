@@ -19,7 +19,7 @@ pub use send::{Counts, LATEST_EXPIRY};
 
 use super::Cluster;
 use crate::error::Result;
-use crate::mutation::Policy;
+use crate::mutation::{Policy, WriteTimes};
 use crate::rows::Page;
 use crate::table::{ColumnKind, Table};
 use counters::CounterWriter;
@@ -49,8 +49,17 @@ pub struct Loading {
     /// Whether the dump keeps write times and expiries. If not, nothing of it expires, whatever default the table has
     /// for rows that say nothing.
     pub keeps_times: bool,
-    /// Whether the table was made or emptied by this load: then nothing in it is older.
-    pub fresh: bool,
+    /// Whether the table held no rows when the load began. If it did, they may be newer than the dump's, or the dump's own
+    /// from an earlier load.
+    pub was_empty: bool,
+}
+
+impl Loading {
+    /// Whether collections are added to what is there: writing one whole would delete what is older. Written at one time
+    /// for all, they are to be as they were dumped.
+    fn merges(self) -> bool {
+        !self.was_empty && self.policy.write_times == WriteTimes::Keep
+    }
 }
 
 /// Rows of one partition to write together.
@@ -102,7 +111,7 @@ impl TableWriter {
                     Writer::Import(Box::new(ImportWriter::prepare(&texts, false).await?))
                 }
                 Purpose::Load(loading) if table.is_counter() => {
-                    Writer::Counters(Box::new(CounterWriter::prepare(&texts, loading.fresh).await?))
+                    Writer::Counters(Box::new(CounterWriter::prepare(&texts, loading.was_empty).await?))
                 }
                 Purpose::Load(loading) => Writer::Rows(Box::new(RowWriter::prepare(&texts, loading).await?)),
             },

@@ -1,10 +1,10 @@
 //! A dump's rows, written as `mutation` plans them: the INSERTs, UPDATEs and element updates of a group of rows as one
 //! batch, then its lists.
 //!
-//! A list sent twice at one moment holds its elements twice (CASSANDRA-11368), so lists go in statements of their own,
-//! and before one is sent again it is read back: what is there already is not sent. Otherwise it is written whole, later
-//! than every time before. The same holds for the first sending into a table that another load may have written to; each
-//! load then has write times of its own, so that two loads never meet in one.
+//! A list sent twice at one moment holds its elements twice (CASSANDRA-11368), so lists go in statements of their own.
+//! One whose sending has an unknown outcome is read back: what is there is not sent again, otherwise it is written whole,
+//! 1 µs later than before. Into a table that held rows, which may be newer or an earlier load's, each list is read first.
+//! There elements are added to sets, maps and user types, and none of those that are there is deleted.
 
 use super::send::Sender;
 use super::statement::{Bound, Item, Texts};
@@ -16,17 +16,12 @@ use crate::mutation::{self, Cells, Life, Stamp, What, Write};
 use crate::rows::Page;
 use crate::table::{ColumnKind, Place, Table};
 use crate::types::cql::CqlType;
+use crate::types::elements;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Statements of a batch. A frame holds 65,535; a row may need several.
 const STATEMENTS: usize = 4096;
-
-/// Write times, µs, that a load into a table it has not made sets aside for its lists: one per attempt.
-const SLOT: i64 = ATTEMPTS as i64 + 1;
-
-/// Slots among which such a load takes its own.
-const SLOTS: i64 = 100;
 
 /// Writes a dump's rows.
 pub struct RowWriter {
@@ -35,8 +30,6 @@ pub struct RowWriter {
     keys: Keys,
     rows: Statements,
     statics: Statements,
-    /// What is added to the write time of a list at its first sending.
-    first_list_time: i64,
 }
 
 /// The statements for the cells of rows, or for those of partitions.
@@ -51,7 +44,12 @@ struct Statements {
 }
 
 impl Statements {
-    async fn prepare(texts: &Texts<'_>, key: &[usize], kind: ColumnKind) -> Result<Statements> {
+    async fn prepare(
+        texts: &Texts<'_>,
+        key: &[usize],
+        kind: ColumnKind,
+        loading: Loading,
+    ) -> Result<Statements> {
         let table = texts.table;
         let places = table.places(kind);
         let cql_type = |place: &Place| &table.columns[place.column].cql_type;
@@ -71,9 +69,9 @@ impl Statements {
         for place in &places {
             let column = place.column;
             if is_list(place) {
-                let pair = (texts.list_update(key, column).await?, texts.read(key, &[column]).await?);
+                let pair = (texts.list_update(key, column).await?, texts.read_list(key, column).await?);
                 lists.insert(column, pair);
-            } else if cql_type(place).has_elements() && place.write_time.is_some() {
+            } else if cql_type(place).has_elements() && (place.write_time.is_some() || loading.merges()) {
                 elements.insert(column, texts.elements(key, column).await?);
             }
         }
@@ -84,15 +82,12 @@ impl Statements {
 impl RowWriter {
     pub async fn prepare(texts: &Texts<'_>, loading: Loading) -> Result<RowWriter> {
         let keys = Keys::of(texts.table);
-        // A place of its own among those above, by the moment at which it begins.
-        let slot = (texts.cluster.now() / 1000).rem_euclid(SLOTS) + 1;
         Ok(RowWriter {
             loading,
             table: texts.table.clone(),
-            rows: Statements::prepare(texts, &keys.row, ColumnKind::Regular).await?,
-            statics: Statements::prepare(texts, &keys.partition, ColumnKind::Static).await?,
+            rows: Statements::prepare(texts, &keys.row, ColumnKind::Regular, loading).await?,
+            statics: Statements::prepare(texts, &keys.partition, ColumnKind::Static, loading).await?,
             keys,
-            first_list_time: if loading.fresh { 0 } else { slot * SLOT },
         })
     }
 
@@ -129,14 +124,15 @@ impl RowWriter {
         let untold = policy.untold(time, if keeps_times { Life::Default } else { Life::Endless });
         let now = cluster.now().div_euclid(1_000_000);
         let table = &self.table;
-        let cells = Cells { table, page, row, places: &statements.places, is_row };
+        let cells =
+            Cells { table, page, row, places: &statements.places, is_row, merges: self.loading.merges() };
         let plan = mutation::plan(cells, policy, untold, now)
             .doing(|| format!("read a row of {}", table.full_name()))?;
         if plan.untold && is_row && keeps_times {
             sender.counts.untold_rows.fetch_add(1, Relaxed);
         }
         for Write { stamp, what } in plan.writes {
-            let cells = what.cells(page, row, &statements.places);
+            let cells = what.cells(cells);
             let brings_row = matches!(what, What::Insert(_));
             let stamp = Some(stamp);
             let item = |bound, only, own| Item {
@@ -163,12 +159,11 @@ impl RowWriter {
                 }
                 What::List(column, cell) => {
                     let list = statements.lists.get(&column);
-                    lists.extend(
-                        list.map(|(write, read)| ListItem {
-                            item: item(write, None, vec![Some(cell)]),
-                            read,
-                        }),
-                    );
+                    lists.extend(list.map(|(write, read)| ListItem {
+                        item: item(write, None, vec![Some(cell)]),
+                        read,
+                        cql_type: table.columns[column].cql_type.clone(),
+                    }));
                 }
             }
         }
@@ -176,7 +171,7 @@ impl RowWriter {
     }
 
     async fn write_lists(&self, sender: &Sender, cluster: &Cluster, lists: &[ListItem<'_>]) -> Result<()> {
-        if !self.loading.fresh {
+        if !self.loading.was_empty {
             return self.write_lists_one_by_one(sender, cluster, lists, 0).await;
         }
         let items: Vec<Item<'_>> = lists.iter().map(|list| list.item(0)).collect();
@@ -213,11 +208,9 @@ impl RowWriter {
     ) -> Result<()> {
         let mut sent = sent;
         loop {
-            let item = list.item(self.first_list_time + i64::from(sent));
-            let there = sender.read(cluster, &Item::new(list.read, item.page, item.row)).await?;
-            if there.is_some_and(|cells| cells == item.own) {
-                return Ok(());
-            }
+            let there = sender.read(cluster, &Item::new(list.read, list.item.page, list.item.row)).await?;
+            let Some(later) = self.later(list, there.as_deref(), sent) else { return Ok(()) };
+            let item = list.item(later);
             sent += 1;
             match sender.once(cluster, std::slice::from_ref(&item), None).await {
                 Ok(()) => return Ok(()),
@@ -228,12 +221,45 @@ impl RowWriter {
             }
         }
     }
+
+    /// How much later than planned, µs, a list is written, given what is there (the list and, if they are told, its write
+    /// times) and how often it has been sent; `None` if it is not written.
+    fn later(&self, list: &ListItem<'_>, there: Option<&[Option<Vec<u8>>]>, sent: u32) -> Option<i64> {
+        let tries = i64::from(sent);
+        let found = there.and_then(|cells| cells.first()).and_then(Option::as_deref);
+        let ours = list.item.own.first().and_then(Option::as_deref);
+        // Nothing is there: an earlier load may still have sent it, at its own time.
+        let Some(found) = found else {
+            return Some(if self.loading.was_empty { tries } else { tries.max(1) });
+        };
+        if found == ours.unwrap_or_default() && (sent > 0 || self.loading.policy.is_keep()) {
+            return None;
+        }
+        let planned = list.item.stamp.map_or(0, |stamp| stamp.written);
+        let told =
+            there.and_then(|cells| cells.get(1)).and_then(Option::as_deref).and_then(elements::numbers);
+        match told.and_then(|times| times.into_iter().flatten().max()) {
+            // Own attempts are later than planned by one for each.
+            Some(newest) if newest > planned.saturating_add(tries) => None,
+            Some(newest) => Some(newest.saturating_add(1).saturating_sub(planned).max(tries)),
+            // More may have been added to it since; of others the server knows which is newer.
+            None => (!holds(&list.cql_type, found, ours)).then_some(tries),
+        }
+    }
+}
+
+/// Whether a list has all elements of another, in their order.
+fn holds(cql_type: &CqlType, all: &[u8], some: Option<&[u8]>) -> bool {
+    let split = |cell| elements::split(cql_type, cell).unwrap_or_default();
+    let mut all = split(all).into_iter();
+    split(some.unwrap_or_default()).iter().all(|wanted| all.any(|found| found == *wanted))
 }
 
 /// A list to write.
 struct ListItem<'a> {
     item: Item<'a>,
     read: &'a Bound,
+    cql_type: CqlType,
 }
 
 impl<'a> ListItem<'a> {

@@ -209,11 +209,10 @@ impl Sender {
     }
 
     fn count(&self, items: &[Item<'_>], live: &[Ready<'_>], latest: i64) {
-        let beyond = |ready: &&Ready<'_>| {
-            ready
-                .item
-                .stamp
-                .is_some_and(|stamp| matches!(stamp.life, Life::Until(expires) if expires > latest))
+        let beyond = |ready: &&Ready<'_>| match ready.item.stamp.map(|stamp| stamp.life) {
+            Some(Life::Until(expires)) => expires > latest,
+            Some(Life::Seconds(seconds)) => ready.ttl.is_some_and(|ttl| ttl < seconds),
+            _ => false,
         };
         let capped = live.iter().filter(beyond).count();
         self.counts.capped.fetch_add(capped as u64, Relaxed);

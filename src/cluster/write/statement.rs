@@ -106,7 +106,10 @@ pub fn ttl(life: Life, now: i64, latest: i64) -> Result<Option<i32>, Over> {
     match life {
         Life::Default => Ok(None),
         Life::Endless => Ok(Some(0)),
-        Life::Seconds(seconds) => Ok(Some(seconds)),
+        Life::Seconds(seconds) => {
+            let left = latest.saturating_sub(now.div_euclid(1_000_000) + 1);
+            Ok(Some(seconds.min(i32::try_from(left).unwrap_or(MAX_TTL)).max(1)))
+        }
         Life::Until(expires) => {
             let micros = expires.min(latest).saturating_mul(1_000_000).saturating_sub(now);
             match micros.div_euclid(1_000_000) {
@@ -206,9 +209,25 @@ impl Texts<'_> {
     /// `Error` names the table.
     pub async fn read(&self, key: &[usize], cells: &[usize]) -> Result<Bound> {
         let names = self.list(cells, ", ", |name| name.to_string());
+        self.prepare(self.select(&names, key), markers(key, Marker::Key)).await
+    }
+
+    /// `SELECT` of a list and, from a server that tells them, of its elements' write times.
+    ///
+    /// # Errors
+    /// `Error` names the table.
+    pub async fn read_list(&self, key: &[usize], column: usize) -> Result<Bound> {
+        let name = Ident(&self.table.columns[column].name);
+        let told = self.select(&format!("{name}, writetime({name})"), key);
+        match self.prepare(told, markers(key, Marker::Key)).await {
+            Ok(bound) => Ok(bound),
+            Err(_) => self.read(key, &[column]).await,
+        }
+    }
+
+    fn select(&self, what: &str, key: &[usize]) -> String {
         // Static cells stand in every row of their partition.
-        let text = format!("SELECT {names} FROM {} WHERE {} LIMIT 1", self.target(), self.where_key(key));
-        self.prepare(text, markers(key, Marker::Key)).await
+        format!("SELECT {what} FROM {} WHERE {} LIMIT 1", self.target(), self.where_key(key))
     }
 
     async fn set(&self, key: &[usize], sets: String, own: &[Marker]) -> Result<Bound> {
@@ -260,5 +279,7 @@ mod tests {
         assert_eq!(ttl(Life::Until(i64::MAX), 0, i64::MAX), Ok(Some(630_720_000)));
         assert_eq!(ttl(Life::Endless, 5, 0), Ok(Some(0)));
         assert_eq!(ttl(Life::Default, 5, 0), Ok(None));
+        assert_eq!(ttl(Life::Seconds(500), 0, i64::MAX), Ok(Some(500)));
+        assert_eq!(ttl(Life::Seconds(500), 1_900_000_000, 2000), Ok(Some(99)));
     }
 }

@@ -27,12 +27,13 @@ pub fn of(dumped: &DumpedTable) -> Vec<NotPreserved> {
     for (column, count) in totals(&dumped.parts, |part| &part.untold_cells) {
         let reason = dumped.untold.iter().find(|(untold, _)| *untold == column).map(|(_, reason)| reason);
         let reason = reason.cloned().unwrap_or_else(|| "the cluster does not tell them".to_owned());
+        let reason = format!("{reason}; they are loaded as those of their row's INSERT, and expire with it");
         add(format!("{name}.{column}"), "write times and expiries", count, reason);
     }
     for (column, count) in totals(&dumped.parts, |part| &part.uneven_lists) {
         add(
             format!("{name}.{column}"),
-            "write times of single list elements",
+            "write times and expiries of single list elements",
             count,
             "a list is loaded whole, at the newest write time and the latest expiry of its elements"
                 .to_owned(),

@@ -193,3 +193,27 @@ fn statements(all: Vec<Statement>, whole: bool, tables: &[PlannedTable]) -> Vec<
     };
     ddl::order(all.into_iter().filter(wanted).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn triggers_and_columns_that_may_be_masked_are_told_of() {
+        let table = |name: &str| Table::new("ks".into(), name.into(), Vec::new());
+        let mut schema = Schema::default();
+        let keyspace = schema.keyspaces.entry("ks".into()).or_default();
+        keyspace.triggers = vec![("t".into(), "audit".into()), ("other".into(), "audit".into())];
+        keyspace.masked = vec![("t".into(), "v".into())];
+        let planned = PlannedTable { table: table("t"), estimate: None };
+        let planned = PlannedKeyspace { name: "ks".into(), statements: Vec::new(), tables: vec![planned] };
+        let told = |unsure| -> Vec<(String, String)> {
+            let missing = planned.not_preserved(&schema, unsure).into_iter();
+            missing.map(|m| (m.object, m.what)).collect()
+        };
+        let trigger = ("ks.t".to_owned(), "trigger audit".to_owned());
+        assert_eq!(told(None), std::slice::from_ref(&trigger));
+        let mask = ("ks.t.v".to_owned(), "the values behind the mask, perhaps".to_owned());
+        assert_eq!(told(Some("role")), [trigger, mask]);
+    }
+}

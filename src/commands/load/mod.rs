@@ -11,7 +11,7 @@ use super::verify::{self, Findings};
 use super::{OutputArgs, interruptible};
 use crate::cluster::write::{LATEST_EXPIRY, Loading, Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
-use crate::compare::Rules;
+use crate::compare::{Given, Rules};
 use crate::ddl::Section;
 use crate::error::{Context, Error, Kind, Result};
 use crate::format::Source;
@@ -185,8 +185,8 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     })?;
     summary::summarise(&plan, &manifest, &loaded, &findings, how, output)?;
     findings.result(
-        "newer deletions in the target hide what is older than they are: load with --if-exists truncate, or with \
-         --timestamp now",
+        "deletions and other data in the target prevail where they are not older than what was loaded: load with \
+         --if-exists truncate, or with --timestamp now",
     )?;
     if args.strict { summary::strict(&plan, &manifest, &loaded) } else { Ok(()) }
 }
@@ -228,6 +228,11 @@ impl How {
             times: kept,
             written,
             expiries,
+            given: match self.policy.expiries {
+                Expiries::Keep => None,
+                Expiries::Drop => Some(Given::Endless),
+                Expiries::Seconds(seconds) => Some(Given::Seconds(i64::from(seconds))),
+            },
             dump_expires: self.policy.expiries == Expiries::Keep,
             loaded: true,
             latest_expiry: LATEST_EXPIRY,
@@ -342,8 +347,8 @@ async fn load_data(
         let writer = match writers.get(&name) {
             Some(writer) => writer.clone(),
             None => {
-                let loading =
-                    Loading { policy: how.policy, keeps_times: how.keeps_times, fresh: to_load.fresh };
+                let How { policy, keeps_times, .. } = how;
+                let loading = Loading { policy, keeps_times, was_empty: to_load.was_empty };
                 let purpose = Purpose::Load(loading);
                 Arc::new(TableWriter::prepare(cluster, table, to_load.target(), purpose).await?)
             }
@@ -382,7 +387,7 @@ fn read_times(part: &Part) -> Result<Vec<(Interval, i64)>> {
 struct TableToLoad {
     parts: TableParts,
     into: (String, String),
-    fresh: bool,
+    was_empty: bool,
 }
 
 impl TableToLoad {
@@ -412,7 +417,7 @@ fn parts(dir: &DumpDir, manifest: &Manifest, plan: &Plan) -> Result<Vec<PartToLo
         let table = Arc::new(TableToLoad {
             parts: TableParts::of(dir, manifest, &load.entry, &load.table)?,
             into: load.target.clone(),
-            fresh: load.treatment.is_fresh(),
+            was_empty: load.treatment != Treatment::Append,
         });
         for part in &table.parts.entries {
             if let Some(path) = table.parts.path(part)? {

@@ -3,6 +3,7 @@
 use super::plan::{Plan, TableLoad, Treatment};
 use super::schema::{Existing, Step};
 use super::{How, Loaded};
+use crate::cluster::write::Counts;
 use crate::commands::verify::{Difference, Findings};
 use crate::commands::{OutputArgs, note_missing, plural};
 use crate::error::{Error, Result};
@@ -17,6 +18,9 @@ struct LoadedTable {
     into: String,
     rows: u64,
     skipped: bool,
+    expired_rows: u64,
+    expired_cells: u64,
+    capped: u64,
 }
 
 #[derive(Serialize)]
@@ -48,6 +52,9 @@ pub fn summarise(
     output: OutputArgs,
 ) -> Result<()> {
     let table = |load: &TableLoad| LoadedTable {
+        expired_rows: of_table(loaded, load, |counts| &counts.expired_rows),
+        expired_cells: of_table(loaded, load, |counts| &counts.expired_cells),
+        capped: of_table(loaded, load, |counts| &counts.capped),
         table: load.table.full_name(),
         into: format!("{}.{}", load.target.0, load.target.1),
         rows: if load.treatment.loads() { load.entry.rows } else { 0 },
@@ -88,21 +95,23 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
         false => format!("the schema of {count} is there; no data was asked for"),
         true => format!("loaded {} into {count}", plural(summary.rows, "row")),
     });
-    if summary.expired_cells > 0 {
-        report::note(&format!(
-            "left out what has expired since the dump: {}, and with other rows in all {}",
-            plural(summary.expired_rows, "row"),
-            plural(summary.expired_cells, "cell")
-        ));
-    }
-    if summary.capped > 0 {
-        report::note(&format!(
-            "not as dumped: {} would expire after 2038-01-19T03:14:06Z, the last moment the target takes, and expire then",
-            match summary.capped {
-                1 => "the cells of 1 write".to_owned(),
-                n => format!("the cells of {n} writes"),
-            }
-        ));
+    for table in &summary.tables {
+        if table.expired_cells > 0 {
+            report::note(&format!(
+                "left out what has expired since the dump: {}, {} in all ({})",
+                plural(table.expired_rows, "row"),
+                plural(table.expired_cells, "cell"),
+                table.table
+            ));
+        }
+        if table.capped > 0 {
+            report::note(&format!(
+                "not as dumped: expiries ({}, {}): they are after 2038-01-19T03:14:06Z, the last moment that the target \
+                 takes, and were put forward to it",
+                table.table,
+                plural(table.capped, "write")
+            ));
+        }
     }
     summary.not_preserved.iter().for_each(|missing| note_missing(missing));
     if markers {
@@ -129,7 +138,12 @@ fn loads(plan: &Plan) -> impl Iterator<Item = &TableLoad> {
     plan.loads.iter().filter(|load| load.treatment.loads())
 }
 
-fn total(loaded: &Loaded, of: fn(&crate::cluster::write::Counts) -> &AtomicU64) -> u64 {
+fn of_table(loaded: &Loaded, load: &TableLoad, of: fn(&Counts) -> &AtomicU64) -> u64 {
+    let writer = loaded.writers.get(&load.table.full_name());
+    writer.map_or(0, |writer| of(writer.counts()).load(Relaxed))
+}
+
+fn total(loaded: &Loaded, of: fn(&Counts) -> &AtomicU64) -> u64 {
     loaded.writers.values().map(|writer| of(writer.counts()).load(Relaxed)).sum()
 }
 

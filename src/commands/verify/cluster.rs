@@ -149,8 +149,11 @@ fn units(parts: &[Part]) -> Result<Vec<Unit>, String> {
 
 /// Whether a scan of the unit's ranges comes to the sums of its parts. Where something expires sums do not tell.
 async fn sums_agree(cluster: &Cluster, ready: &Ready, unit: &Unit) -> Result<bool> {
-    let Rules { times, expiries, dump_expires, .. } = ready.pair.rules;
+    let Rules { times, expiries, dump_expires, given, .. } = ready.pair.rules;
     let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
+    if given.is_some() {
+        return Ok(false);
+    }
     if (expiries || dump_expires) && entries().any(|part| part.earliest_expiry.is_some()) {
         return Ok(false);
     }

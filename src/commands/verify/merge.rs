@@ -40,6 +40,7 @@ pub async fn unit(cluster: &Cluster, ready: &Arc<Ready>, unit: &Unit, findings: 
         group.begin(at, unit.ranges[at.0]);
         loop {
             let more = (ours.head().await? == Some(at), theirs.head().await? == Some(at));
+            group.comparison.is_now(cluster.now().div_euclid(1_000_000));
             if more == (false, false) {
                 break;
             }
@@ -383,10 +384,7 @@ impl<'a> Group<'a> {
     fn text(&self, cell: &[u8], column: usize) -> String {
         let mut text = Vec::new();
         self.codecs[column].to_text(cell, &mut text);
-        match text.is_empty() {
-            true => "''".to_owned(),
-            false => String::from_utf8_lossy(&text).into_owned(),
-        }
+        String::from_utf8_lossy(&text).into_owned()
     }
 
     /// What is told of a cell's moments; a list for elements.

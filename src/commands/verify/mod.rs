@@ -113,7 +113,10 @@ impl Difference {
         if let Some(what) = &self.what {
             return format!("{}: {what}", self.table);
         }
-        let key: Vec<String> = self.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        // As in a CSV file, where nothing at all is null.
+        let shown = |text: &str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
+        let key: Vec<String> =
+            self.key.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
         let mut line = format!("{}, row {}", self.table, key.join(", "));
         if let Some(column) = &self.column {
             line.push_str(&format!(", column {column}"));
@@ -122,7 +125,7 @@ impl Difference {
             kind if kind == Differs::MissingRow.name() => ": the cluster has no such row".to_owned(),
             kind if kind == Differs::ExtraRow.name() => ": the dump has no such row".to_owned(),
             kind => {
-                let side = |text: &Option<String>| text.clone().unwrap_or_else(|| "null".to_owned());
+                let side = |text: &Option<String>| text.as_deref().map_or_else(|| "null".to_owned(), shown);
                 format!(": {kind} {} in the dump, {} in the cluster", side(&self.dump), side(&self.cluster))
             }
         });
@@ -220,6 +223,7 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
         times: keeps_times,
         written: None,
         expiries: keeps_times,
+        given: None,
         dump_expires: true,
         loaded: false,
         latest_expiry: crate::cluster::write::LATEST_EXPIRY,
