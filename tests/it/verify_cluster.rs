@@ -66,7 +66,21 @@ fn another_version_and_another_ring_pass_with_the_source_gone() {
     let dir = &dumped.dirs[0];
     dumped.source.db.execute("DROP TABLE t");
     old.node.run(["load", dir, "--data-only", "--map", &map]).success();
-    assert_eq!(passes(&old.node, dir, &["--map", &map]).rows, 9);
+    let found = passes(&old.node, dir, &["--map", &map]);
+    assert_eq!(found.rows, 9);
+    // The old release tells nothing of elements.
+    let name = dumped.source.table("t");
+    let left_alone = ["e", "l", "m", "u"].map(|column| format!("{name}.{column}: write times and expiries"));
+    assert_eq!(found.left_alone(), left_alone);
+    for left in &found.not_compared {
+        assert!(left.reason.to_lowercase().contains("writetime"), "{left:?}");
+    }
+    old.node
+        .run(["verify", dir, "--map", &map])
+        .success()
+        .stderr_has(&[&format!("not compared: write times and expiries ({name}.e): ")]);
+    let found = passes(&old.node, dir, &["--map", &map, "--values-only"]);
+    assert!(found.not_compared.is_empty(), "{found:?}");
     old.db.execute("UPDATE t USING TIMESTAMP 1001 SET n = 2 WHERE k = 1 AND c = 2");
     old.db.execute("UPDATE t SET m['b'] = 3 WHERE k = 5 AND c = 1");
     let found = differs(&old.node, dir, &["--map", &map]);
@@ -192,7 +206,14 @@ fn a_dump_without_times_is_compared_by_its_values() {
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
     source.node.run(["dump", &source.name, "-o", &dir, "--preserve", "none"]).success();
     source.load(&dir, &target, &[]).success();
-    passes(&source.node, &dir, &["--map", &format!("{}={target}", source.name)]);
+    let map = format!("{}={target}", source.name);
+    let found = passes(&source.node, &dir, &["--map", &map]);
+    assert_eq!(found.left_alone(), ["*: write times and expiries"]);
+    assert_eq!(found.not_compared[0].reason, "the dump keeps none");
+    let done = source.node.run(["verify", &dir, "--map", &map]).success();
+    done.stderr_has(&["not compared: write times and expiries (*): the dump keeps none"]);
+    let found = passes(&source.node, &dir, &["--map", &map, "--values-only"]);
+    assert!(found.not_compared.is_empty(), "{found:?}");
 }
 
 #[test]
@@ -270,7 +291,10 @@ fn a_table_of_another_make_cannot_be_compared() {
         let done = source.node.run(["verify", &dir, "--map", &format!("{from}={to}")]).fails(1);
         done.stderr_has(&[&to, named]);
     }
-    passes(&source.node, &dir, &["--map", &format!("{}={}", source.table("t"), source.table("more"))]);
+    let found =
+        passes(&source.node, &dir, &["--map", &format!("{}={}", source.table("t"), source.table("more"))]);
+    assert_eq!(found.left_alone(), [format!("{}.w: the column", source.table("t"))]);
+    assert_eq!(found.not_compared[0].reason, "the dump has no such column");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A cluster against a dump: the sums of each part against those of a scan of the same token ranges. Where they differ,
 //! and where something expires, the rows themselves are compared, which is left to [`super::merge`].
 
-use super::{Findings, merge};
+use super::{Findings, NotCompared, merge};
 use crate::cluster::Cluster;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
@@ -57,10 +57,11 @@ pub struct Ready {
 /// # Errors
 /// `Error` if a file or the cluster could not be read.
 pub async fn compare(cluster: &Arc<Cluster>, pairs: Vec<Pair>, progress: &Progress) -> Result<Findings> {
+    let mut findings = Findings { tables: pairs.len() as u64, ..Findings::default() };
     let mut ready = Vec::with_capacity(pairs.len());
     let mut probe = Probe::default();
     for pair in pairs {
-        ready.push(Arc::new(prepare(cluster, pair, &mut probe).await?));
+        ready.push(Arc::new(prepare(cluster, pair, &mut probe, &mut findings.not_compared).await?));
     }
     let each = |(number, table): (usize, &Arc<Ready>)| {
         (0..table.units.len()).map(|unit| (number, unit)).collect::<Vec<_>>()
@@ -76,7 +77,6 @@ pub async fn compare(cluster: &Arc<Cluster>, pairs: Vec<Pair>, progress: &Progre
         found.extend(joined.doing(|| "run a comparison").and_then(|done| done)?);
     }
     found.sort_by_key(|(place, _)| *place);
-    let mut findings = Findings { tables: work.ready.len() as u64, ..Findings::default() };
     found.into_iter().for_each(|(_, some)| findings += some);
     Ok(findings)
 }
@@ -109,10 +109,23 @@ async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> 
     }
 }
 
-async fn prepare(cluster: &Cluster, pair: Pair, probe: &mut Probe) -> Result<Ready> {
+async fn prepare(
+    cluster: &Cluster,
+    pair: Pair,
+    probe: &mut Probe,
+    not_compared: &mut Vec<NotCompared>,
+) -> Result<Ready> {
     let ours = &pair.parts.table;
     let mut theirs = Table { keyspace: pair.into.0.clone(), name: pair.into.1.clone(), ..ours.values_only() };
-    probe.keep(cluster, &mut theirs).await?;
+    let untold = probe.keep(cluster, &mut theirs).await?;
+    if pair.rules.times || pair.rules.expiries {
+        let dump_tells =
+            |name: &str| ours.companions.iter().any(|companion| ours.columns[companion.column].name == name);
+        let untold = untold.into_iter().filter(|(name, _)| dump_tells(name));
+        not_compared.extend(
+            untold.map(|(name, reason)| NotCompared::times(format!("{}.{name}", ours.full_name()), reason)),
+        );
+    }
     // Of what a load wrote now, and only of that, it matters what the dump does not tell.
     if pair.rules.written.is_none() {
         theirs.companions.retain(|theirs| ours.companions.iter().any(|ours| ours.column == theirs.column));

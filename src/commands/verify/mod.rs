@@ -14,6 +14,7 @@ use crate::progress::Progress;
 use crate::report;
 use crate::selector::{Mapping, Selection};
 use crate::store::{DumpDir, MANIFEST};
+use crate::table::Table;
 use clap::Args;
 use cluster::Pair;
 use serde::Serialize;
@@ -64,6 +65,40 @@ pub struct Findings {
     pub differences: Vec<Difference>,
     /// How many more differences there are than are listed.
     pub more: u64,
+    /// What was left alone although both sides, or one, could have it.
+    pub not_compared: Vec<NotCompared>,
+}
+
+/// Something that was not compared: that nothing else differs says nothing about it.
+#[derive(Debug, Serialize)]
+pub struct NotCompared {
+    /// What it concerns: `*`, or `keyspace.table.column` as the dump calls the table.
+    pub object: String,
+    /// What of it.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl NotCompared {
+    /// Write times and expiries, of everything or of a column.
+    fn times(object: String, reason: impl Into<String>) -> NotCompared {
+        NotCompared { object, what: "write times and expiries".to_owned(), reason: reason.into() }
+    }
+
+    /// A column that only the cluster has.
+    fn column(table: &Table, name: &str) -> NotCompared {
+        NotCompared {
+            object: format!("{}.{name}", table.full_name()),
+            what: "the column".to_owned(),
+            reason: "the dump has no such column".to_owned(),
+        }
+    }
+
+    /// It in one line.
+    fn line(&self) -> String {
+        format!("not compared: {} ({}): {}", self.what, self.object, self.reason)
+    }
 }
 
 /// A place where two sides differ.
@@ -218,7 +253,12 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
     super::check_selection(manifest, &selection, &mappings)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let mut findings = Findings::default();
-    let keeps_times = manifest.options.preserve == "all" && !args.values_only;
+    let dumped_times = manifest.options.preserve == "all";
+    let keeps_times = dumped_times && !args.values_only;
+    // Who asks for values alone knows what is not compared.
+    if !dumped_times && !args.values_only {
+        findings.not_compared.push(NotCompared::times("*".to_owned(), "the dump keeps none"));
+    }
     let rules = Rules {
         times: keeps_times,
         written: None,
@@ -233,6 +273,9 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
     let progress = Progress::start(output.quiet, "comparing", ("parts", units));
     let work = cluster::compare(&cluster, pairs, &progress);
     findings += interruptible(work, "the comparison was not finished").await?;
+    if !output.quiet {
+        findings.not_compared.iter().for_each(|left| report::note(&left.line()));
+    }
     findings.print(output)?;
     findings.result(
         "if the cluster has changed since, dump it again; if a load ended early, load again with --if-exists append or \
@@ -277,6 +320,9 @@ async fn pairs(
                 ))
                 .hint("name the tables to compare, or leave this one out with --exclude"));
             }
+            let only_theirs =
+                target.columns.iter().filter(|c| table.columns.iter().all(|o| o.name != c.name));
+            findings.not_compared.extend(only_theirs.map(|c| NotCompared::column(&table, &c.name)));
             let parts = TableParts::of(dir, manifest, entry, &table)?;
             pairs.push(Pair { parts, into: (to_keyspace.to_owned(), to_table.to_owned()), rules });
         }
@@ -302,6 +348,7 @@ impl std::ops::AddAssign for Findings {
         self.parts += other.parts;
         self.rows += other.rows;
         self.more += other.more;
+        self.not_compared.extend(other.not_compared);
         other.differences.into_iter().for_each(|difference| self.add(difference));
     }
 }
