@@ -267,7 +267,7 @@ fn a_table_that_is_not_there_is_a_difference() {
 }
 
 #[test]
-fn a_table_of_another_make_cannot_be_compared() {
+fn a_table_of_another_make_is_a_difference_and_the_others_are_compared() {
     let source = TestKeyspace::with(
         "verify_other",
         &[
@@ -277,6 +277,8 @@ fn a_table_of_another_make_cannot_be_compared() {
             "CREATE TABLE other_type (k int, c int, v blob, PRIMARY KEY (k, c))",
             "CREATE TABLE less (k int, c int, PRIMARY KEY (k, c))",
             "CREATE TABLE more (k int, c int, v text, w text, PRIMARY KEY (k, c))",
+            "CREATE TABLE u (k int PRIMARY KEY)",
+            "INSERT INTO u (k) VALUES (1)",
         ],
     );
     for table in ["t", "more"] {
@@ -285,14 +287,22 @@ fn a_table_of_another_make_cannot_be_compared() {
     }
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
-    source.node.run(["dump", &source.table("t"), "-o", &dir]).success();
+    source.node.run(["dump", &source.table("t"), &source.table("u"), "-o", &dir]).success();
+    source.db.execute("DELETE FROM u WHERE k = 1");
     for (table, named) in [("other_key", "key"), ("longer_key", "key"), ("other_type", "v"), ("less", "v")] {
         let (from, to) = (source.table("t"), source.table(table));
-        let done = source.node.run(["verify", &dir, "--map", &format!("{from}={to}")]).fails(1);
-        done.stderr_has(&[&to, named]);
+        let map = format!("{from}={to}");
+        let done = source.node.run(["verify", &dir, "--map", &map]).fails(4);
+        done.stdout_has(&[&from, &to, named]);
+        let found = differs(&source.node, &dir, &["--map", &map]);
+        assert_eq!(found.brief(), ["missing row 1 -", "table  -"], "{table}");
+        assert_eq!(found.tables, 2, "{table}");
     }
-    let found =
-        passes(&source.node, &dir, &["--map", &format!("{}={}", source.table("t"), source.table("more"))]);
+    let found = passes(
+        &source.node,
+        &dir,
+        &[&source.table("t"), "--map", &format!("{}={}", source.table("t"), source.table("more"))],
+    );
     assert_eq!(found.left_alone(), [format!("{}.w: the column", source.table("t"))]);
     assert_eq!(found.not_compared[0].reason, "the dump has no such column");
 }

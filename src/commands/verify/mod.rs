@@ -292,7 +292,8 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
     Ok(())
 }
 
-/// The tables to compare, each with the cluster's; one that the cluster does not have is a difference.
+/// The tables to compare, each with the cluster's; one that the cluster does not have, or has in
+/// another shape, is a difference.
 async fn pairs(
     (cluster, rules): (&Cluster, Rules),
     (dir, manifest): (&DumpDir, &Manifest),
@@ -314,11 +315,10 @@ async fn pairs(
                 continue;
             };
             if let Some(misfit) = table.misfit(target) {
-                return Err(Error::failed(format!(
-                    "{to_keyspace}.{to_table} cannot be compared with the dump's {}: {misfit}",
-                    table.full_name()
-                ))
-                .hint("name the tables to compare, or leave this one out with --exclude"));
+                let what = format!("{to_keyspace}.{to_table} cannot be compared with it: {misfit}");
+                findings.tables += 1;
+                findings.add(Difference::of("table", &table.full_name(), what));
+                continue;
             }
             let only_theirs =
                 target.columns.iter().filter(|c| table.columns.iter().all(|o| o.name != c.name));
