@@ -211,8 +211,11 @@ impl Findings {
 pub async fn run(args: VerifyArgs, output: OutputArgs) -> Result<()> {
     let (dir, manifest) = match DumpDir::read(&args.dump)? {
         (_, Err(error)) if error.is_damage() => {
-            let path = args.dump.join(MANIFEST);
-            return Err(Error::difference(format!("{}: {error}", path.display())).hint(files::REMEDY));
+            let what = format!("{}: {error}", args.dump.join(MANIFEST).display());
+            let mut findings = Findings::default();
+            findings.add(Difference::of("file", "the dump", what));
+            findings.print(output)?;
+            return findings.result(files::REMEDY);
         }
         (dir, manifest) => (dir, manifest.doing(|| "read the manifest")?),
     };
