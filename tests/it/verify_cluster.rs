@@ -12,7 +12,7 @@ fn differences_are_lines_for_people() {
     let change = Change::Edit("'one'", "'onf'");
     make(&dumped.source.db, "m", &change.apply(rows()), dumped.start);
     let done = dumped.source.node.run(["verify", &dumped.dirs[0], "--map", &dumped.map("m")]).fails(4);
-    let done = done.stdout_has(&[&dumped.source.table("t"), "value", "one", "onf"]);
+    let done = done.stdout_has(&[&dumped.source.table("t"), "row k=1, c=1,", "value", "one", "onf"]);
     let done = done.stderr_has(&["1 difference"]);
     assert_eq!(done.stdout.lines().count(), 1, "{}", done.told());
     make(&dumped.source.db, "same", &rows(), dumped.start);

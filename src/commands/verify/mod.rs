@@ -17,8 +17,7 @@ use crate::store::{DumpDir, MANIFEST};
 use crate::table::Table;
 use clap::Args;
 use cluster::Pair;
-use serde::Serialize;
-use std::collections::BTreeMap;
+use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -109,9 +108,9 @@ pub struct Difference {
     /// The token range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    /// The row's key, or a partition's: columns and values as text.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub key: BTreeMap<String, String>,
+    /// The row's key, or a partition's: columns and values as text, in the key's order.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_object")]
+    pub key: Vec<(String, String)>,
     /// The cell's column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
@@ -128,13 +127,18 @@ pub struct Difference {
     pub what: Option<String>,
 }
 
+/// Pairs as an object that has them in their order.
+fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+}
+
 impl Difference {
     /// One that concerns files, or a table as a whole.
     fn of(kind: &str, table: &str, what: String) -> Difference {
         Difference {
             table: table.to_owned(),
             range: None,
-            key: BTreeMap::new(),
+            key: Vec::new(),
             column: None,
             kind: kind.to_owned(),
             dump: None,
@@ -353,5 +357,23 @@ impl std::ops::AddAssign for Findings {
         self.more += other.more;
         self.not_compared.extend(other.not_compared);
         other.differences.into_iter().for_each(|difference| self.add(difference));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(key: &[(&str, &str)]) -> Difference {
+        let key = key.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Difference { key, what: None, ..Difference::of("missing row", "ks.t", String::new()) }
+    }
+
+    #[test]
+    fn a_key_stands_in_its_own_order() {
+        let found = difference(&[("z", "1"), ("b", "2"), ("a", "")]);
+        assert_eq!(found.line(), "ks.t, row z=1, b=2, a=\"\": the cluster has no such row");
+        let json = serde_json::to_string(&found).unwrap();
+        assert!(json.contains(r#""key":{"z":"1","b":"2","a":""}"#), "{json}");
     }
 }
