@@ -21,6 +21,28 @@ fn differences_are_lines_for_people() {
 }
 
 #[test]
+fn long_values_are_cut() {
+    let source = TestKeyspace::new("long_values");
+    let [ours, theirs] = ["a", "b"].map(|letter| letter.repeat(5000));
+    for (table, value) in [("t", &ours), ("m", &theirs)] {
+        source.db.execute(&format!("CREATE TABLE {table} (k text PRIMARY KEY, v text)"));
+        source
+            .db
+            .execute(&format!("INSERT INTO {table} (k, v) VALUES ('{ours}', '{value}') USING TIMESTAMP 1"));
+    }
+    let scratch = Scratch::new();
+    let (dir, map) = (scratch.path("dump"), format!("{}={}", source.table("t"), source.table("m")));
+    source.node.run(["dump", &source.table("t"), "-o", &dir]).success();
+    let [key, value] = [&ours, &theirs].map(|text| format!("{}…", &text[..200]));
+    let done = source.node.run(["verify", &dir, "--map", &map]).fails(4);
+    done.stdout_has(&[&format!("row k={key}, column v: value {key} in the dump, {value} in the cluster")]);
+    let found = differs(&source.node, &dir, &["--map", &map]);
+    let [key, value] = [&ours, &theirs].map(|text| format!("{}…", &text[..4096]));
+    assert!(found.differences[0].dump.as_ref() == Some(&key) && found.differences[0].cluster == Some(value));
+    assert_eq!(found.differences[0].key.as_ref().unwrap()["k"], Some(key));
+}
+
+#[test]
 fn of_many_differences_a_hundred_are_listed_and_all_are_counted() {
     const ROWS: usize = 250;
     let source = TestKeyspace::new("many_differ");

@@ -2,7 +2,7 @@
 //! of tokens, and in one token both in the order of their clustering, so that rows of one key meet soon.
 
 use super::cluster::{Ready, Unit};
-use super::{Difference, Findings};
+use super::{Difference, Findings, IN_JSON, cut};
 use crate::cluster::Cluster;
 use crate::cluster::scan::RangeScan;
 use crate::commands::rfc3339;
@@ -351,7 +351,7 @@ impl<'a> Group<'a> {
                 }
                 _ => self.values([ours, theirs].map(|row| row.and_then(|row| row.cell(column))), column),
             };
-            let [dump, cluster] = texts;
+            let [dump, cluster] = texts.map(|text| text.map(|text| cut(text, IN_JSON)));
             let column = Some(self.ready.theirs.columns[column].name.clone());
             findings.add(Difference { column, dump, cluster, ..self.difference(either, key, kind) });
         }
@@ -361,7 +361,7 @@ impl<'a> Group<'a> {
     fn difference(&self, row: &Row, key: &[usize], kind: Kind) -> Difference {
         let text = |column: &usize| {
             let name = self.ready.theirs.columns[*column].name.clone();
-            (name, self.text(row.cell(*column).unwrap_or_default(), *column))
+            (name, cut(self.text(row.cell(*column).unwrap_or_default(), *column), IN_JSON))
         };
         Difference {
             table: self.ready.pair.parts.table.full_name(),

@@ -24,6 +24,12 @@ use std::sync::Arc;
 /// Differences of a table that are listed; the others are counted.
 pub const LISTED: usize = 100;
 
+/// Characters of a value that a line shows.
+const IN_LINE: usize = 200;
+
+/// Characters of a value that JSON tells.
+const IN_JSON: usize = 4096;
+
 /// Check the files of a dump against its manifest, or with -h a cluster against the dump
 #[derive(Args)]
 pub struct VerifyArgs {
@@ -127,6 +133,15 @@ pub struct Difference {
     pub what: Option<String>,
 }
 
+/// A text of at most so many characters, and a sign that there are more.
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
 /// Pairs as an object that has them in their order.
 fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
@@ -153,7 +168,8 @@ impl Difference {
             return format!("{}: {what}", self.table);
         }
         // As in a CSV file, where nothing at all is null.
-        let shown = |text: &str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
+        let shown =
+            |text: &str| if text.is_empty() { "\"\"".to_owned() } else { cut(text.to_owned(), IN_LINE) };
         let key: Vec<String> =
             self.key.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
         let mut line = format!("{}, row {}", self.table, key.join(", "));
@@ -367,6 +383,15 @@ mod tests {
     fn difference(key: &[(&str, &str)]) -> Difference {
         let key = key.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Difference { key, what: None, ..Difference::of("missing row", "ks.t", String::new()) }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let uncut = "äß".repeat(100);
+        assert_eq!(cut(uncut.clone(), 200), uncut);
+        assert_eq!(cut(uncut.clone() + "x", 200), uncut.clone() + "…");
+        let line = difference(&[("k", &(uncut.clone() + "x")), ("c", &uncut)]).line();
+        assert_eq!(line, format!("ks.t, row k={uncut}…, c={uncut}: the cluster has no such row"));
     }
 
     #[test]
