@@ -3,6 +3,7 @@
 
 use super::{Findings, NotCompared, merge};
 use crate::cluster::Cluster;
+use crate::cluster::describe::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
 use crate::commands::parts::TableParts;
@@ -13,7 +14,7 @@ use crate::fingerprint::{Fingerprint, Sums};
 use crate::manifest::{Part, Position};
 use crate::progress::{Counters, Progress};
 use crate::ring::Interval;
-use crate::table::Table;
+use crate::table::{ColumnKind, Table};
 use crate::types::cql::CqlType;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,6 +50,8 @@ pub struct Ready {
     pub theirs: Table,
     /// The scan of it.
     pub scan: Scan,
+    /// Whether the rows of a partition come in the same order on both sides.
+    pub same_order: bool,
     units: Vec<Unit>,
 }
 
@@ -60,8 +63,10 @@ pub async fn compare(cluster: &Arc<Cluster>, pairs: Vec<Pair>, progress: &Progre
     let mut findings = Findings { tables: pairs.len() as u64, ..Findings::default() };
     let mut ready = Vec::with_capacity(pairs.len());
     let mut probe = Probe::default();
+    let schema = cluster.schema().await?;
     for pair in pairs {
-        ready.push(Arc::new(prepare(cluster, pair, &mut probe, &mut findings.not_compared).await?));
+        ready
+            .push(Arc::new(prepare((cluster, &schema), pair, &mut probe, &mut findings.not_compared).await?));
     }
     let each = |(number, table): (usize, &Arc<Ready>)| {
         (0..table.units.len()).map(|unit| (number, unit)).collect::<Vec<_>>()
@@ -110,7 +115,7 @@ async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> 
 }
 
 async fn prepare(
-    cluster: &Cluster,
+    (cluster, schema): (&Cluster, &Schema),
     pair: Pair,
     probe: &mut Probe,
     not_compared: &mut Vec<NotCompared>,
@@ -133,7 +138,14 @@ async fn prepare(
     let scan = Scan::prepare(cluster, &theirs).await?;
     let units = units(&pair.parts.entries)
         .map_err(|what| Error::failed(format!("{}: {what}; the manifest is damaged", ours.full_name())))?;
-    Ok(Ready { pair, theirs, scan, units })
+    let target = schema.table(&theirs.keyspace, &theirs.name);
+    let same_order = target.is_some_and(|target| clustering_order(target) == clustering_order(ours));
+    Ok(Ready { pair, theirs, scan, same_order, units })
+}
+
+/// Which of the clustering columns are in descending order.
+fn clustering_order(table: &Table) -> Vec<bool> {
+    table.of_kind(ColumnKind::Clustering).map(|column| column.descending).collect()
 }
 
 /// Puts together the parts that share a partition.
