@@ -38,7 +38,7 @@ pub async fn unit(cluster: &Cluster, ready: &Arc<Ready>, unit: &Unit, findings: 
             (Some(at), None) | (None, Some(at)) => at,
             (None, None) => return Ok(()),
         };
-        group.begin(at, unit.ranges[at.0]);
+        group.range = unit.ranges[at.0];
         loop {
             let more = (ours.head().await? == Some(at), theirs.head().await? == Some(at));
             group.comparison.is_now(cluster.now().div_euclid(1_000_000));
@@ -286,10 +286,6 @@ impl<'a> Group<'a> {
         })
     }
 
-    fn begin(&mut self, _: At, range: Interval) {
-        self.range = range;
-    }
-
     /// Takes a row of the dump; `more` tells whether the cluster has more rows of this token.
     fn ours(&mut self, row: Row, more: bool, findings: &mut Findings) -> Result<()> {
         if self.has_statics {
@@ -417,7 +413,7 @@ impl<'a> Group<'a> {
             range: Some(self.range.to_string()),
             key: key.iter().map(text).collect(),
             column: None,
-            kind: kind.name().to_owned(),
+            kind: super::Kind::Row(kind),
             dump: None,
             cluster: None,
             what: None,

@@ -120,8 +120,8 @@ pub struct Difference {
     /// The cell's column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// What kind of difference: `missing row`, `extra row`, `value`, `write time`, `expiry`, `table` or `file`.
-    pub kind: String,
+    /// What kind of difference.
+    pub kind: Kind,
     /// What the dump has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dump: Option<String>,
@@ -131,6 +131,34 @@ pub struct Difference {
     /// The difference in words, where it is not one between two cells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
+}
+
+/// What kind of difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Between rows, or between two cells.
+    Row(Differs),
+    /// Of a table as a whole.
+    Table,
+    /// Of a file.
+    File,
+}
+
+impl Kind {
+    /// The name in reports.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Row(kind) => kind.name(),
+            Kind::Table => "table",
+            Kind::File => "file",
+        }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
 }
 
 /// A text of at most so many characters, and a sign that there are more.
@@ -149,13 +177,13 @@ fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result
 
 impl Difference {
     /// One that concerns files, or a table as a whole.
-    fn of(kind: &str, table: &str, what: String) -> Difference {
+    fn of(kind: Kind, table: &str, what: String) -> Difference {
         Difference {
             table: table.to_owned(),
             range: None,
             key: Vec::new(),
             column: None,
-            kind: kind.to_owned(),
+            kind,
             dump: None,
             cluster: None,
             what: Some(what),
@@ -176,12 +204,13 @@ impl Difference {
         if let Some(column) = &self.column {
             line.push_str(&format!(", column {column}"));
         }
-        line.push_str(&match self.kind.as_str() {
-            kind if kind == Differs::MissingRow.name() => ": the cluster has no such row".to_owned(),
-            kind if kind == Differs::ExtraRow.name() => ": the dump has no such row".to_owned(),
+        line.push_str(&match self.kind {
+            Kind::Row(Differs::MissingRow) => ": the cluster has no such row".to_owned(),
+            Kind::Row(Differs::ExtraRow) => ": the dump has no such row".to_owned(),
             kind => {
                 let side = |text: &Option<String>| text.as_deref().map_or_else(|| "null".to_owned(), shown);
-                format!(": {kind} {} in the dump, {} in the cluster", side(&self.dump), side(&self.cluster))
+                let (dump, cluster) = (side(&self.dump), side(&self.cluster));
+                format!(": {} {dump} in the dump, {cluster} in the cluster", kind.name())
             }
         });
         if let Some(range) = &self.range {
@@ -233,7 +262,7 @@ pub async fn run(args: VerifyArgs, output: OutputArgs) -> Result<()> {
         (_, Err(error)) if error.is_damage() => {
             let what = format!("{}: {error}", args.dump.join(MANIFEST).display());
             let mut findings = Findings::default();
-            findings.add(Difference::of("file", "the dump", what));
+            findings.add(Difference::of(Kind::File, "the dump", what));
             findings.print(output)?;
             return findings.result(files::REMEDY);
         }
@@ -334,13 +363,13 @@ async fn pairs(
             let Some(target) = schema.table(to_keyspace, to_table) else {
                 let what = format!("the cluster has no table {to_keyspace}.{to_table}");
                 findings.tables += 1;
-                findings.add(Difference::of("table", &table.full_name(), what));
+                findings.add(Difference::of(Kind::Table, &table.full_name(), what));
                 continue;
             };
             if let Some(misfit) = table.misfit(target) {
                 let what = format!("{to_keyspace}.{to_table} cannot be compared with it: {misfit}");
                 findings.tables += 1;
-                findings.add(Difference::of("table", &table.full_name(), what));
+                findings.add(Difference::of(Kind::Table, &table.full_name(), what));
                 continue;
             }
             let only_theirs =
@@ -382,7 +411,18 @@ mod tests {
 
     fn difference(key: &[(&str, &str)]) -> Difference {
         let key = key.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Difference { key, what: None, ..Difference::of("missing row", "ks.t", String::new()) }
+        Difference {
+            key,
+            what: None,
+            ..Difference::of(Kind::Row(Differs::MissingRow), "ks.t", String::new())
+        }
+    }
+
+    #[test]
+    fn kinds_are_told_by_their_names() {
+        let kinds = [Kind::Row(Differs::ExtraRow), Kind::Row(Differs::WriteTime), Kind::Table, Kind::File];
+        let json = serde_json::to_string(&kinds).unwrap();
+        assert_eq!(json, r#"["extra row","write time","table","file"]"#);
     }
 
     #[test]
