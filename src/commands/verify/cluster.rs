@@ -14,6 +14,7 @@ use crate::fingerprint::{Fingerprint, Sums};
 use crate::manifest::{Part, Position};
 use crate::progress::{Counters, Progress};
 use crate::ring::Interval;
+use crate::rows::Page;
 use crate::table::{ColumnKind, Table};
 use crate::types::cql::CqlType;
 use std::collections::VecDeque;
@@ -105,8 +106,8 @@ async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> 
         let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
         findings.parts = entries().filter(|part| part.file.is_some()).count() as u64;
         findings.rows = entries().map(|part| part.rows).sum();
-        if !sums_agree(&work.cluster, ready, unit).await? {
-            merge::unit(&work.cluster, ready, unit, &mut findings).await?;
+        if !sums_agree((&work.cluster, &counters), ready, unit).await? {
+            merge::unit((&work.cluster, &counters), ready, unit, &mut findings).await?;
         }
         counters.rows.fetch_add(findings.rows, Relaxed);
         counters.units.fetch_add(unit.parts.len() as u64, Relaxed);
@@ -173,7 +174,7 @@ fn units(parts: &[Part]) -> Result<Vec<Unit>, String> {
 }
 
 /// Whether a scan of the unit's ranges comes to the sums of its parts. Where something expires sums do not tell.
-async fn sums_agree(cluster: &Cluster, ready: &Ready, unit: &Unit) -> Result<bool> {
+async fn sums_agree((cluster, counters): (&Cluster, &Counters), ready: &Ready, unit: &Unit) -> Result<bool> {
     let Rules { times, expiries, dump_expires, .. } = ready.pair.rules;
     let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
     if (expiries || dump_expires) && entries().any(|part| part.earliest_expiry.is_some()) {
@@ -188,6 +189,7 @@ async fn sums_agree(cluster: &Cluster, ready: &Ready, unit: &Unit) -> Result<boo
     for range in &unit.ranges {
         let mut scan = ready.scan.range(cluster, *range);
         while let Some(page) = scan.next_page().await? {
+            count(&page, counters);
             fingerprint.add(&page).doing(|| format!("scan {}", ready.theirs.full_name()))?;
         }
     }
@@ -197,6 +199,11 @@ async fn sums_agree(cluster: &Cluster, ready: &Ready, unit: &Unit) -> Result<boo
         && agree(times, ours.times, theirs.times)
         && agree(times && tell_alike(ready), ours.element_times, theirs.element_times)
         && agree(expiries, ours.expiring, theirs.expiring))
+}
+
+/// Shows that a page was scanned.
+pub fn count(page: &Page, counters: &Counters) {
+    counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
 }
 
 /// Whether the cluster tells of the elements of every column of which the dump does.
@@ -215,6 +222,7 @@ fn tell_alike(ready: &Ready) -> bool {
 mod tests {
     use super::*;
     use crate::manifest::RangeEntry;
+    use crate::rows::PageBuilder;
 
     fn position(row: u8) -> Position {
         Position { partition_key: vec![Some("0x01".into())], clustering: vec![Some(format!("0x{row:02x}"))] }
@@ -242,6 +250,16 @@ mod tests {
         let units = units(&parts).unwrap();
         let shape: Vec<_> = units.iter().map(|unit| (unit.parts.clone(), unit.ranges.len())).collect();
         assert_eq!(shape, [(vec![1], 1), (vec![2, 3, 0], 3)]);
+    }
+
+    #[test]
+    fn the_bytes_of_scanned_pages_are_counted() {
+        let counters = Counters::default();
+        let mut page = PageBuilder::new(2);
+        [Some(&b"some"[..]), None].into_iter().for_each(|cell| page.push(cell).unwrap());
+        let page = page.finish();
+        (0..2).for_each(|_| count(&page, &counters));
+        assert_eq!(counters.bytes.load(Relaxed), 8);
     }
 
     #[test]

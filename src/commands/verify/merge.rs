@@ -2,13 +2,14 @@
 //! of tokens, and in one token both in the order of their clustering, so that rows of one key meet soon. Where that is the
 //! same order on both sides, rows do not wait for longer than that.
 
-use super::cluster::{Ready, Unit};
+use super::cluster::{Ready, Unit, count};
 use super::{Difference, Findings, IN_JSON, cut};
 use crate::cluster::Cluster;
 use crate::cluster::scan::RangeScan;
 use crate::commands::rfc3339;
 use crate::compare::{CellDifference, Comparison, Kind, RowRef};
 use crate::error::{Context, Error, Result};
+use crate::progress::Counters;
 use crate::ring::{self, Interval, Token};
 use crate::rows::{Cell, Page, put_cell};
 use crate::table::{ColumnKind, Table};
@@ -26,11 +27,16 @@ const PAGES_WAITING: usize = 2;
 ///
 /// # Errors
 /// `Error` if a file or the cluster could not be read.
-pub async fn unit(cluster: &Cluster, ready: &Arc<Ready>, unit: &Unit, findings: &mut Findings) -> Result<()> {
+pub async fn unit(
+    (cluster, counters): (&Cluster, &Counters),
+    ready: &Arc<Ready>,
+    unit: &Unit,
+    findings: &mut Findings,
+) -> Result<()> {
     let places = Places::of(&ready.theirs, &unit.ranges);
     let mut ours = Side::new(Pages::Dump(read_parts(ready.clone(), unit.parts.clone())), &places);
     let ranges = unit.ranges.iter().rev().map(|range| ready.scan.range(cluster, *range)).collect();
-    let mut theirs = Side::new(Pages::Cluster(ranges), &places);
+    let mut theirs = Side::new(Pages::Cluster(ranges, counters), &places);
     let mut group = Group::new(ready, &places)?;
     loop {
         let at = match (ours.head().await?, theirs.head().await?) {
@@ -156,17 +162,18 @@ impl Row {
 
 enum Pages<'a> {
     Dump(mpsc::Receiver<Result<Page>>),
-    /// The ranges left to scan, the next one last.
-    Cluster(Vec<RangeScan<'a>>),
+    /// The ranges left to scan, the next one last, and what counts their pages.
+    Cluster(Vec<RangeScan<'a>>, &'a Counters),
 }
 
 impl Pages<'_> {
     async fn next(&mut self) -> Result<Option<Page>> {
         match self {
             Pages::Dump(pages) => pages.recv().await.transpose(),
-            Pages::Cluster(ranges) => {
+            Pages::Cluster(ranges, counters) => {
                 while let Some(range) = ranges.last_mut() {
                     if let Some(page) = range.next_page().await? {
+                        count(&page, counters);
                         return Ok(Some(page));
                     }
                     ranges.pop();
