@@ -213,12 +213,10 @@ fn rows_meet_in_whatever_order_they_stand() {
         source.db.execute(&format!(
             "CREATE TABLE {table} (k int, c int, v text, PRIMARY KEY (k, c)) WITH CLUSTERING ORDER BY (c {order})"
         ));
-        let (kept, changed, extra): (fn(usize) -> bool, fn(usize) -> bool, &[usize]) = match table {
-            "t" => (|_| true, |_| false, &[]),
-            _ => (|c| c % 10 != 3, |c| c % 10 == 5, &[1007, 1008]),
-        };
-        let rows = (10..10 + ROWS).filter(|c| kept(*c));
-        let rows = rows.map(|c| insert(table, c, if changed(c) { "b" } else { "a" }));
+        let dumped = table == "t";
+        let rows = (10..10 + ROWS).filter(|c| dumped || c % 10 != 3);
+        let rows = rows.map(|c| insert(table, c, if !dumped && c % 10 == 5 { "b" } else { "a" }));
+        let extra: &[usize] = if dumped { &[] } else { &[1007, 1008] };
         source.db.try_each(rows.chain(extra.iter().map(|c| insert(table, *c, "x")))).unwrap();
     }
     let scratch = Scratch::new();

@@ -247,12 +247,14 @@ impl Waiting {
 
     /// Takes out the rows that came before the one of this number.
     fn before(&mut self, number: u64) -> Vec<Row> {
-        let later = self.rows.split_off(&number);
-        let earlier = std::mem::replace(&mut self.rows, later);
-        for (key, _) in earlier.values() {
-            self.numbers.remove(key);
+        let mut earlier = Vec::new();
+        // One by one: mostly there are none, however many came later.
+        while let Some(first) = self.rows.first_entry().filter(|first| *first.key() < number) {
+            let (key, row) = first.remove();
+            self.numbers.remove(&key);
+            earlier.push(row);
         }
-        earlier.into_values().map(|(_, row)| row).collect()
+        earlier
     }
 }
 
