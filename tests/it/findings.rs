@@ -35,6 +35,14 @@ impl Difference {
     }
 }
 
+/// Something that was not compared, as `--json` tells it.
+#[derive(Debug, Deserialize)]
+pub struct NotCompared {
+    pub object: String,
+    pub what: String,
+    pub reason: String,
+}
+
 /// What `verify --json` printed.
 #[derive(Debug, Deserialize)]
 pub struct Findings {
@@ -43,12 +51,21 @@ pub struct Findings {
     pub rows: u64,
     pub differences: Vec<Difference>,
     pub more: u64,
+    pub not_compared: Vec<NotCompared>,
 }
 
 impl Findings {
     #[track_caller]
     pub fn of(done: &Done) -> Findings {
         serde_json::from_str(&done.stdout).unwrap_or_else(|error| panic!("{error}\n{}", done.told()))
+    }
+
+    /// Object and subject of what was not compared, in a certain order.
+    pub fn left_alone(&self) -> Vec<String> {
+        let mut all: Vec<String> =
+            self.not_compared.iter().map(|left| format!("{}: {}", left.object, left.what)).collect();
+        all.sort();
+        all
     }
 
     /// Kind, key and column of each difference, in a certain order.

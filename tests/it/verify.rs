@@ -1,5 +1,6 @@
 //! `verify DIR`: a sound dump passes, and each single damage to its files is found and named, also if checksums were made to fit.
 
+use crate::findings::Findings;
 use crate::harness::{Scratch, TestKeyspace, files, json, run, run_with};
 use crate::roundtrip::filled;
 use xxhash_rust::xxh3::xxh3_128;
@@ -106,7 +107,11 @@ fn an_edited_manifest_is_found_and_a_missing_one_is_no_dump() {
         let text = String::from_utf8(bytes.clone()).unwrap();
         *bytes = text.replacen("\"rows\": 0", "\"rows\": 1", 1).into_bytes();
     });
-    run(["verify", &dir]).fails(4).stderr_has(&["manifest.json", "checksum"]);
+    let named = ["the dump", "manifest.json", "checksum"];
+    run(["verify", &dir]).fails(4).stderr_has(&named).stdout_has(&named);
+    let findings = Findings::of(&run(["verify", &dir, "--json"]).fails(4).stderr_has(&named));
+    assert_eq!(findings.brief(), ["file  -"]);
+    assert_eq!(findings.differences[0].table, "the dump");
     std::fs::remove_file(path).unwrap();
     run(["verify", &dir]).fails(1).stderr_has(&["manifest.json"]);
 }

@@ -12,12 +12,34 @@ fn differences_are_lines_for_people() {
     let change = Change::Edit("'one'", "'onf'");
     make(&dumped.source.db, "m", &change.apply(rows()), dumped.start);
     let done = dumped.source.node.run(["verify", &dumped.dirs[0], "--map", &dumped.map("m")]).fails(4);
-    let done = done.stdout_has(&[&dumped.source.table("t"), "value", "one", "onf"]);
+    let done = done.stdout_has(&[&dumped.source.table("t"), "row k=1, c=1,", "value", "one", "onf"]);
     let done = done.stderr_has(&["1 difference"]);
     assert_eq!(done.stdout.lines().count(), 1, "{}", done.told());
     make(&dumped.source.db, "same", &rows(), dumped.start);
     let done = dumped.source.node.run(["verify", &dumped.dirs[0], "--map", &dumped.map("same")]).success();
     assert_eq!(done.stdout, "", "{}", done.told());
+}
+
+#[test]
+fn long_values_are_cut() {
+    let source = TestKeyspace::new("long_values");
+    let [ours, theirs] = ["a", "b"].map(|letter| letter.repeat(5000));
+    for (table, value) in [("t", &ours), ("m", &theirs)] {
+        source.db.execute(&format!("CREATE TABLE {table} (k text PRIMARY KEY, v text)"));
+        source
+            .db
+            .execute(&format!("INSERT INTO {table} (k, v) VALUES ('{ours}', '{value}') USING TIMESTAMP 1"));
+    }
+    let scratch = Scratch::new();
+    let (dir, map) = (scratch.path("dump"), format!("{}={}", source.table("t"), source.table("m")));
+    source.node.run(["dump", &source.table("t"), "-o", &dir]).success();
+    let [key, value] = [&ours, &theirs].map(|text| format!("{}…", &text[..200]));
+    let done = source.node.run(["verify", &dir, "--map", &map]).fails(4);
+    done.stdout_has(&[&format!("row k={key}, column v: value {key} in the dump, {value} in the cluster")]);
+    let found = differs(&source.node, &dir, &["--map", &map]);
+    let [key, value] = [&ours, &theirs].map(|text| format!("{}…", &text[..4096]));
+    assert!(found.differences[0].dump.as_ref() == Some(&key) && found.differences[0].cluster == Some(value));
+    assert_eq!(found.differences[0].key.as_ref().unwrap()["k"], Some(key));
 }
 
 #[test]
@@ -66,7 +88,21 @@ fn another_version_and_another_ring_pass_with_the_source_gone() {
     let dir = &dumped.dirs[0];
     dumped.source.db.execute("DROP TABLE t");
     old.node.run(["load", dir, "--data-only", "--map", &map]).success();
-    assert_eq!(passes(&old.node, dir, &["--map", &map]).rows, 9);
+    let found = passes(&old.node, dir, &["--map", &map]);
+    assert_eq!(found.rows, 9);
+    // The old release tells nothing of elements.
+    let name = dumped.source.table("t");
+    let left_alone = ["e", "l", "m", "u"].map(|column| format!("{name}.{column}: write times and expiries"));
+    assert_eq!(found.left_alone(), left_alone);
+    for left in &found.not_compared {
+        assert!(left.reason.to_lowercase().contains("writetime"), "{left:?}");
+    }
+    old.node
+        .run(["verify", dir, "--map", &map])
+        .success()
+        .stderr_has(&[&format!("not compared: write times and expiries ({name}.e): ")]);
+    let found = passes(&old.node, dir, &["--map", &map, "--values-only"]);
+    assert!(found.not_compared.is_empty(), "{found:?}");
     old.db.execute("UPDATE t USING TIMESTAMP 1001 SET n = 2 WHERE k = 1 AND c = 2");
     old.db.execute("UPDATE t SET m['b'] = 3 WHERE k = 5 AND c = 1");
     let found = differs(&old.node, dir, &["--map", &map]);
@@ -167,6 +203,38 @@ fn changes_in_a_partition_that_was_cut_are_found() {
 }
 
 #[test]
+fn rows_meet_in_whatever_order_they_stand() {
+    const ROWS: usize = 60;
+    let source = TestKeyspace::new("orders_differ");
+    let insert = |table: &str, c: usize, v: &str| {
+        format!("INSERT INTO {table} (k, c, v) VALUES (1, {c}, '{v}') USING TIMESTAMP 1")
+    };
+    for (table, order) in [("t", "ASC"), ("same", "ASC"), ("reversed", "DESC")] {
+        source.db.execute(&format!(
+            "CREATE TABLE {table} (k int, c int, v text, PRIMARY KEY (k, c)) WITH CLUSTERING ORDER BY (c {order})"
+        ));
+        let dumped = table == "t";
+        let rows = (10..10 + ROWS).filter(|c| dumped || c % 10 != 3);
+        let rows = rows.map(|c| insert(table, c, if !dumped && c % 10 == 5 { "b" } else { "a" }));
+        let extra: &[usize] = if dumped { &[] } else { &[1007, 1008] };
+        source.db.try_each(rows.chain(extra.iter().map(|c| insert(table, *c, "x")))).unwrap();
+    }
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.node.run(["dump", &source.table("t"), "-o", &dir]).success();
+    let [same, reversed] = ["same", "reversed"].map(|table| {
+        let map = format!("{}={}", source.table("t"), source.table(table));
+        differs(&source.node, &dir, &["--map", &map])
+    });
+    assert_eq!(same.brief(), reversed.brief());
+    assert_eq!(same.differences.len(), 6 + 6 + 2);
+    // In one order on both sides, a row is told as soon as the next one has met its counterpart.
+    let told = same.differences.iter().map(|d| d.key.as_ref().unwrap()["c"].clone().unwrap());
+    let told: Vec<u32> = told.map(|c| c.parse().unwrap()).collect();
+    assert!(told.is_sorted(), "{told:?}");
+}
+
+#[test]
 fn values_only_overlooks_times() {
     let source = TestKeyspace::with("values_only", &[TYPE]);
     make(&source.db, "t", &rows(), SystemTime::now());
@@ -192,7 +260,14 @@ fn a_dump_without_times_is_compared_by_its_values() {
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
     source.node.run(["dump", &source.name, "-o", &dir, "--preserve", "none"]).success();
     source.load(&dir, &target, &[]).success();
-    passes(&source.node, &dir, &["--map", &format!("{}={target}", source.name)]);
+    let map = format!("{}={target}", source.name);
+    let found = passes(&source.node, &dir, &["--map", &map]);
+    assert_eq!(found.left_alone(), ["*: write times and expiries"]);
+    assert_eq!(found.not_compared[0].reason, "the dump keeps none");
+    let done = source.node.run(["verify", &dir, "--map", &map]).success();
+    done.stderr_has(&["not compared: write times and expiries (*): the dump keeps none"]);
+    let found = passes(&source.node, &dir, &["--map", &map, "--values-only"]);
+    assert!(found.not_compared.is_empty(), "{found:?}");
 }
 
 #[test]
@@ -246,7 +321,7 @@ fn a_table_that_is_not_there_is_a_difference() {
 }
 
 #[test]
-fn a_table_of_another_make_cannot_be_compared() {
+fn a_table_of_another_make_is_a_difference_and_the_others_are_compared() {
     let source = TestKeyspace::with(
         "verify_other",
         &[
@@ -256,6 +331,8 @@ fn a_table_of_another_make_cannot_be_compared() {
             "CREATE TABLE other_type (k int, c int, v blob, PRIMARY KEY (k, c))",
             "CREATE TABLE less (k int, c int, PRIMARY KEY (k, c))",
             "CREATE TABLE more (k int, c int, v text, w text, PRIMARY KEY (k, c))",
+            "CREATE TABLE u (k int PRIMARY KEY)",
+            "INSERT INTO u (k) VALUES (1)",
         ],
     );
     for table in ["t", "more"] {
@@ -264,13 +341,24 @@ fn a_table_of_another_make_cannot_be_compared() {
     }
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
-    source.node.run(["dump", &source.table("t"), "-o", &dir]).success();
+    source.node.run(["dump", &source.table("t"), &source.table("u"), "-o", &dir]).success();
+    source.db.execute("DELETE FROM u WHERE k = 1");
     for (table, named) in [("other_key", "key"), ("longer_key", "key"), ("other_type", "v"), ("less", "v")] {
         let (from, to) = (source.table("t"), source.table(table));
-        let done = source.node.run(["verify", &dir, "--map", &format!("{from}={to}")]).fails(1);
-        done.stderr_has(&[&to, named]);
+        let map = format!("{from}={to}");
+        let done = source.node.run(["verify", &dir, "--map", &map]).fails(4);
+        done.stdout_has(&[&from, &to, named]);
+        let found = differs(&source.node, &dir, &["--map", &map]);
+        assert_eq!(found.brief(), ["missing row 1 -", "table  -"], "{table}");
+        assert_eq!(found.tables, 2, "{table}");
     }
-    passes(&source.node, &dir, &["--map", &format!("{}={}", source.table("t"), source.table("more"))]);
+    let found = passes(
+        &source.node,
+        &dir,
+        &[&source.table("t"), "--map", &format!("{}={}", source.table("t"), source.table("more"))],
+    );
+    assert_eq!(found.left_alone(), [format!("{}.w: the column", source.table("t"))]);
+    assert_eq!(found.not_compared[0].reason, "the dump has no such column");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! A cluster against a dump: the sums of each part against those of a scan of the same token ranges. Where they differ,
 //! and where something expires, the rows themselves are compared, which is left to [`super::merge`].
 
-use super::{Findings, merge};
+use super::{Findings, NotCompared, merge};
 use crate::cluster::Cluster;
+use crate::cluster::describe::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
 use crate::commands::parts::TableParts;
@@ -13,7 +14,8 @@ use crate::fingerprint::{Fingerprint, Sums};
 use crate::manifest::{Part, Position};
 use crate::progress::{Counters, Progress};
 use crate::ring::Interval;
-use crate::table::Table;
+use crate::rows::Page;
+use crate::table::{ColumnKind, Table};
 use crate::types::cql::CqlType;
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,6 +51,8 @@ pub struct Ready {
     pub theirs: Table,
     /// The scan of it.
     pub scan: Scan,
+    /// Whether the rows of a partition come in the same order on both sides.
+    pub same_order: bool,
     units: Vec<Unit>,
 }
 
@@ -57,10 +61,13 @@ pub struct Ready {
 /// # Errors
 /// `Error` if a file or the cluster could not be read.
 pub async fn compare(cluster: &Arc<Cluster>, pairs: Vec<Pair>, progress: &Progress) -> Result<Findings> {
+    let mut findings = Findings { tables: pairs.len() as u64, ..Findings::default() };
     let mut ready = Vec::with_capacity(pairs.len());
     let mut probe = Probe::default();
+    let schema = cluster.schema().await?;
     for pair in pairs {
-        ready.push(Arc::new(prepare(cluster, pair, &mut probe).await?));
+        ready
+            .push(Arc::new(prepare((cluster, &schema), pair, &mut probe, &mut findings.not_compared).await?));
     }
     let each = |(number, table): (usize, &Arc<Ready>)| {
         (0..table.units.len()).map(|unit| (number, unit)).collect::<Vec<_>>()
@@ -76,7 +83,6 @@ pub async fn compare(cluster: &Arc<Cluster>, pairs: Vec<Pair>, progress: &Progre
         found.extend(joined.doing(|| "run a comparison").and_then(|done| done)?);
     }
     found.sort_by_key(|(place, _)| *place);
-    let mut findings = Findings { tables: work.ready.len() as u64, ..Findings::default() };
     found.into_iter().for_each(|(_, some)| findings += some);
     Ok(findings)
 }
@@ -100,8 +106,8 @@ async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> 
         let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
         findings.parts = entries().filter(|part| part.file.is_some()).count() as u64;
         findings.rows = entries().map(|part| part.rows).sum();
-        if !sums_agree(&work.cluster, ready, unit).await? {
-            merge::unit(&work.cluster, ready, unit, &mut findings).await?;
+        if !sums_agree((&work.cluster, &counters), ready, unit).await? {
+            merge::unit((&work.cluster, &counters), ready, unit, &mut findings).await?;
         }
         counters.rows.fetch_add(findings.rows, Relaxed);
         counters.units.fetch_add(unit.parts.len() as u64, Relaxed);
@@ -109,10 +115,23 @@ async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> 
     }
 }
 
-async fn prepare(cluster: &Cluster, pair: Pair, probe: &mut Probe) -> Result<Ready> {
+async fn prepare(
+    (cluster, schema): (&Cluster, &Schema),
+    pair: Pair,
+    probe: &mut Probe,
+    not_compared: &mut Vec<NotCompared>,
+) -> Result<Ready> {
     let ours = &pair.parts.table;
     let mut theirs = Table { keyspace: pair.into.0.clone(), name: pair.into.1.clone(), ..ours.values_only() };
-    probe.keep(cluster, &mut theirs).await?;
+    let untold = probe.keep(cluster, &mut theirs).await?;
+    if pair.rules.times || pair.rules.expiries {
+        let dump_tells =
+            |name: &str| ours.companions.iter().any(|companion| ours.columns[companion.column].name == name);
+        let untold = untold.into_iter().filter(|(name, _)| dump_tells(name));
+        not_compared.extend(
+            untold.map(|(name, reason)| NotCompared::times(format!("{}.{name}", ours.full_name()), reason)),
+        );
+    }
     // Of what a load wrote now, and only of that, it matters what the dump does not tell.
     if pair.rules.written.is_none() {
         theirs.companions.retain(|theirs| ours.companions.iter().any(|ours| ours.column == theirs.column));
@@ -120,7 +139,14 @@ async fn prepare(cluster: &Cluster, pair: Pair, probe: &mut Probe) -> Result<Rea
     let scan = Scan::prepare(cluster, &theirs).await?;
     let units = units(&pair.parts.entries)
         .map_err(|what| Error::failed(format!("{}: {what}; the manifest is damaged", ours.full_name())))?;
-    Ok(Ready { pair, theirs, scan, units })
+    let target = schema.table(&theirs.keyspace, &theirs.name);
+    let same_order = target.is_some_and(|target| clustering_order(target) == clustering_order(ours));
+    Ok(Ready { pair, theirs, scan, same_order, units })
+}
+
+/// Which of the clustering columns are in descending order.
+fn clustering_order(table: &Table) -> Vec<bool> {
+    table.of_kind(ColumnKind::Clustering).map(|column| column.descending).collect()
 }
 
 /// Puts together the parts that share a partition.
@@ -148,7 +174,7 @@ fn units(parts: &[Part]) -> Result<Vec<Unit>, String> {
 }
 
 /// Whether a scan of the unit's ranges comes to the sums of its parts. Where something expires sums do not tell.
-async fn sums_agree(cluster: &Cluster, ready: &Ready, unit: &Unit) -> Result<bool> {
+async fn sums_agree((cluster, counters): (&Cluster, &Counters), ready: &Ready, unit: &Unit) -> Result<bool> {
     let Rules { times, expiries, dump_expires, given, .. } = ready.pair.rules;
     let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
     if given.is_some() {
@@ -166,6 +192,7 @@ async fn sums_agree(cluster: &Cluster, ready: &Ready, unit: &Unit) -> Result<boo
     for range in &unit.ranges {
         let mut scan = ready.scan.range(cluster, *range);
         while let Some(page) = scan.next_page().await? {
+            count(&page, counters);
             fingerprint.add(&page).doing(|| format!("scan {}", ready.theirs.full_name()))?;
         }
     }
@@ -175,6 +202,11 @@ async fn sums_agree(cluster: &Cluster, ready: &Ready, unit: &Unit) -> Result<boo
         && agree(times, ours.times, theirs.times)
         && agree(times && tell_alike(ready), ours.element_times, theirs.element_times)
         && agree(expiries, ours.expiring, theirs.expiring))
+}
+
+/// Shows that a page was scanned.
+pub fn count(page: &Page, counters: &Counters) {
+    counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
 }
 
 /// Whether the cluster tells of the elements of every column of which the dump does.
@@ -193,6 +225,7 @@ fn tell_alike(ready: &Ready) -> bool {
 mod tests {
     use super::*;
     use crate::manifest::RangeEntry;
+    use crate::rows::PageBuilder;
 
     fn position(row: u8) -> Position {
         Position { partition_key: vec![Some("0x01".into())], clustering: vec![Some(format!("0x{row:02x}"))] }
@@ -220,6 +253,16 @@ mod tests {
         let units = units(&parts).unwrap();
         let shape: Vec<_> = units.iter().map(|unit| (unit.parts.clone(), unit.ranges.len())).collect();
         assert_eq!(shape, [(vec![1], 1), (vec![2, 3, 0], 3)]);
+    }
+
+    #[test]
+    fn the_bytes_of_scanned_pages_are_counted() {
+        let counters = Counters::default();
+        let mut page = PageBuilder::new(2);
+        [Some(&b"some"[..]), None].into_iter().for_each(|cell| page.push(cell).unwrap());
+        let page = page.finish();
+        (0..2).for_each(|_| count(&page, &counters));
+        assert_eq!(counters.bytes.load(Relaxed), 8);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! The files of a dump against its manifest. Nothing is loaded, no cluster is asked.
 
-use super::{Difference, Findings};
+use super::{Difference, Findings, Kind};
 use crate::commands::parts::{TableParts, inside};
 use crate::commands::tile_the_ring;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{self, Context, Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::format::Source;
 use crate::manifest::{KeyspaceEntry, Manifest, Part, TableEntry};
@@ -27,7 +27,7 @@ pub fn check(dir: &DumpDir, manifest: &Manifest) -> Result<Findings> {
     }
     for stray in dir.strays(manifest)? {
         let what = format!("{} is not in the manifest", stray.display());
-        findings.add(Difference::of("file", "the dump", what));
+        findings.add(Difference::of(Kind::File, "the dump", what));
     }
     Ok(findings)
 }
@@ -42,7 +42,7 @@ fn check_table(
     let table = keyspace.table(entry).doing(|| "read the manifest")?;
     let name = table.full_name();
     let files = TableParts::of(dir, manifest, entry, &table)?;
-    let mut add = |what: String| findings.add(Difference::of("file", &name, what));
+    let mut add = |what: String| findings.add(Difference::of(Kind::File, &name, what));
     if let Err(what) = tile_the_ring(&entry.parts) {
         add(format!("its token ranges do not cover the ring: {what}"));
     }
@@ -57,7 +57,7 @@ fn check_table(
         count_of_files += 1;
         match files.open(part).and_then(|source| count(source, &table, &entry.path, part)) {
             Ok(counted) => rows += counted,
-            Err(error) if error.kind() == Kind::Failed => add(error.message().to_owned()),
+            Err(error) if error.kind() == error::Kind::Failed => add(error.message().to_owned()),
             Err(error) => return Err(error),
         }
     }

@@ -1,13 +1,15 @@
 //! Row by row: the rows of a unit's parts beside those of the cluster in the same token ranges. Both come in the order
-//! of tokens, and in one token both in the order of their clustering, so that rows of one key meet soon.
+//! of tokens, and in one token both in the order of their clustering, so that rows of one key meet soon. Where that is the
+//! same order on both sides, rows do not wait for longer than that.
 
-use super::cluster::{Ready, Unit};
-use super::{Difference, Findings};
+use super::cluster::{Ready, Unit, count};
+use super::{Difference, Findings, IN_JSON, cut};
 use crate::cluster::Cluster;
 use crate::cluster::scan::RangeScan;
 use crate::commands::rfc3339;
 use crate::compare::{CellDifference, Comparison, Kind, RowRef};
 use crate::error::{Context, Error, Result};
+use crate::progress::Counters;
 use crate::ring::{self, Interval, Token};
 use crate::rows::{Cell, Page, put_cell};
 use crate::table::{ColumnKind, Table};
@@ -25,11 +27,16 @@ const PAGES_WAITING: usize = 2;
 ///
 /// # Errors
 /// `Error` if a file or the cluster could not be read.
-pub async fn unit(cluster: &Cluster, ready: &Arc<Ready>, unit: &Unit, findings: &mut Findings) -> Result<()> {
+pub async fn unit(
+    (cluster, counters): (&Cluster, &Counters),
+    ready: &Arc<Ready>,
+    unit: &Unit,
+    findings: &mut Findings,
+) -> Result<()> {
     let places = Places::of(&ready.theirs, &unit.ranges);
     let mut ours = Side::new(Pages::Dump(read_parts(ready.clone(), unit.parts.clone())), &places);
     let ranges = unit.ranges.iter().rev().map(|range| ready.scan.range(cluster, *range)).collect();
-    let mut theirs = Side::new(Pages::Cluster(ranges), &places);
+    let mut theirs = Side::new(Pages::Cluster(ranges, counters), &places);
     let mut group = Group::new(ready, &places)?;
     loop {
         let at = match (ours.head().await?, theirs.head().await?) {
@@ -37,7 +44,7 @@ pub async fn unit(cluster: &Cluster, ready: &Arc<Ready>, unit: &Unit, findings: 
             (Some(at), None) | (None, Some(at)) => at,
             (None, None) => return Ok(()),
         };
-        group.begin(at, unit.ranges[at.0]);
+        group.range = unit.ranges[at.0];
         loop {
             let more = (ours.head().await? == Some(at), theirs.head().await? == Some(at));
             group.comparison.is_now(cluster.now().div_euclid(1_000_000));
@@ -155,17 +162,18 @@ impl Row {
 
 enum Pages<'a> {
     Dump(mpsc::Receiver<Result<Page>>),
-    /// The ranges left to scan, the next one last.
-    Cluster(Vec<RangeScan<'a>>),
+    /// The ranges left to scan, the next one last, and what counts their pages.
+    Cluster(Vec<RangeScan<'a>>, &'a Counters),
 }
 
 impl Pages<'_> {
     async fn next(&mut self) -> Result<Option<Page>> {
         match self {
             Pages::Dump(pages) => pages.recv().await.transpose(),
-            Pages::Cluster(ranges) => {
+            Pages::Cluster(ranges, counters) => {
                 while let Some(range) = ranges.last_mut() {
                     if let Some(page) = range.next_page().await? {
+                        count(&page, counters);
                         return Ok(Some(page));
                     }
                     ranges.pop();
@@ -216,6 +224,40 @@ impl<'a> Side<'a> {
     }
 }
 
+/// Rows of one side that have not met their counterpart, numbered in the order in which they came.
+#[derive(Default)]
+struct Waiting {
+    numbers: HashMap<Vec<u8>, u64>,
+    rows: BTreeMap<u64, (Vec<u8>, Row)>,
+    count: u64,
+}
+
+impl Waiting {
+    fn push(&mut self, key: Vec<u8>, row: Row) {
+        self.numbers.insert(key.clone(), self.count);
+        self.rows.insert(self.count, (key, row));
+        self.count += 1;
+    }
+
+    /// The row of this key, with its number.
+    fn take(&mut self, key: &[u8]) -> Option<(u64, Row)> {
+        let number = self.numbers.remove(key)?;
+        self.rows.remove(&number).map(|(_, row)| (number, row))
+    }
+
+    /// Takes out the rows that came before the one of this number.
+    fn before(&mut self, number: u64) -> Vec<Row> {
+        let mut earlier = Vec::new();
+        // One by one: mostly there are none, however many came later.
+        while let Some(first) = self.rows.first_entry().filter(|first| *first.key() < number) {
+            let (key, row) = first.remove();
+            self.numbers.remove(&key);
+            earlier.push(row);
+        }
+        earlier
+    }
+}
+
 /// The first row of a partition on each side, which shows its static cells.
 #[derive(Default)]
 struct Statics {
@@ -230,8 +272,8 @@ struct Group<'a> {
     comparison: Comparison,
     codecs: Vec<Box<dyn Codec>>,
     range: Interval,
-    ours: HashMap<Vec<u8>, Row>,
-    theirs: HashMap<Vec<u8>, Row>,
+    ours: Waiting,
+    theirs: Waiting,
     statics: HashMap<Vec<u8>, Statics>,
     has_statics: bool,
 }
@@ -246,15 +288,11 @@ impl<'a> Group<'a> {
             comparison: Comparison::new(table, &ready.theirs, ready.pair.rules),
             codecs: codecs.collect::<Result<_>>()?,
             range: Interval::whole(),
-            ours: HashMap::new(),
-            theirs: HashMap::new(),
+            ours: Waiting::default(),
+            theirs: Waiting::default(),
             statics: HashMap::new(),
             has_statics: table.of_kind(ColumnKind::Static).next().is_some(),
         })
-    }
-
-    fn begin(&mut self, _: At, range: Interval) {
-        self.range = range;
     }
 
     /// Takes a row of the dump; `more` tells whether the cluster has more rows of this token.
@@ -267,10 +305,13 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         let key = row.cells(&self.places.key);
-        match self.theirs.remove(&key) {
-            Some(theirs) => self.compare(ColumnKind::Regular, Some(&row), Some(&theirs), findings),
+        match self.theirs.take(&key) {
+            Some((number, theirs)) => {
+                self.passed(self.ours.count, number, findings)?;
+                self.compare(ColumnKind::Regular, Some(&row), Some(&theirs), findings)
+            }
             None if more => {
-                self.ours.insert(key, row);
+                self.ours.push(key, row);
                 Ok(())
             }
             None => self.missing(&row, findings),
@@ -287,25 +328,38 @@ impl<'a> Group<'a> {
             return Ok(());
         }
         let key = row.cells(&self.places.key);
-        match self.ours.remove(&key) {
-            Some(ours) => self.compare(ColumnKind::Regular, Some(&ours), Some(&row), findings),
+        match self.ours.take(&key) {
+            Some((number, ours)) => {
+                self.passed(number, self.theirs.count, findings)?;
+                self.compare(ColumnKind::Regular, Some(&ours), Some(&row), findings)
+            }
             None if more => {
-                self.theirs.insert(key, row);
+                self.theirs.push(key, row);
                 Ok(())
             }
             None => self.extra(&row, findings),
         }
     }
 
-    /// Tells of the rows that met no other.
+    /// Two rows met: if both sides have one order, those that waited before them have no counterpart to come.
+    fn passed(&mut self, ours: u64, theirs: u64, findings: &mut Findings) -> Result<()> {
+        if self.ready.same_order { self.tell_before(ours, theirs, findings) } else { Ok(()) }
+    }
+
+    /// Tells of the rows that met no other, up to these numbers, and lets go of them.
+    fn tell_before(&mut self, ours: u64, theirs: u64, findings: &mut Findings) -> Result<()> {
+        for row in self.ours.before(ours) {
+            self.missing(&row, findings)?;
+        }
+        for row in self.theirs.before(theirs) {
+            self.extra(&row, findings)?;
+        }
+        Ok(())
+    }
+
+    /// Tells of what is left of a token.
     fn end(&mut self, findings: &mut Findings) -> Result<()> {
-        let by_key = |rows: &mut HashMap<Vec<u8>, Row>| rows.drain().collect::<BTreeMap<_, _>>();
-        for row in by_key(&mut self.ours).values() {
-            self.missing(row, findings)?;
-        }
-        for row in by_key(&mut self.theirs).values() {
-            self.extra(row, findings)?;
-        }
+        self.tell_before(u64::MAX, u64::MAX, findings)?;
         for Statics { ours, theirs } in std::mem::take(&mut self.statics).into_values() {
             self.compare(ColumnKind::Static, ours.as_ref(), theirs.as_ref(), findings)?;
         }
@@ -351,7 +405,7 @@ impl<'a> Group<'a> {
                 }
                 _ => self.values([ours, theirs].map(|row| row.and_then(|row| row.cell(column))), column),
             };
-            let [dump, cluster] = texts;
+            let [dump, cluster] = texts.map(|text| text.map(|text| cut(text, IN_JSON)));
             let column = Some(self.ready.theirs.columns[column].name.clone());
             findings.add(Difference { column, dump, cluster, ..self.difference(either, key, kind) });
         }
@@ -361,14 +415,14 @@ impl<'a> Group<'a> {
     fn difference(&self, row: &Row, key: &[usize], kind: Kind) -> Difference {
         let text = |column: &usize| {
             let name = self.ready.theirs.columns[*column].name.clone();
-            (name, self.text(row.cell(*column).unwrap_or_default(), *column))
+            (name, cut(self.text(row.cell(*column).unwrap_or_default(), *column), IN_JSON))
         };
         Difference {
             table: self.ready.pair.parts.table.full_name(),
             range: Some(self.range.to_string()),
             key: key.iter().map(text).collect(),
             column: None,
-            kind: kind.name().to_owned(),
+            kind: super::Kind::Row(kind),
             dump: None,
             cluster: None,
             what: None,
@@ -408,4 +462,29 @@ impl<'a> Group<'a> {
 /// A second as RFC 3339.
 fn second(since_1970: i64) -> String {
     rfc3339(UNIX_EPOCH + Duration::from_secs(u64::try_from(since_1970).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::PageBuilder;
+
+    fn row(number: usize) -> Row {
+        Row { page: Arc::new(PageBuilder::new(1).finish()), row: number }
+    }
+
+    #[test]
+    fn rows_wait_in_their_order_until_they_are_taken() {
+        let mut waiting = Waiting::default();
+        (0..6).for_each(|n| waiting.push(vec![9 - n], row(n.into())));
+        let numbers = |rows: Vec<Row>| rows.iter().map(|row| row.row).collect::<Vec<_>>();
+        assert_eq!(waiting.take(&[6]).map(|(number, row)| (number, row.row)), Some((3, 3)));
+        assert!(waiting.take(&[6]).is_none());
+        assert_eq!(numbers(waiting.before(3)), [0, 1, 2]);
+        assert_eq!((waiting.rows.len(), waiting.numbers.len()), (2, 2));
+        assert!(waiting.before(3).is_empty() && waiting.take(&[9]).is_none());
+        waiting.push(vec![9], row(6));
+        assert_eq!(numbers(waiting.before(u64::MAX)), [4, 5, 6]);
+        assert!(waiting.rows.is_empty() && waiting.numbers.is_empty());
+    }
 }

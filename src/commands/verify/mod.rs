@@ -14,15 +14,21 @@ use crate::progress::Progress;
 use crate::report;
 use crate::selector::{Mapping, Selection};
 use crate::store::{DumpDir, MANIFEST};
+use crate::table::Table;
 use clap::Args;
 use cluster::Pair;
-use serde::Serialize;
-use std::collections::BTreeMap;
+use serde::{Serialize, Serializer};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Differences of a table that are listed; the others are counted.
 pub const LISTED: usize = 100;
+
+/// Characters of a value that a line shows.
+const IN_LINE: usize = 200;
+
+/// Characters of a value that JSON tells.
+const IN_JSON: usize = 4096;
 
 /// Check the files of a dump against its manifest, or with -h a cluster against the dump
 #[derive(Args)]
@@ -64,6 +70,40 @@ pub struct Findings {
     pub differences: Vec<Difference>,
     /// How many more differences there are than are listed.
     pub more: u64,
+    /// What was left alone although both sides, or one, could have it.
+    pub not_compared: Vec<NotCompared>,
+}
+
+/// Something that was not compared: that nothing else differs says nothing about it.
+#[derive(Debug, Serialize)]
+pub struct NotCompared {
+    /// What it concerns: `*`, or `keyspace.table.column` as the dump calls the table.
+    pub object: String,
+    /// What of it.
+    pub what: String,
+    /// Why.
+    pub reason: String,
+}
+
+impl NotCompared {
+    /// Write times and expiries, of everything or of a column.
+    fn times(object: String, reason: impl Into<String>) -> NotCompared {
+        NotCompared { object, what: "write times and expiries".to_owned(), reason: reason.into() }
+    }
+
+    /// A column that only the cluster has.
+    fn column(table: &Table, name: &str) -> NotCompared {
+        NotCompared {
+            object: format!("{}.{name}", table.full_name()),
+            what: "the column".to_owned(),
+            reason: "the dump has no such column".to_owned(),
+        }
+    }
+
+    /// It in one line.
+    fn line(&self) -> String {
+        format!("not compared: {} ({}): {}", self.what, self.object, self.reason)
+    }
 }
 
 /// A place where two sides differ.
@@ -74,14 +114,14 @@ pub struct Difference {
     /// The token range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    /// The row's key, or a partition's: columns and values as text.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub key: BTreeMap<String, String>,
+    /// The row's key, or a partition's: columns and values as text, in the key's order.
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_object")]
+    pub key: Vec<(String, String)>,
     /// The cell's column.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// What kind of difference: `missing row`, `extra row`, `value`, `write time`, `expiry`, `table` or `file`.
-    pub kind: String,
+    /// What kind of difference.
+    pub kind: Kind,
     /// What the dump has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dump: Option<String>,
@@ -93,15 +133,57 @@ pub struct Difference {
     pub what: Option<String>,
 }
 
+/// What kind of difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Between rows, or between two cells.
+    Row(Differs),
+    /// Of a table as a whole.
+    Table,
+    /// Of a file.
+    File,
+}
+
+impl Kind {
+    /// The name in reports.
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Row(kind) => kind.name(),
+            Kind::Table => "table",
+            Kind::File => "file",
+        }
+    }
+}
+
+impl Serialize for Kind {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// A text of at most so many characters, and a sign that there are more.
+fn cut(mut text: String, most: usize) -> String {
+    if let Some((end, _)) = text.char_indices().nth(most) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// Pairs as an object that has them in their order.
+fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().map(|(name, value)| (name, value)))
+}
+
 impl Difference {
     /// One that concerns files, or a table as a whole.
-    fn of(kind: &str, table: &str, what: String) -> Difference {
+    fn of(kind: Kind, table: &str, what: String) -> Difference {
         Difference {
             table: table.to_owned(),
             range: None,
-            key: BTreeMap::new(),
+            key: Vec::new(),
             column: None,
-            kind: kind.to_owned(),
+            kind,
             dump: None,
             cluster: None,
             what: Some(what),
@@ -114,19 +196,21 @@ impl Difference {
             return format!("{}: {what}", self.table);
         }
         // As in a CSV file, where nothing at all is null.
-        let shown = |text: &str| if text.is_empty() { "\"\"".to_owned() } else { text.to_owned() };
+        let shown =
+            |text: &str| if text.is_empty() { "\"\"".to_owned() } else { cut(text.to_owned(), IN_LINE) };
         let key: Vec<String> =
             self.key.iter().map(|(name, value)| format!("{name}={}", shown(value))).collect();
         let mut line = format!("{}, row {}", self.table, key.join(", "));
         if let Some(column) = &self.column {
             line.push_str(&format!(", column {column}"));
         }
-        line.push_str(&match self.kind.as_str() {
-            kind if kind == Differs::MissingRow.name() => ": the cluster has no such row".to_owned(),
-            kind if kind == Differs::ExtraRow.name() => ": the dump has no such row".to_owned(),
+        line.push_str(&match self.kind {
+            Kind::Row(Differs::MissingRow) => ": the cluster has no such row".to_owned(),
+            Kind::Row(Differs::ExtraRow) => ": the dump has no such row".to_owned(),
             kind => {
                 let side = |text: &Option<String>| text.as_deref().map_or_else(|| "null".to_owned(), shown);
-                format!(": {kind} {} in the dump, {} in the cluster", side(&self.dump), side(&self.cluster))
+                let (dump, cluster) = (side(&self.dump), side(&self.cluster));
+                format!(": {} {dump} in the dump, {cluster} in the cluster", kind.name())
             }
         });
         if let Some(range) = &self.range {
@@ -176,8 +260,11 @@ impl Findings {
 pub async fn run(args: VerifyArgs, output: OutputArgs) -> Result<()> {
     let (dir, manifest) = match DumpDir::read(&args.dump)? {
         (_, Err(error)) if error.is_damage() => {
-            let path = args.dump.join(MANIFEST);
-            return Err(Error::difference(format!("{}: {error}", path.display())).hint(files::REMEDY));
+            let what = format!("{}: {error}", args.dump.join(MANIFEST).display());
+            let mut findings = Findings::default();
+            findings.add(Difference::of(Kind::File, "the dump", what));
+            findings.print(output)?;
+            return findings.result(files::REMEDY);
         }
         (dir, manifest) => (dir, manifest.doing(|| "read the manifest")?),
     };
@@ -218,7 +305,12 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
     super::check_selection(manifest, &selection, &mappings)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let mut findings = Findings::default();
-    let keeps_times = manifest.options.preserve == "all" && !args.values_only;
+    let dumped_times = manifest.options.preserve == "all";
+    let keeps_times = dumped_times && !args.values_only;
+    // Who asks for values alone knows what is not compared.
+    if !dumped_times && !args.values_only {
+        findings.not_compared.push(NotCompared::times("*".to_owned(), "the dump keeps none"));
+    }
     let rules = Rules {
         times: keeps_times,
         written: None,
@@ -234,6 +326,9 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
     let progress = Progress::start(output.quiet, "comparing", ("parts", units));
     let work = cluster::compare(&cluster, pairs, &progress);
     findings += interruptible(work, "the comparison was not finished").await?;
+    if !output.quiet {
+        findings.not_compared.iter().for_each(|left| report::note(&left.line()));
+    }
     findings.print(output)?;
     findings.result(
         "if the cluster has changed since, dump it again; if a load ended early, load again with --if-exists append or \
@@ -250,7 +345,8 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
     Ok(())
 }
 
-/// The tables to compare, each with the cluster's; one that the cluster does not have is a difference.
+/// The tables to compare, each with the cluster's; one that the cluster does not have, or has in
+/// another shape, is a difference.
 async fn pairs(
     (cluster, rules): (&Cluster, Rules),
     (dir, manifest): (&DumpDir, &Manifest),
@@ -268,16 +364,18 @@ async fn pairs(
             let Some(target) = schema.table(to_keyspace, to_table) else {
                 let what = format!("the cluster has no table {to_keyspace}.{to_table}");
                 findings.tables += 1;
-                findings.add(Difference::of("table", &table.full_name(), what));
+                findings.add(Difference::of(Kind::Table, &table.full_name(), what));
                 continue;
             };
             if let Some(misfit) = table.misfit(target) {
-                return Err(Error::failed(format!(
-                    "{to_keyspace}.{to_table} cannot be compared with the dump's {}: {misfit}",
-                    table.full_name()
-                ))
-                .hint("name the tables to compare, or leave this one out with --exclude"));
+                let what = format!("{to_keyspace}.{to_table} cannot be compared with it: {misfit}");
+                findings.tables += 1;
+                findings.add(Difference::of(Kind::Table, &table.full_name(), what));
+                continue;
             }
+            let only_theirs =
+                target.columns.iter().filter(|c| table.columns.iter().all(|o| o.name != c.name));
+            findings.not_compared.extend(only_theirs.map(|c| NotCompared::column(&table, &c.name)));
             let parts = TableParts::of(dir, manifest, entry, &table)?;
             pairs.push(Pair { parts, into: (to_keyspace.to_owned(), to_table.to_owned()), rules });
         }
@@ -303,6 +401,45 @@ impl std::ops::AddAssign for Findings {
         self.parts += other.parts;
         self.rows += other.rows;
         self.more += other.more;
+        self.not_compared.extend(other.not_compared);
         other.differences.into_iter().for_each(|difference| self.add(difference));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(key: &[(&str, &str)]) -> Difference {
+        let key = key.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Difference {
+            key,
+            what: None,
+            ..Difference::of(Kind::Row(Differs::MissingRow), "ks.t", String::new())
+        }
+    }
+
+    #[test]
+    fn kinds_are_told_by_their_names() {
+        let kinds = [Kind::Row(Differs::ExtraRow), Kind::Row(Differs::WriteTime), Kind::Table, Kind::File];
+        let json = serde_json::to_string(&kinds).unwrap();
+        assert_eq!(json, r#"["extra row","write time","table","file"]"#);
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        let uncut = "äß".repeat(100);
+        assert_eq!(cut(uncut.clone(), 200), uncut);
+        assert_eq!(cut(uncut.clone() + "x", 200), uncut.clone() + "…");
+        let line = difference(&[("k", &(uncut.clone() + "x")), ("c", &uncut)]).line();
+        assert_eq!(line, format!("ks.t, row k={uncut}…, c={uncut}: the cluster has no such row"));
+    }
+
+    #[test]
+    fn a_key_stands_in_its_own_order() {
+        let found = difference(&[("z", "1"), ("b", "2"), ("a", "")]);
+        assert_eq!(found.line(), "ks.t, row z=1, b=2, a=\"\": the cluster has no such row");
+        let json = serde_json::to_string(&found).unwrap();
+        assert!(json.contains(r#""key":{"z":"1","b":"2","a":""}"#), "{json}");
     }
 }
