@@ -112,7 +112,7 @@ fn a_damaged_part_stops_the_load_before_the_others_are_loaded() {
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
     source.node.run(["dump", &source.name, "-o", &dir, "--format", "csv", "--part-size", "1KiB"]).success();
     let parts: Vec<String> = files(&dir).into_iter().filter(|name| name.ends_with(".csv")).collect();
-    assert!(parts.len() > 2, "{parts:?}");
+    assert!(parts.len() > 1, "{parts:?}");
     let path = format!("{dir}/{}", parts[0]);
     let mut bytes = std::fs::read(&path).unwrap();
     let middle = bytes.len() / 2;

@@ -1,5 +1,5 @@
 //! A cluster against a dump: the sums of each part against those of a scan of the same token ranges. Where they differ,
-//! and where something expires, the rows themselves are compared, which is left to [`super::merge`].
+//! and where something expires, the rows themselves are compared, which is left to `merge`.
 
 use super::{Findings, NotCompared, merge};
 use crate::cluster::Cluster;
