@@ -61,8 +61,8 @@ fn an_interrupted_dump_does_not_look_whole() {
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
     let forwarder = Forwarder::stalling(&source.node, SILENT_AFTER);
-    // Ranges are scanned in parallel: several parts are open when the server goes silent.
-    let open = || files(&dir).iter().filter(|name| name.ends_with(".tmp")).count() > 1;
+    // How many parts are open when the server goes silent depends on how far the work has been shared out by then.
+    let open = || files(&dir).iter().any(|name| name.ends_with(".tmp"));
     let (code, told) = interrupted(&forwarder, &["dump", &source.name, "-o", &dir], open);
     assert_eq!(code, Some(130), "{told}");
     assert!(told.contains("interrupted") && told.contains("not finished"), "{told}");
