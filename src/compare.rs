@@ -6,7 +6,7 @@
 
 use crate::rows::{Cell, Page};
 use crate::table::{Column, ColumnKind, Place, Table};
-use crate::times::{Misfit, Moment, Told};
+use crate::times::{LATEST_EXPIRY, Misfit, Moment, Told};
 use crate::types::cql::{CqlType, Native};
 use crate::types::elements;
 use std::collections::HashMap;
@@ -29,8 +29,6 @@ pub struct Rules {
     pub dump_expires: bool,
     /// Only what the dump has is looked for, and what the cluster has newer is no difference: a load is checked.
     pub loaded: bool,
-    /// The last expiry that the cluster may hold, s since 1970.
-    pub latest_expiry: i64,
     /// Now, s since 1970, by the cluster's clock.
     pub now: i64,
 }
@@ -353,7 +351,7 @@ impl Pair<'_> {
             (None, None) => true,
             (Some(ours), Some(theirs)) => {
                 let near = |ours: i64| ours.abs_diff(theirs) <= TOLERANCE.unsigned_abs();
-                near(ours) || near(ours.min(self.rules.latest_expiry))
+                near(ours) || near(ours.min(LATEST_EXPIRY))
             }
             _ => false,
         };

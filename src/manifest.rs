@@ -343,6 +343,11 @@ pub fn checksum(hash: u128) -> String {
 }
 
 impl Manifest {
+    /// Whether the dump holds write times and expiries.
+    pub fn keeps_times(&self) -> bool {
+        self.capabilities.iter().any(|capability| capability == TIMES)
+    }
+
     /// The file's text: pretty JSON whose last member is the checksum of everything before it.
     ///
     /// # Errors

@@ -5,6 +5,9 @@ use crate::table::Place;
 use crate::types::elements::{number, numbers};
 use thiserror::Error;
 
+/// The last expiry that servers take which keep them in 32 bits, s since 1970: 2038-01-19T03:14:06Z (CASSANDRA-14092).
+pub const LATEST_EXPIRY: i64 = 2_147_483_646;
+
 /// When a cell was written and when it expires. Cells of one row that share a moment can be written by one statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Moment {

@@ -23,7 +23,6 @@ const VERIFY: Rules = Rules {
     given: None,
     dump_expires: true,
     loaded: false,
-    latest_expiry: LATEST,
     now: NOW,
 };
 const LOADED: Rules = Rules { loaded: true, ..VERIFY };

@@ -281,3 +281,36 @@ fn a_life_beyond_2038_is_cut() {
     assert!(said["capped"].as_u64().unwrap() > 0, "{said}");
     assert_eq!(assert_same(&source.db, &source.name, &target), COUNT);
 }
+
+/// Also where a server does not tell the write times of lists, and the list that is there has the same values.
+#[test]
+fn a_new_time_and_a_new_life_are_given_to_lists_as_well() {
+    for version in BOTH {
+        let statements = [
+            "CREATE TABLE t (k int PRIMARY KEY, v int, l list<int>)",
+            "INSERT INTO t (k, v, l) VALUES (1, 1, [4]) USING TIMESTAMP 1000",
+        ];
+        let source = TestKeyspace::with_on(Node::get(version), "new_list", &statements);
+        let scratch = Scratch::new();
+        let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+        source.dump(&dir, "parquet").success();
+        source.load(&dir, &target, &["--schema-only"]).success();
+        source.db.execute(&format!("UPDATE {target}.t USING TIMESTAMP 500 SET l = [4, 4] WHERE k = 1"));
+        let append = |flags: &[&str]| {
+            source.load(&dir, &target, &[&["--if-exists", "append"], flags].concat()).success();
+        };
+        append(&["--timestamp", "now"]);
+        assert_eq!(assert_same(&source.db, &source.name, &target), 1, "{version}");
+        for _ in 0..2 {
+            append(&["--timestamp", "now", "--ttl", "9000"]);
+            assert_eq!(assert_same(&source.db, &source.name, &target), 1, "{version}");
+        }
+        append(&["--timestamp", "now", "--ttl", "2"]);
+        // A list that kept its old life would keep its row.
+        let begun = std::time::Instant::now();
+        while source.db.count(&format!("{target}.t")) > 0 {
+            assert!(begun.elapsed().as_secs() < 60, "{version}: the row does not end");
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+    }
+}

@@ -321,3 +321,18 @@ fn a_dump_says_that_it_keeps_values_only() {
     assert_eq!(manifest["options"]["preserve"], "none");
     source.load(&dir, &target, &[]).success().stderr_has(&["not preserved: write times and expiries"]);
 }
+
+/// Prepared statements are the application's cache too: the question whether write times are told is asked once per kind.
+#[test]
+fn what_is_told_is_asked_once_per_kind_of_column() {
+    let column = |n: usize| format!("v{n} int, m{n} map<int, int>");
+    let columns: Vec<String> = (0..6).map(column).collect();
+    let create = |t: &str| format!("CREATE TABLE {t} (k int PRIMARY KEY, {})", columns.join(", "));
+    let source = TestKeyspace::with("probed", &[&create("a"), &create("b")]);
+    let scratch = Scratch::new();
+    source.dump(&scratch.path("dump"), "parquet").success();
+    let prepared = source.db.texts("SELECT query_string FROM system.prepared_statements");
+    let ours = prepared.iter().flatten().filter(|q| q.contains(&source.name) && q.contains("writetime("));
+    let (scans, questions): (Vec<&String>, Vec<&String>) = ours.partition(|q| q.contains("token("));
+    assert_eq!((scans.len(), questions.len()), (2, 2), "{questions:?}");
+}

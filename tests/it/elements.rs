@@ -243,8 +243,8 @@ fn lists_do_not_double_when_a_killed_load_is_run_again() {
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
     source.dump(&dir, "parquet").success();
     let map = format!("{}={target}", source.name);
-    // The catalogue takes less than this, the rows take three times as much.
-    let forwarder = Forwarder::stalling(&source.node, 3 << 20);
+    // The rows take three times as much.
+    let forwarder = Forwarder::stalling(&source.node, b"xxxxxxxx", 3 << 20);
     killed(&forwarder, &["load", &dir, "--map", &map]);
     let there = source.db.count(&format!("{target}.t"));
     assert!((1..ROWS).contains(&there), "{there} rows: not in the middle");

@@ -6,8 +6,9 @@ use crate::roundtrip::assert_same;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-/// Far more than the connection and the catalogue take, far less than the table.
+/// Far less than the table.
 const SILENT_AFTER: usize = 3 << 20;
+const MARK: &[u8] = b"xxxxxxxx";
 
 fn source(name: &str) -> TestKeyspace {
     let source = TestKeyspace::with(name, &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
@@ -60,7 +61,7 @@ fn an_interrupted_dump_does_not_look_whole() {
     let source = source("int_dump");
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
-    let forwarder = Forwarder::stalling(&source.node, SILENT_AFTER);
+    let forwarder = Forwarder::stalling(&source.node, MARK, SILENT_AFTER);
     // How many parts are open when the server goes silent depends on how far the work has been shared out by then.
     let open = || files(&dir).iter().any(|name| name.ends_with(".tmp"));
     let (code, told) = interrupted(&forwarder, &["dump", &source.name, "-o", &dir], open);
@@ -77,7 +78,7 @@ fn an_interrupted_load_says_how_to_go_on() {
     let scratch = Scratch::new();
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
     source.dump(&dir, "parquet").success();
-    let forwarder = Forwarder::stalling(&source.node, SILENT_AFTER);
+    let forwarder = Forwarder::stalling(&source.node, MARK, SILENT_AFTER);
     let map = format!("{}={target}", source.name);
     let (code, told) = interrupted(&forwarder, &["load", &dir, "--map", &map], || true);
     assert_eq!(code, Some(130), "{told}");

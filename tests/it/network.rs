@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 pub struct Forwarder {
     pub address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    /// Bytes that may still pass, both ways together; then nothing more does.
+    /// Bytes of data that may still pass, both ways together; then nothing more does.
     budget: Arc<AtomicUsize>,
     // Ends with the test.
     _runtime: tokio::runtime::Runtime,
@@ -21,11 +21,12 @@ pub struct Forwarder {
 
 impl Forwarder {
     pub fn to(node: &Node) -> Forwarder {
-        Forwarder::stalling(node, usize::MAX)
+        Forwarder::stalling(node, b"", usize::MAX)
     }
 
-    /// One that goes silent, connections open, once `bytes` have passed, both ways together.
-    pub fn stalling(node: &Node, bytes: usize) -> Forwarder {
+    /// One that goes silent, connections open, once `bytes` of data have passed. Data is what has `mark` in it: how much the
+    /// catalogue weighs depends on the tests that run beside this one.
+    pub fn stalling(node: &Node, mark: &'static [u8], bytes: usize) -> Forwarder {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -36,7 +37,7 @@ impl Forwarder {
         runtime.spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(forward(client, target.clone(), left.clone()));
+                tokio::spawn(forward(client, target.clone(), mark, left.clone()));
             }
         });
         Forwarder { address, connections, budget, _runtime: runtime }
@@ -52,23 +53,25 @@ impl Forwarder {
     }
 }
 
-async fn forward(client: TcpStream, target: String, budget: Arc<AtomicUsize>) {
+async fn forward(client: TcpStream, target: String, mark: &'static [u8], budget: Arc<AtomicUsize>) {
     let Ok(server) = TcpStream::connect(target).await else {
         return;
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let asked = tokio::spawn(pump(from_client, to_server, budget.clone()));
-    pump(from_server, to_client, budget).await;
+    let asked = tokio::spawn(pump(from_client, to_server, mark, budget.clone()));
+    pump(from_server, to_client, mark, budget).await;
     asked.abort();
 }
 
 /// Passes bytes on until an end goes away, which is how connections end, or the budget is used up.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, budget: Arc<AtomicUsize>) {
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mark: &[u8], budget: Arc<AtomicUsize>) {
     let mut buffer = vec![0; 16 << 10];
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let take = |left: usize| Some(if left == usize::MAX { left } else { left.saturating_sub(count) });
-        let _ = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        if !mark.is_empty() && buffer[..count].windows(mark.len()).any(|bytes| bytes == mark) {
+            let take = |left: usize| Some(left.saturating_sub(count));
+            let _ = budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        }
         if budget.load(Ordering::Relaxed) == 0 {
             std::future::pending::<()>().await;
         }

@@ -15,7 +15,7 @@ mod rows;
 mod send;
 mod statement;
 
-pub use send::{Counts, LATEST_EXPIRY};
+pub use send::Counts;
 
 use super::Cluster;
 use crate::error::Result;

@@ -4,15 +4,16 @@
 //! A list sent twice at one moment holds its elements twice (CASSANDRA-11368), so lists go in statements of their own.
 //! One whose sending has an unknown outcome is read back: what is there is not sent again, otherwise it is written whole,
 //! 1 µs later than before. Into a table that held rows, which may be newer or an earlier load's, each list is read first.
-//! There elements are added to sets, maps and user types, and none of those that are there is deleted.
+//! Where its write times are not told, one that holds all of the dump's is left alone, unless the load gives everything a
+//! write time or a life of its own. There elements are added to sets, maps and user types, and none of those that are there is deleted.
 
 use super::send::Sender;
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys, Loading};
 use crate::cluster::Cluster;
 use crate::cluster::retry::{ATTEMPTS, Verdict};
-use crate::error::{Context, Result};
-use crate::mutation::{self, Cells, Life, Stamp, What, Write};
+use crate::error::{Context, Error, Result};
+use crate::mutation::{self, Cells, Expiries, Life, Policy, Stamp, What, Write, WriteTimes};
 use crate::rows::Page;
 use crate::table::{ColumnKind, Place, Table};
 use crate::types::cql::CqlType;
@@ -30,6 +31,8 @@ pub struct RowWriter {
     keys: Keys,
     rows: Statements,
     statics: Statements,
+    /// µs, from 1 to a millisecond, by which this load's second writing of a list differs from that of most others.
+    own_offset: i64,
 }
 
 /// The statements for the cells of rows, or for those of partitions.
@@ -88,84 +91,82 @@ impl RowWriter {
             rows: Statements::prepare(texts, &keys.row, ColumnKind::Regular, loading).await?,
             statics: Statements::prepare(texts, &keys.partition, ColumnKind::Static, loading).await?,
             keys,
+            own_offset: 1 + (texts.cluster.now() / 1000).rem_euclid(1000),
         })
     }
 
     pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
-        let mut items = Vec::with_capacity(group.rows.len());
-        let mut lists = Vec::new();
+        let mut sendings = Sendings { items: Vec::with_capacity(group.rows.len()), lists: Vec::new() };
+        let now = cluster.now().div_euclid(1_000_000);
+        let cells = |row, is_row| {
+            let places = &if is_row { &self.rows } else { &self.statics }.places;
+            Cells { table: &self.table, page, row, places, is_row, merges: self.loading.merges() }
+        };
         if group.statics && !self.statics.places.is_empty() {
-            self.add(cluster, sender, (page, group.rows.start), false, group.time, (&mut items, &mut lists))?;
+            self.add(sender, cells(group.rows.start, false), group.time, now, &mut sendings)?;
         }
         for row in group.rows.filter(|row| self.keys.is_row(page, *row)) {
-            self.add(cluster, sender, (page, row), true, group.time, (&mut items, &mut lists))?;
+            self.add(sender, cells(row, true), group.time, now, &mut sendings)?;
         }
-        for some in items.chunks(STATEMENTS) {
+        for some in sendings.items.chunks(STATEMENTS) {
             sender.send(cluster, some, None).await?;
         }
-        for some in lists.chunks(STATEMENTS) {
+        for some in sendings.lists.chunks(STATEMENTS) {
             self.write_lists(sender, cluster, some).await?;
         }
         Ok(())
     }
 
-    /// Adds what one row, or its partition's static cells, comes to.
+    /// Adds what one row, or its partition's static cells, comes to; `time` is the write time of what tells none.
     fn add<'a>(
         &'a self,
-        cluster: &Cluster,
         sender: &Sender,
-        (page, row): (&'a Page, usize),
-        is_row: bool,
+        of: Cells<'a>,
         time: i64,
-        (items, lists): (&mut Vec<Item<'a>>, &mut Vec<ListItem<'a>>),
+        now: i64,
+        sendings: &mut Sendings<'a>,
     ) -> Result<()> {
+        let Cells { table, page, row, is_row, .. } = of;
         let statements = if is_row { &self.rows } else { &self.statics };
         let Loading { policy, keeps_times, .. } = self.loading;
         let untold = policy.untold(time, if keeps_times { Life::Default } else { Life::Endless });
-        let now = cluster.now().div_euclid(1_000_000);
-        let table = &self.table;
-        let cells =
-            Cells { table, page, row, places: &statements.places, is_row, merges: self.loading.merges() };
-        let plan = mutation::plan(cells, policy, untold, now)
+        let plan = mutation::plan(of, policy, untold, now)
             .doing(|| format!("read a row of {}", table.full_name()))?;
         if plan.untold && is_row && keeps_times {
             sender.counts.untold_rows.fetch_add(1, Relaxed);
         }
+        // What is planned and cannot be sent must not be passed over.
+        let lacking = || {
+            Error::failed(format!("no statement is prepared for a write into {}", table.full_name()))
+                .hint("this is a defect of cqlift")
+        };
         for Write { stamp, what } in plan.writes {
-            let cells = what.cells(cells);
+            let cells = what.cells(of);
             let brings_row = matches!(what, What::Insert(_));
-            let stamp = Some(stamp);
             let item = |bound, only, own| Item {
                 only,
                 own,
-                stamp,
+                stamp: Some(stamp),
                 brings_row,
                 cells,
                 ..Item::new(bound, page, row)
             };
-            match what {
-                What::Insert(only) => {
-                    items.extend(statements.insert.as_ref().map(|bound| item(bound, only, Vec::new())));
-                }
-                What::Update(only) => {
-                    items.extend(statements.update.as_ref().map(|bound| item(bound, only, Vec::new())));
-                }
-                What::Add(column, cell) => {
-                    let bound = statements.elements.get(&column);
-                    items.extend(bound.map(|bound| item(bound, None, vec![Some(cell)])));
-                }
-                What::Fields(column, fields) => {
-                    items.extend(statements.elements.get(&column).map(|bound| item(bound, None, fields)));
-                }
+            let whole = |bound: &'a Option<Bound>| bound.as_ref().ok_or_else(lacking);
+            let elements = |column| statements.elements.get(column).ok_or_else(lacking);
+            let written = match what {
+                What::Insert(only) => item(whole(&statements.insert)?, only, Vec::new()),
+                What::Update(only) => item(whole(&statements.update)?, only, Vec::new()),
+                What::Add(column, cell) => item(elements(&column)?, None, vec![Some(cell)]),
+                What::Fields(column, fields) => item(elements(&column)?, None, fields),
                 What::List(column, cell) => {
-                    let list = statements.lists.get(&column);
-                    lists.extend(list.map(|(write, read)| ListItem {
-                        item: item(write, None, vec![Some(cell)]),
-                        read,
-                        cql_type: table.columns[column].cql_type.clone(),
-                    }));
+                    let (write, read) = statements.lists.get(&column).ok_or_else(lacking)?;
+                    let cql_type = table.columns[column].cql_type.clone();
+                    let item = item(write, None, vec![Some(cell)]);
+                    sendings.lists.push(ListItem { item, read, cql_type });
+                    continue;
                 }
-            }
+            };
+            sendings.items.push(written);
         }
         Ok(())
     }
@@ -227,12 +228,13 @@ impl RowWriter {
     fn later(&self, list: &ListItem<'_>, there: Option<&[Option<Vec<u8>>]>, sent: u32) -> Option<i64> {
         let tries = i64::from(sent);
         let found = there.and_then(|cells| cells.first()).and_then(Option::as_deref);
-        let ours = list.item.own.first().and_then(Option::as_deref);
+        let ours = list.item.own.first().and_then(Option::as_deref).unwrap_or_default();
         // Nothing is there: an earlier load may still have sent it, at its own time.
         let Some(found) = found else {
             return Some(if self.loading.was_empty { tries } else { tries.max(1) });
         };
-        if found == ours.unwrap_or_default() && (sent > 0 || self.loading.policy.is_keep()) {
+        let Policy { write_times, expiries } = self.loading.policy;
+        if found == ours && (sent > 0 || self.loading.policy.is_keep()) {
             return None;
         }
         let planned = list.item.stamp.map_or(0, |stamp| stamp.written);
@@ -242,6 +244,11 @@ impl RowWriter {
             // Own attempts are later than planned by one for each.
             Some(newest) if newest > planned.saturating_add(tries) => None,
             Some(newest) => Some(newest.saturating_add(1).saturating_sub(planned).max(tries)),
+            // It has the values, and a list's write time alone is not worth doubling it.
+            None if found == ours && expiries == Expiries::Keep => None,
+            // It needs another life. An earlier load with the same flags may have written it at the same time.
+            None if found == ours => Some(self.own_offset.saturating_add(tries)),
+            None if write_times != WriteTimes::Keep => Some(tries),
             // More may have been added to it since; of others the server knows which is newer.
             None => (!holds(&list.cql_type, found, ours)).then_some(tries),
         }
@@ -249,10 +256,17 @@ impl RowWriter {
 }
 
 /// Whether a list has all elements of another, in their order.
-fn holds(cql_type: &CqlType, all: &[u8], some: Option<&[u8]>) -> bool {
+fn holds(cql_type: &CqlType, all: &[u8], some: &[u8]) -> bool {
     let split = |cell| elements::split(cql_type, cell).unwrap_or_default();
     let mut all = split(all).into_iter();
-    split(some.unwrap_or_default()).iter().all(|wanted| all.any(|found| found == *wanted))
+    split(some).iter().all(|wanted| all.any(|found| found == *wanted))
+}
+
+/// What a group of rows comes to.
+struct Sendings<'a> {
+    items: Vec<Item<'a>>,
+    /// Sent after the others.
+    lists: Vec<ListItem<'a>>,
 }
 
 /// A list to write.

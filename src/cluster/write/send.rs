@@ -7,15 +7,13 @@ use crate::cluster::retry::{ATTEMPTS, Verdict, backoff, verdict};
 use crate::error::{Context, Error, Result};
 use crate::mutation::Life;
 use crate::table::{ColumnKind, Table};
+use crate::times::LATEST_EXPIRY;
 use crate::types::{Codec, codec};
 use scylla::deserialize::DeserializationError;
 use scylla::deserialize::row::{ColumnIterator, RawColumn};
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::batch::{Batch, BatchType};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-
-/// The last expiry that a server takes which keeps them in 32 bits, 2038-01-19T03:14:06Z (CASSANDRA-14092).
-pub const LATEST_EXPIRY: i64 = 2_147_483_646;
 
 /// What did not reach the target as it was dumped.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use super::parts::{TableParts, inside};
 use super::verify::cluster::Pair;
 use super::verify::{self, Findings};
 use super::{OutputArgs, interruptible};
-use crate::cluster::write::{LATEST_EXPIRY, Loading, Purpose, TableWriter};
+use crate::cluster::write::{Loading, Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::compare::{Given, Rules};
 use crate::ddl::Section;
@@ -213,7 +213,7 @@ impl How {
             TimestampArg::At(micros) => WriteTimes::All(micros),
         };
         let policy = Policy { write_times, expiries: ttl.0 };
-        Ok(How { policy, keeps_times: manifest.options.preserve == "all", began })
+        Ok(How { policy, keeps_times: manifest.keeps_times(), began })
     }
 
     /// What the final check compares.
@@ -235,7 +235,6 @@ impl How {
             },
             dump_expires: self.policy.expiries == Expiries::Keep,
             loaded: true,
-            latest_expiry: LATEST_EXPIRY,
             now: cluster.now().div_euclid(1_000_000),
         }
     }

@@ -305,7 +305,7 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
     super::check_selection(manifest, &selection, &mappings)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let mut findings = Findings::default();
-    let dumped_times = manifest.options.preserve == "all";
+    let dumped_times = manifest.keeps_times();
     let keeps_times = dumped_times && !args.values_only;
     // Who asks for values alone knows what is not compared.
     if !dumped_times && !args.values_only {
@@ -318,7 +318,6 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
         given: None,
         dump_expires: true,
         loaded: false,
-        latest_expiry: crate::cluster::write::LATEST_EXPIRY,
         now: cluster.now().div_euclid(1_000_000),
     };
     let pairs = pairs((&cluster, rules), (dir, manifest), &selection, &mappings, &mut findings).await?;
