@@ -21,8 +21,10 @@ use crate::selector::{Mapping, Selection, Selector};
 use crate::table::Table;
 use crate::types::codec;
 use crate::types::cql::{CqlType, Ident};
+use bytesize::ByteSize;
 use clap::Args;
 use clap::builder::FalseyValueParser;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -36,6 +38,17 @@ pub struct OutputArgs {
     /// Print neither progress nor summary
     #[arg(long, global = true, env = "CQLIFT_QUIET", value_parser = FalseyValueParser::new())]
     pub quiet: bool,
+}
+
+/// What a run may use up; the same flags on every command that moves rows.
+#[derive(Args, Clone, Copy)]
+pub struct BudgetArgs {
+    /// Memory that rows may take at once
+    #[arg(long, env = "CQLIFT_MEMORY", default_value = "256MiB", value_name = "SIZE")]
+    pub memory: ByteSize,
+    /// Rows per second at most; without it, as many as the cluster gives or takes
+    #[arg(long, env = "CQLIFT_RATE", value_name = "ROWS")]
+    pub rate: Option<NonZeroU64>,
 }
 
 /// The selectors of a command line.
