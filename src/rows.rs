@@ -86,6 +86,11 @@ impl Page {
         self.width
     }
 
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + self.spans.len() * size_of::<Span>()
+    }
+
     /// Bytes of the values in this page, without length prefixes.
     pub fn value_bytes(&self) -> usize {
         self.spans.iter().filter(|s| s.len != NULL).map(|s| s.len as usize).sum()
@@ -119,6 +124,13 @@ impl Page {
             spans: self.spans[range.start * self.width..range.end * self.width].to_vec(),
             width: self.width,
         }
+    }
+
+    /// These columns, in this order, as a page of their own, sharing the bytes.
+    pub fn columns(&self, columns: &[usize]) -> Page {
+        let rows = self.spans.chunks_exact(self.width.max(1));
+        let spans = rows.flat_map(|row| columns.iter().map(|column| row[*column])).collect();
+        Page { bytes: self.bytes.clone(), spans, width: columns.len() }
     }
 
     /// The same page with the cells of some columns replaced: `write` is given each that is not null, and appends what
@@ -286,6 +298,9 @@ mod tests {
         assert_eq!(page.row(0).collect::<Vec<_>>(), cells[..2]);
         assert_eq!(page.column(1), [None, Some(&b"\x00\x01"[..])]);
         assert_eq!(page.part(1..2).row(0).collect::<Vec<_>>(), cells[2..]);
+        let swapped = page.columns(&[1, 0]);
+        assert_eq!(swapped.row(1).collect::<Vec<_>>(), [Some(&b"\x00\x01"[..]), Some(b"")]);
+        assert_eq!((swapped.rows(), page.columns(&[0]).width()), (2, 1));
         assert_eq!((page.cells(2), page.cells(1), page.value_bytes()), (3, 2, 3));
     }
 

@@ -40,6 +40,17 @@ pub enum SelectorError {
         /// What is wrong.
         why: &'static str,
     },
+    /// Not `name,name`.
+    #[error(
+        "cannot read {text:?}: {why}. Names stand between commas, in double quotes if they have other characters than \
+             letters, digits and _"
+    )]
+    Names {
+        /// As typed.
+        text: String,
+        /// What is wrong.
+        why: &'static str,
+    },
     /// Two mappings that cannot both be meant.
     #[error("{first} and {second} contradict each other")]
     Contradiction {
@@ -281,6 +292,27 @@ pub fn table_name(text: &str) -> Result<(String, String), SelectorError> {
     let table = table.ok_or(error("it needs a keyspace and a table"))?;
     let name = |pattern: Pattern| pattern.literal().ok_or(error("a name cannot be a glob"));
     Ok((name(keyspace)?, name(table)?))
+}
+
+/// Reads names separated by commas, each in full, and answers their true forms.
+///
+/// # Errors
+/// `SelectorError` says what is wrong.
+pub fn names(text: &str) -> Result<Vec<String>, SelectorError> {
+    let error = |why| SelectorError::Names { text: text.to_owned(), why };
+    let mut chars = text.char_indices().peekable();
+    let mut names = Vec::new();
+    loop {
+        while chars.next_if(|(_, c)| *c == ' ').is_some() {}
+        let name = pattern(&mut chars).map_err(error)?;
+        names.push(name.literal().ok_or(error("a name cannot be a glob"))?);
+        while chars.next_if(|(_, c)| *c == ' ').is_some() {}
+        match chars.next() {
+            None => return Ok(names),
+            Some((_, ',')) => {}
+            Some(_) => return Err(error(AFTER_NAME)),
+        }
+    }
 }
 
 impl FromStr for Mapping {

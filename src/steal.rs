@@ -246,6 +246,62 @@ mod tests {
         assert!(shares.iter().all(|share| *share > 200), "{shares:?}");
     }
 
+    /// How long eight workers take for a table whose first token has `big` pages and whose others have `small` pages
+    /// together, at 10 ms a page, from one that begins with the big partition.
+    fn time_of(big: usize, small: usize) -> Duration {
+        const PAGE: usize = 10;
+        let step = u64::MAX / (small * PAGE + 1) as u64;
+        let mut tokens = vec![Token::MIN + 1; big * PAGE];
+        tokens.extend((1..=small * PAGE).map(|i| Token::MIN.wrapping_add_unsigned(step * i as u64)));
+        let tokens = Arc::new(tokens);
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let begun = tokio::time::Instant::now();
+            let board = Arc::new(Board::new([Work { table: 0, range: Interval::whole() }], 8));
+            let tasks = (0..8).map(|number| {
+                let (board, tokens) = (board.clone(), tokens.clone());
+                tokio::spawn(async move {
+                    let mut read = 0;
+                    loop {
+                        let work = match board.next(number) {
+                            Next::Scan(work) => work,
+                            Next::Wait => {
+                                tokio::time::sleep(Duration::from_millis(5)).await;
+                                continue;
+                            }
+                            Next::Done => return read,
+                        };
+                        for rows in rows(&tokens, work.range).chunks(PAGE) {
+                            tokio::time::sleep(Duration::from_millis(10)).await;
+                            let last = *rows.last().unwrap();
+                            let end = board.advance(number, last, rows.len() as u64 * LEAST);
+                            read += rows.iter().filter(|token| **token <= end).count();
+                            if last > end {
+                                break;
+                            }
+                        }
+                        board.finish(number);
+                    }
+                })
+            });
+            let read: usize = futures::future::join_all(tasks).await.into_iter().map(Result::unwrap).sum();
+            assert_eq!(read, tokens.len());
+            begun.elapsed()
+        })
+    }
+
+    #[test]
+    fn a_huge_partition_delays_nobody() {
+        for (big, small) in [(5000, 1000), (500, 4000), (800, 6000), (1, 4000)] {
+            let alone = Duration::from_millis(10) * u32::try_from(big).unwrap();
+            let shared = Duration::from_millis(10) * u32::try_from(big + small).unwrap() / 8;
+            let took = time_of(big, small);
+            let least = alone.max(shared);
+            assert!(took <= least.mul_f64(1.1), "{big} and {small} pages: {took:?}, at best {least:?}");
+        }
+    }
+
     #[test]
     fn a_range_is_not_divided_before_its_first_page_nor_for_little() {
         let whole = Work { table: 3, range: Interval::whole() };

@@ -1,16 +1,18 @@
 //! Connecting: the flags that every command shares, the driver's session, and what the cluster says of itself.
 
+use super::gate::Gate;
 use crate::error::{Context, Error, Result};
 use crate::manifest::{Datacenter, SourceCluster};
+use crate::pace::Bounds;
 use async_trait::async_trait;
-use clap::Args;
-use scylla::client::PoolSize;
+use clap::{Args, ValueEnum};
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
+use scylla::client::{Compression, PoolSize};
 use scylla::errors::TranslationError;
 use scylla::policies::address_translator::{AddressTranslator, UntranslatedPeer};
-use scylla::policies::load_balancing::DefaultPolicy;
+use scylla::policies::load_balancing::{DefaultPolicy, LoadBalancingPolicy};
 use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::statement::Consistency;
 use std::collections::BTreeMap;
@@ -26,6 +28,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections per node. Cassandra multiplexes thousands of requests on one; two keep both cores of a small client busy.
 const CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
+/// Pages asked for at a time. Of a server that is not busy one of 1 MiB takes some milliseconds.
+const READS: Bounds = Bounds { least: 1, most: 64, first: 16, calm: Duration::from_millis(500) };
 
 /// How to reach the cluster.
 #[derive(Args, Clone)]
@@ -55,6 +60,9 @@ pub struct ConnectArgs {
     /// Connect to the contact points only, whatever addresses the cluster tells of
     #[arg(long, env = "CQLIFT_ONLY_CONTACT_POINTS", conflicts_with = "address_map")]
     pub only_contact_points: bool,
+    /// Compression of what goes over the network
+    #[arg(long, env = "CQLIFT_COMPRESSION", value_enum, default_value_t = Wire::None)]
+    pub compression: Wire,
 }
 
 impl ConnectArgs {
@@ -63,6 +71,24 @@ impl ConnectArgs {
         let local = ["127.0.0.1".to_owned()];
         let hosts = if self.host.is_empty() { &local[..] } else { &self.host };
         hosts.iter().map(|host| with_port(host, self.port)).collect()
+    }
+}
+
+/// `--compression`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Wire {
+    /// LZ4: less to send, more to compute on both sides
+    Lz4,
+    /// None: best in one network
+    None,
+}
+
+impl Wire {
+    fn of_driver(self) -> Option<Compression> {
+        match self {
+            Wire::Lz4 => Some(Compression::Lz4),
+            Wire::None => None,
+        }
     }
 }
 
@@ -143,6 +169,12 @@ pub struct Cluster {
     pub consistency: Level,
     /// How statements on data are run, as against those on the catalogue.
     pub data: ExecutionProfileHandle,
+    /// The datacenter whose nodes are asked, if there is one.
+    pub dc: Option<String>,
+    /// Which nodes such statements go to where keys say nothing.
+    pub nodes: Arc<dyn LoadBalancingPolicy>,
+    /// What pages pass on their way: so many are asked for at a time as the cluster answers well.
+    pub reads: Arc<Gate>,
     clock: Clock,
 }
 
@@ -163,10 +195,11 @@ impl Cluster {
         if let Some(dc) = &args.dc {
             policy = policy.prefer_datacenter(dc.clone());
         }
+        let nodes = policy.build();
         let data = catalogue
             .to_builder()
             .consistency(args.consistency.0)
-            .load_balancing_policy(policy.build())
+            .load_balancing_policy(nodes.clone())
             .build();
         // Full metadata fails as a whole on one type the driver cannot read; the schema is read by `describe` instead.
         let mut builder = SessionBuilder::new()
@@ -174,6 +207,7 @@ impl Cluster {
             .default_execution_profile_handle(catalogue.into_handle())
             .fetch_full_schema_metadata(false)
             .pool_size(PoolSize::PerHost(CONNECTIONS_PER_NODE))
+            .compression(args.compression.of_driver())
             .driver_config_reporting(false);
         if let (Some(user), Some(password)) = (&args.username, password) {
             builder = builder.user(user, password);
@@ -192,7 +226,16 @@ impl Cluster {
             }
         }
         let clock = Clock::measure(&session).await?;
-        Ok(Cluster { session, about, consistency: args.consistency, data: data.into_handle(), clock })
+        Ok(Cluster {
+            session,
+            about,
+            consistency: args.consistency,
+            data: data.into_handle(),
+            dc: args.dc.clone(),
+            nodes,
+            reads: Gate::new(READS),
+            clock,
+        })
     }
 
     /// What the cluster's clock shows, µs since 1970, as measured when the connection was made; this machine's own clock

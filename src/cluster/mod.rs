@@ -3,9 +3,11 @@
 
 pub mod connect;
 pub mod describe;
+pub mod gate;
 pub mod permissions;
 pub mod probe;
 pub mod retry;
+mod route;
 pub mod scan;
 pub mod write;
 

@@ -10,7 +10,10 @@ pub mod verify;
 
 mod feed;
 mod parts;
+mod scanning;
 
+use crate::cluster::Cluster;
+use crate::cluster::describe::{Keyspace, Schema};
 use crate::ddl::Statement;
 use crate::error::{Context, Error, Result};
 use crate::format::{Column, Layout};
@@ -120,15 +123,58 @@ pub fn statement_entry(statement: &Statement) -> StatementEntry {
 /// # Errors
 /// `Error` names the column whose type has no codec.
 pub fn layout(table: &Table) -> Result<Layout> {
+    let columns = columns(table)
+        .map_err(|e| e.hint(format!("leave the table out with --exclude {}", table.cql_name())))?;
+    Ok(Layout::new(columns))
+}
+
+/// A table's columns and their companions as files hold them.
+///
+/// # Errors
+/// `Error` names the column whose type has no codec.
+pub fn columns(table: &Table) -> Result<Vec<Column>> {
     let column = |name: &str, cql_type: CqlType| {
-        let codec = codec(&cql_type)
-            .doing(|| format!("table {}, column {name:?}", table.full_name()))
-            .map_err(|e| e.hint(format!("leave the table out with --exclude {}", table.cql_name())))?;
+        let codec = codec(&cql_type).doing(|| format!("table {}, column {name:?}", table.full_name()))?;
         Ok(Column { name: name.to_owned(), cql_type, codec: Arc::from(codec) })
     };
     let columns = table.columns.iter().map(|c| column(&c.name, c.cql_type.clone()));
     let companions = table.companions.iter().map(|c| column(&c.name, table.companion_type(c)));
-    Ok(Layout::new(columns.chain(companions).collect::<Result<Vec<_>>>()?))
+    columns.chain(companions).collect()
+}
+
+/// The keyspace and the table of that name.
+///
+/// # Errors
+/// A usage error says which names there are.
+pub fn find_table<'a>(schema: &'a Schema, keyspace: &str, name: &str) -> Result<(&'a Keyspace, &'a Table)> {
+    let Some(found) = schema.keyspaces.get(keyspace) else {
+        let names: Vec<&str> = schema.keyspaces.keys().map(String::as_str).collect();
+        return Err(Error::usage(format!("the cluster has no keyspace {keyspace:?}"))
+            .hint(format!("its keyspaces are: {}", names.join(", "))));
+    };
+    let Some(table) = found.tables.get(name) else {
+        let names: Vec<&str> = found.tables.keys().map(String::as_str).collect();
+        return Err(Error::usage(format!("the keyspace {keyspace:?} has no table {name:?}"))
+            .hint(format!("its tables are: {}", names.join(", "))));
+    };
+    Ok((found, table))
+}
+
+/// Bytes at which row groups are closed, so that all that are open take a quarter of the memory: each at least 4 MiB.
+pub fn row_group_bytes(memory: u64, open: usize) -> usize {
+    const LEAST: usize = 4 << 20;
+    let share = usize::try_from(memory / 4).unwrap_or(usize::MAX) / open.max(1);
+    share.max(LEAST)
+}
+
+/// Warns if rows may be missed; `more` says what else there is to say.
+pub fn warn_of_weak_reads(cluster: &Cluster, more: &str) {
+    if cluster.consistency.is_weak() {
+        report::warn(&format!(
+            "reading at {}: rows that the asked replicas do not have yet are missed{more}",
+            cluster.consistency.name()
+        ));
+    }
 }
 
 /// Whether the token ranges of a table's parts tile the ring.

@@ -34,26 +34,7 @@ impl DumpDir {
             return Err(Error::failed(format!("{} already holds a finished dump", root.display()))
                 .hint("choose another directory with -o, or move this one away first"));
         }
-        match fs::read_dir(root) {
-            Ok(mut entries) => {
-                if entries.next().is_some() {
-                    return Err(Error::failed(format!(
-                        "the output directory {} is not empty",
-                        root.display()
-                    ))
-                    .hint("choose a new or empty directory with -o; nothing was written"));
-                }
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_dir(root).doing(|| format!("create the output directory {}", root.display()))?;
-            }
-            Err(error) => {
-                return Err(Error::failed(format!(
-                    "cannot use {} as output directory: {error}",
-                    root.display()
-                )));
-            }
-        }
+        make_empty_dir(root)?;
         Ok(DumpDir { root: root.to_owned() })
     }
 
@@ -112,13 +93,10 @@ impl DumpDir {
     ///
     /// # Errors
     /// `Error` names the file.
-    pub fn begin_part(&self, table_path: &str, file: &str) -> Result<PartFile> {
+    pub fn begin_part(&self, table_path: &str, file: &str) -> Result<NewFile> {
         let folder = self.root.join(table_path);
         make_dir(&folder).doing(|| format!("create {}", folder.display()))?;
-        let path = folder.join(file);
-        let temporary = folder.join(format!(".{file}.tmp"));
-        let file = new_file(&temporary).doing(|| format!("create {}", temporary.display()))?;
-        Ok(PartFile { file, path, temporary, kept: false, bytes: 0, hash: Box::new(Xxh3::new()) })
+        NewFile::begin(folder.join(file))
     }
 
     /// Writes a part's sidecar, after its file has been kept.
@@ -234,6 +212,28 @@ impl DumpDir {
     }
 }
 
+/// Makes a directory; one that exists must be empty.
+///
+/// # Errors
+/// `Error` says what is in the way.
+pub fn make_empty_dir(root: &Path) -> Result<()> {
+    match fs::read_dir(root) {
+        Ok(mut entries) => {
+            if entries.next().is_some() {
+                return Err(Error::failed(format!("the output directory {} is not empty", root.display()))
+                    .hint("choose a new or empty directory with -o; nothing was written"));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_dir(root).doing(|| format!("create the output directory {}", root.display()))?;
+        }
+        Err(error) => {
+            return Err(Error::failed(format!("cannot use {} as output directory: {error}", root.display())));
+        }
+    }
+    Ok(())
+}
+
 fn no_manifest(root: &Path) -> Error {
     let what = match root.is_dir() {
         true => "has no manifest.json: it is no dump, or an unfinished one",
@@ -288,8 +288,8 @@ fn damaged(path: &Path, what: String) -> Error {
         .hint("the dump is damaged: copy the file again from where the dump was made, or dump again")
 }
 
-/// A part being written: counts and hashes what passes, and removes itself unless it is kept.
-pub struct PartFile {
+/// A file being written under a temporary name: counts and hashes what passes, and removes itself unless it is kept.
+pub struct NewFile {
     file: File,
     path: PathBuf,
     temporary: PathBuf,
@@ -298,7 +298,23 @@ pub struct PartFile {
     hash: Box<Xxh3>,
 }
 
-impl PartFile {
+impl NewFile {
+    /// Begins the file that `path` is to name, beside it.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn begin(path: PathBuf) -> Result<NewFile> {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let temporary = path.with_file_name(format!(".{name}.tmp"));
+        let file = new_file(&temporary).doing(|| format!("create {}", temporary.display()))?;
+        Ok(NewFile { file, path, temporary, kept: false, bytes: 0, hash: Box::new(Xxh3::new()) })
+    }
+
+    /// The name that it will have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Syncs the file and gives it its name; answers its length in bytes and its checksum.
     ///
     /// # Errors
@@ -307,15 +323,17 @@ impl PartFile {
         let doing = || format!("write {}", self.path.display());
         self.file.sync_all().doing(doing)?;
         fs::rename(&self.temporary, &self.path).doing(doing)?;
-        if let Some(folder) = self.path.parent() {
-            sync_dir(folder).doing(doing)?;
-        }
         self.kept = true;
+        if let Some(folder) = self.path.parent() {
+            // The parent of a plain name is the empty path, which stands for here.
+            let here = Path::new(".");
+            sync_dir(if folder.as_os_str().is_empty() { here } else { folder }).doing(doing)?;
+        }
         Ok((self.bytes, checksum(self.hash.digest128())))
     }
 }
 
-impl Write for PartFile {
+impl Write for NewFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.file.write(bytes)?;
         self.hash.update(&bytes[..written]);
@@ -328,7 +346,7 @@ impl Write for PartFile {
     }
 }
 
-impl Drop for PartFile {
+impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.kept {
             // An unfinished part is worth nothing; if it cannot be removed its temporary name says what it is.

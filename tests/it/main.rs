@@ -39,6 +39,7 @@ mod refuse;
 mod roundtrip;
 mod script;
 mod semantics;
+mod skew;
 mod spelling;
 mod tidy;
 mod times;

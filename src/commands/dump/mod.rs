@@ -5,7 +5,7 @@ mod parts;
 pub mod plan;
 mod unsupported;
 
-use super::{OutputArgs, interruptible, layout, plural, rfc3339};
+use super::{BudgetArgs, OutputArgs, interruptible, layout, plural, rfc3339};
 use crate::cluster::describe::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
@@ -61,6 +61,9 @@ pub struct DumpArgs {
     /// Say what would be dumped and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// What it may use up
+    #[command(flatten)]
+    pub budget: BudgetArgs,
     /// How to reach the cluster
     #[command(flatten)]
     pub connect: ConnectArgs,
@@ -117,7 +120,7 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
         return show(&plan, output);
     }
     let work = prepare(&cluster, &plan, &args).await?;
-    warn_of_weak_reads(&cluster);
+    super::warn_of_weak_reads(&cluster, "; the manifest records it");
     let dir = DumpDir::create(&args.output)?;
     dir.write_schema(&plan.schema_text(&cluster))?;
     let started = SystemTime::now();
@@ -141,15 +144,6 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
             }
         ))),
         _ => Ok(()),
-    }
-}
-
-fn warn_of_weak_reads(cluster: &Cluster) {
-    if cluster.consistency.is_weak() {
-        report::warn(&format!(
-            "reading at {}: rows that the asked replicas do not have yet are missed; the manifest records it",
-            cluster.consistency.name()
-        ));
     }
 }
 
@@ -198,7 +192,7 @@ async fn scan_tables(
     output: OutputArgs,
 ) -> Result<Vec<DumpedTable>> {
     let progress = Progress::start(output.quiet, "dumping", ("tables", work.len() as u64));
-    let form = PartForm { format: args.format.into(), bytes: args.part_size.as_u64() };
+    let form = PartForm { format: args.format.into(), bytes: args.part_size.as_u64(), budget: args.budget };
     parts::dump(cluster, dir, form, work, &progress).await
 }
 

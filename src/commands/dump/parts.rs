@@ -1,12 +1,10 @@
-//! The work of a dump: workers scan token ranges and hand whole pages to encoder threads, which write parts. A worker
-//! that has nothing to do takes over half of what another has left.
-//!
-//! Each worker has one encoder, and an encoder has one part open. A part closes at `--part-size`, at a
+//! What a dump makes of the pages of its tables: parts. An encoder has one part open. A part closes at `--part-size`, at a
 //! partition boundary, or inside a partition that is larger than a part; whatever way, the parts' ranges tile the ring exactly.
 
 use crate::cluster::Cluster;
 use crate::cluster::scan::Scan;
-use crate::commands::{rfc3339, tile_the_ring};
+use crate::commands::scanning::{self, Encoder};
+use crate::commands::{BudgetArgs, rfc3339, tile_the_ring};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::{Fingerprint, Partition, Tally};
 use crate::format::{Format, Layout, Sink};
@@ -14,22 +12,12 @@ use crate::manifest::{NotPreserved, Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
 use crate::ring::{self, Interval, Token};
 use crate::rows::Page;
-use crate::steal::{Board, Finished, Next, Work};
-use crate::store::{DumpDir, PartFile};
+use crate::store::{DumpDir, NewFile};
 use crate::table::{ColumnKind, Table};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
-
-/// Ranges scanned at a time.
-const WORKERS: usize = 8;
-/// How long a worker with nothing to take over waits before it looks again.
-const IDLE: Duration = Duration::from_millis(5);
-/// Pages of about 1 MiB that may wait for an encoder.
-const PAGES_WAITING: usize = 2;
+use std::time::SystemTime;
 
 /// What parts are like.
 #[derive(Clone, Copy)]
@@ -38,6 +26,8 @@ pub struct PartForm {
     pub format: Format,
     /// Bytes at which one closes.
     pub bytes: u64,
+    /// What may be used up.
+    pub budget: BudgetArgs,
 }
 
 /// A table to scan and where its parts go.
@@ -74,7 +64,7 @@ pub struct DumpedTable {
     pub parts: Vec<Part>,
 }
 
-/// Everything that workers and encoders share.
+/// Everything that encoders share.
 struct Shared {
     cluster: Arc<Cluster>,
     dir: DumpDir,
@@ -83,12 +73,10 @@ struct Shared {
     part_numbers: Vec<AtomicU32>,
     /// Ranges that hold no rows: they need no file, and share one sidecar per table.
     empty: Vec<Mutex<Vec<RangeEntry>>>,
-    board: Board,
-    stop: AtomicBool,
     counters: Arc<Counters>,
 }
 
-/// Scans all ranges of all tables, in order, and writes their parts.
+/// Scans all tables, whole, and writes their parts.
 ///
 /// # Errors
 /// The first error of any worker or encoder.
@@ -100,7 +88,7 @@ pub async fn dump(
     progress: &Progress,
 ) -> Result<Vec<DumpedTable>> {
     let order = biggest_first(tables.iter().map(|t| t.estimate));
-    let work = order.into_iter().map(|table| Work { table, range: Interval::whole() });
+    let scans = tables.iter().map(|table| table.scan.clone()).collect();
     let shared = Arc::new(Shared {
         cluster: cluster.clone(),
         dir: dir.clone(),
@@ -108,27 +96,12 @@ pub async fn dump(
         empty: tables.iter().map(|_| Mutex::default()).collect(),
         part_numbers: tables.iter().map(|_| AtomicU32::new(0)).collect(),
         tables,
-        board: Board::new(work, WORKERS),
-        stop: AtomicBool::new(false),
         counters: progress.counters.clone(),
     });
-    let mut workers = JoinSet::new();
-    for number in 0..WORKERS {
-        workers.spawn(worker(shared.clone(), number));
-    }
+    let encoder = || PartEncoder { shared: shared.clone(), open: None, done: Vec::new() };
+    let done = scanning::scan(cluster, scans, order, form.budget, &progress.counters, encoder).await?;
     let mut parts: Vec<Vec<Part>> = shared.tables.iter().map(|_| Vec::new()).collect();
-    let mut failure = None;
-    while let Some(joined) = workers.join_next().await {
-        match joined.doing(|| "run a worker").and_then(|done| done) {
-            Ok(done) => done.into_iter().for_each(|(table, part)| parts[table].push(part)),
-            Err(error) => {
-                failure.get_or_insert(error);
-            }
-        }
-    }
-    if let Some(error) = failure {
-        return Err(error);
-    }
+    done.into_iter().flatten().for_each(|(table, part)| parts[table].push(part));
     let finish = |((table, work), mut parts): ((usize, &TableWork), Vec<Part>)| {
         parts.extend(shared.empty_part(table)?);
         parts.sort_by(|a, b| a.name.cmp(&b.name));
@@ -184,91 +157,8 @@ fn check_cover(work: &TableWork, parts: &[Part]) -> Result<()> {
     })
 }
 
-async fn worker(shared: Arc<Shared>, number: usize) -> Result<Vec<(usize, Part)>> {
-    let (pages, received) = mpsc::channel(PAGES_WAITING);
-    let encoder = Encoder { shared: shared.clone(), open: None, done: Vec::new() };
-    let encoder = tokio::task::spawn_blocking(move || encoder.run(received));
-    let scanned = scan_ranges(&shared, number, &pages).await;
-    drop(pages);
-    let encoded = encoder.await.doing(|| "run an encoder").and_then(|done| done);
-    if scanned.is_err() || encoded.is_err() {
-        shared.stop.store(true, Relaxed);
-    }
-    // If the encoder failed, the scan only saw its channel close: the encoder's error is the cause.
-    match (encoded, scanned) {
-        (Err(error), _) | (Ok(_), Err(error)) => Err(error),
-        (Ok(parts), Ok(())) => Ok(parts),
-    }
-}
-
-/// What a worker tells its encoder.
-enum Message {
-    Begin {
-        table: usize,
-        range: Interval,
-        asked: SystemTime,
-    },
-    Page(Page),
-    /// The range ends here now.
-    End {
-        arrived: SystemTime,
-        end: Token,
-    },
-    /// The scan failed: what is open is not whole.
-    Abandon,
-}
-
-async fn scan_ranges(shared: &Arc<Shared>, worker: usize, pages: &mpsc::Sender<Message>) -> Result<()> {
-    let gone = |_| Error::failed("an encoder stopped");
-    while !shared.stop.load(Relaxed) {
-        let Work { table, range } = match shared.board.next(worker) {
-            Next::Scan(work) => work,
-            Next::Wait => {
-                tokio::time::sleep(IDLE).await;
-                continue;
-            }
-            Next::Done => return Ok(()),
-        };
-        pages.send(Message::Begin { table, range, asked: shared.cluster.time() }).await.map_err(gone)?;
-        let mut scan = shared.tables[table].scan.range(&shared.cluster, range);
-        let key = shared.tables[table].table.indexes(ColumnKind::PartitionKey);
-        loop {
-            if shared.stop.load(Relaxed) {
-                // Another worker failed: what is open here is not whole either.
-                return pages.send(Message::Abandon).await.map_err(gone);
-            }
-            let page = match scan.next_page().await {
-                Ok(Some(page)) => page,
-                Ok(None) => break,
-                Err(error) => {
-                    pages.send(Message::Abandon).await.map_err(gone)?;
-                    return Err(error);
-                }
-            };
-            let token_of = |row: usize| token(&key_cells(&page, row, &key));
-            let last = token_of(page.rows() - 1);
-            let end = shared.board.advance(worker, last, page.value_bytes() as u64);
-            if last <= end {
-                pages.send(Message::Page(page)).await.map_err(gone)?;
-                continue;
-            }
-            // The rest has been taken over.
-            let own = (0..page.rows()).rposition(|row| token_of(row) <= end).map_or(0, |row| row + 1);
-            if own > 0 {
-                pages.send(Message::Page(page.part(0..own))).await.map_err(gone)?;
-            }
-            break;
-        }
-        if let Some(Finished { end, table_is_done }) = shared.board.finish(worker) {
-            pages.send(Message::End { arrived: shared.cluster.time(), end }).await.map_err(gone)?;
-            shared.counters.units.fetch_add(u64::from(table_is_done), Relaxed);
-        }
-    }
-    Ok(())
-}
-
 /// Turns the pages of one worker into parts.
-struct Encoder {
+struct PartEncoder {
     shared: Arc<Shared>,
     open: Option<OpenPart>,
     done: Vec<(usize, Part)>,
@@ -278,7 +168,7 @@ struct Encoder {
 struct OpenPart {
     table: usize,
     part: Part,
-    sink: Option<Box<dyn Sink<PartFile>>>,
+    sink: Option<Box<dyn Sink<NewFile>>>,
     fingerprint: Option<Fingerprint>,
     /// The partition that was cut: its static cells are in the part before.
     inside: Option<Partition>,
@@ -319,26 +209,8 @@ impl OpenPart {
     }
 }
 
-impl Encoder {
-    fn run(mut self, mut messages: mpsc::Receiver<Message>) -> Result<Vec<(usize, Part)>> {
-        while let Some(message) = messages.blocking_recv() {
-            match message {
-                Message::Begin { table, range, asked } => self.begin(table, range, asked)?,
-                Message::Page(page) => self.page(&page)?,
-                Message::End { arrived, end } => self.end(arrived, end)?,
-                Message::Abandon => {
-                    self.open = None;
-                    return Ok(self.done);
-                }
-            }
-        }
-        if self.open.as_ref().is_some_and(|open| open.scanning.is_some()) {
-            // The worker was stopped in the middle of a range; what is open is not whole and removes itself.
-            self.open = None;
-        }
-        self.close()?;
-        Ok(self.done)
-    }
+impl Encoder for PartEncoder {
+    type Done = Vec<(usize, Part)>;
 
     fn begin(&mut self, table: usize, range: Interval, asked: SystemTime) -> Result<()> {
         if self.open.as_ref().is_some_and(|open| open.table != table) {
@@ -375,6 +247,26 @@ impl Encoder {
         self.write(page, begin..page.rows())
     }
 
+    fn end(&mut self, end: Token, arrived: SystemTime) -> Result<()> {
+        let Some(open) = self.open.as_mut() else { return Ok(()) };
+        if let Some(scanning) = open.scanning.take() {
+            let range = scanning.entry(end, None, arrived);
+            match open.sink {
+                Some(_) => open.part.ranges.push(range),
+                // No row came before it either: it needs no file.
+                None => self.shared.record_empty(open.table, range),
+            }
+        }
+        if self.is_full(self.shared.form.bytes) { self.close() } else { Ok(()) }
+    }
+
+    fn finish(mut self) -> Result<Vec<(usize, Part)>> {
+        self.close()?;
+        Ok(self.done)
+    }
+}
+
+impl PartEncoder {
     fn is_full(&self, bytes: u64) -> bool {
         self.open.as_ref().and_then(|open| open.sink.as_ref()).is_some_and(|sink| sink.size() >= bytes)
     }
@@ -449,19 +341,6 @@ impl Encoder {
             scanning.last = Some(last_row(&page, &work.table));
         }
         Ok(())
-    }
-
-    fn end(&mut self, arrived: SystemTime, end: Token) -> Result<()> {
-        let Some(open) = self.open.as_mut() else { return Ok(()) };
-        if let Some(scanning) = open.scanning.take() {
-            let range = scanning.entry(end, None, arrived);
-            match open.sink {
-                Some(_) => open.part.ranges.push(range),
-                // No row came before it either: it needs no file.
-                None => self.shared.record_empty(open.table, range),
-            }
-        }
-        if self.is_full(self.shared.form.bytes) { self.close() } else { Ok(()) }
     }
 
     fn close(&mut self) -> Result<()> {

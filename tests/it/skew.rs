@@ -1,0 +1,80 @@
+//! Tables that lie unevenly on the ring, and ranges that the server cannot read in one go.
+
+use crate::harness::{BOTH, Node, Scratch, TestKeyspace, json};
+
+/// Each partition has so many deleted rows that no half of the ring, but any small piece of it, may be read at once:
+/// servers give up after 100,000 of them in one request (`tombstone_failure_threshold`).
+#[test]
+fn a_range_full_of_tombstones_is_read_in_pieces() {
+    const PARTITIONS: usize = 320;
+    const DELETED: usize = 700;
+    for version in BOTH {
+        let source = TestKeyspace::with_on(
+            Node::get(version),
+            "tombstones",
+            &["CREATE TABLE t (k int, c int, v text, PRIMARY KEY (k, c))"],
+        );
+        let delete = |k: usize| {
+            let each: String =
+                (0..DELETED).map(|c| format!("DELETE FROM t WHERE k = {k} AND c = {c};")).collect();
+            format!("BEGIN UNLOGGED BATCH {each} APPLY BATCH")
+        };
+        // Few at a time: batches of so much text keep a server busy.
+        for first in (0..PARTITIONS).step_by(8) {
+            source.db.try_each((first..first + 8).map(delete)).unwrap();
+        }
+        let live =
+            (0..PARTITIONS).step_by(40).map(|k| format!("INSERT INTO t (k, c, v) VALUES ({k}, 1000, 'v')"));
+        source.db.try_each(live).unwrap();
+        // The premise: the server does refuse.
+        let refused = source.db.try_execute("SELECT k, c, v FROM t").unwrap_err();
+        assert!(refused.to_lowercase().contains("fail"), "{version}: {refused}");
+        let scratch = Scratch::new();
+        let dir = scratch.path("dump");
+        let told = source.dump_json(&dir, "csv");
+        assert_eq!(told["rows"], PARTITIONS / 40, "{version}");
+        source.node.run(["verify", &dir, "-h", &source.node.address()]).success();
+    }
+}
+
+/// All rows lie in a hundredth of the ring, so that ranges of equal width would leave all but one worker idle.
+#[test]
+fn data_in_few_tokens_is_shared_out() {
+    let source = TestKeyspace::with(
+        "few_tokens",
+        &["CREATE TABLE keys (k int PRIMARY KEY)", "CREATE TABLE t (k int PRIMARY KEY, v text)"],
+    );
+    source.db.try_each((0..60_000).map(|k| format!("INSERT INTO keys (k) VALUES ({k})"))).unwrap();
+    let end = i64::MIN / 100 * 98;
+    let keys = source.db.rows(&format!("SELECT k FROM keys WHERE token(k) <= {end}"));
+    let keys: Vec<i32> =
+        keys.iter().map(|row| i32::from_be_bytes(row[0].clone().unwrap().try_into().unwrap())).collect();
+    assert!((400..900).contains(&keys.len()), "a hundredth of 60,000 are about 600: {}", keys.len());
+    let text = "x".repeat(32 << 10);
+    let rows = keys.iter().map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, '{text}')"));
+    source.db.try_each(rows).unwrap();
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.node.run(["dump", &source.table("t"), "-o", &dir]).success();
+    let parts = json(format!("{dir}/manifest.json"))["keyspaces"][0]["tables"][0]["parts"].clone();
+    let holding = parts.as_array().unwrap().iter().filter(|p| p["rows"].as_u64() > Some(0)).count();
+    // Each worker that took some of it over wrote a part of its own.
+    assert!(holding > 2, "{parts:#}");
+}
+
+/// However many ranges the ring has, an empty table is one request.
+#[test]
+fn an_empty_table_is_one_scan() {
+    let source = TestKeyspace::with("one_scan", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    let scratch = Scratch::new();
+    let scans = || {
+        let counted = source.db.rows(&format!(
+            "SELECT count FROM system_views.coordinator_scan_latency WHERE keyspace_name = '{}' AND table_name = 't'",
+            source.name
+        ));
+        counted.first().map_or(0, |row| i64::from_be_bytes(row[0].clone().unwrap().try_into().unwrap()))
+    };
+    let before = scans();
+    source.node.run(["dump", &source.name, "-o", &scratch.path("dump")]).success();
+    assert_eq!(scans() - before, 1);
+}
