@@ -17,7 +17,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`cli`], [`commands`] | the subcommands; each file has its flags above its `run()`, which reads like a table of contents |
-//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, probe, scan, write, retry |
+//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, probe, scan, write, retry, gate |
 //! | [`format`](mod@format) | one file per file format, sink and source together |
 //! | [`store`] | the only module that opens dump files: names, temporary files, syncing, renaming |
 //! | [`progress`] | counters of a run and the line that shows them |
@@ -27,6 +27,7 @@
 //! | [`ring`] | tokens and ranges: hash, split, cover; pure |
 //! | [`steal`] | who scans which range, and takes over half of another's; pure |
 //! | [`batch`] | rows of one partition into write batches; pure |
+//! | [`pace`] | how many requests may be in flight, how many rows may pass; pure |
 //! | [`fingerprint`] | the sums of rows, independent of order and of how the ring is cut; pure |
 //! | [`mutation`] | which statements bring a row back, by write time and expiry; pure |
 //! | [`compare`] | how two rows of one key differ; pure |
@@ -40,7 +41,7 @@
 //! # The import law
 //!
 //! Left may use anything to its right, nothing else; a test holds it:
-//! `main → cli → commands → {cluster, format, store, progress} → {steal, batch, manifest, selector, report} → {ring,
+//! `main → cli → commands → {cluster, format, store, progress} → {steal, batch, pace, manifest, selector, report} → {ring,
 //! ddl, fingerprint, mutation, compare} → times → table → types → rows → error`. Modules in braces do not use each other: `cluster`, `format` and `store` meet in `commands`, over
 //! `rows`. Async lives in `cluster` and `commands`; codecs, sinks and sources are synchronous.
 //!
@@ -63,6 +64,7 @@ pub mod fingerprint;
 pub mod format;
 pub mod manifest;
 pub mod mutation;
+pub mod pace;
 pub mod progress;
 pub mod report;
 pub mod ring;

@@ -3,6 +3,7 @@
 
 pub mod connect;
 pub mod describe;
+pub mod gate;
 pub mod permissions;
 pub mod probe;
 pub mod retry;
