@@ -8,7 +8,7 @@
 
 use crate::rows::Page;
 use crate::table::{ColumnKind, Place, Table};
-use crate::times::{Misfit, Told};
+use crate::times::{Misfit, Moment};
 use crate::types::cql::CqlType;
 use crate::types::elements;
 use serde::{Deserialize, Serialize};
@@ -79,40 +79,88 @@ pub type Partition = Vec<Option<Vec<u8>>>;
 
 /// Sums up the pages of a table, in the order of a scan.
 pub struct Fingerprint {
-    table: Table,
+    columns: usize,
     partition: Vec<usize>,
     first_clustering: Option<usize>,
     row: Shape,
     statics: Shape,
-    counter: bool,
     /// The partition of the last row.
     current: Option<Partition>,
-    tally: Tally,
-    buffer: Vec<u8>,
+    summing: Summing,
 }
 
 /// The columns that are hashed together.
 struct Shape {
     tag: u8,
     /// Key columns and the others, in name order.
-    all: Vec<usize>,
-    /// Key columns alone, in name order.
-    key: Vec<usize>,
-    /// What is no key, in name order.
-    places: Vec<Place>,
+    all: Vec<Hashed>,
+    /// Whether write times of any of them are told.
+    is_told: bool,
+    /// Whether there are others than key columns.
+    has_cells: bool,
+}
+
+/// A column as it is hashed.
+struct Hashed {
+    column: usize,
+    head: Head,
+    /// Its type, if trailing null fields are left out of its cells.
+    trimmed: Option<CqlType>,
+    role: Role,
+}
+
+/// What a column is to the sums.
+enum Role {
+    /// It stands before what is told too.
+    Key,
+    /// Its values are all that is summed.
+    Values,
+    /// Write times could be told and are not.
+    Untold,
+    /// Its cells are written whole.
+    Whole(Place),
+    /// Its cells have elements, of which a load writes each as it was.
+    Elements(Place),
+    /// Its cells are lists, which a load writes anew.
+    List(Place),
 }
 
 impl Shape {
     fn of(table: &Table, tag: u8, key: &[ColumnKind], cells: ColumnKind) -> Shape {
-        let by_name = |mut columns: Vec<usize>| {
-            columns.sort_by(|a, b| table.columns[*a].name.cmp(&table.columns[*b].name));
-            columns
+        let hashed = |column: usize, role: Role| {
+            let trims = matches!(table.columns[column].cql_type, CqlType::Udt(_, false));
+            Hashed {
+                column,
+                head: Head::of(&table.columns[column].name),
+                trimmed: trims.then(|| table.columns[column].cql_type.clone()),
+                role,
+            }
         };
-        let key: Vec<usize> = key.iter().flat_map(|kind| table.indexes(*kind)).collect();
-        let mut places = table.places(cells);
-        places.sort_by(|a, b| table.columns[a.column].name.cmp(&table.columns[b.column].name));
-        let all = key.iter().copied().chain(places.iter().map(|p| p.column)).collect();
-        Shape { tag, all: by_name(all), key: by_name(key), places }
+        let places = table.places(cells);
+        let has_cells = !places.is_empty();
+        let is_told = places.iter().any(|p| p.write_time.is_some());
+        let keys = key.iter().flat_map(|kind| table.indexes(*kind)).map(|column| hashed(column, Role::Key));
+        let others = places.into_iter().map(|place| hashed(place.column, Role::of(table, place)));
+        let mut all: Vec<Hashed> = keys.chain(others).collect();
+        all.sort_by(|a, b| table.columns[a.column].name.cmp(&table.columns[b.column].name));
+        Shape { tag, all, is_told, has_cells }
+    }
+
+    fn is_row(&self) -> bool {
+        self.tag == ROW
+    }
+}
+
+impl Role {
+    fn of(table: &Table, place: Place) -> Role {
+        let cql_type = &table.columns[place.column].cql_type;
+        match cql_type {
+            _ if place.write_time.is_none() && table.is_counter() => Role::Values,
+            _ if place.write_time.is_none() => Role::Untold,
+            CqlType::List(_, false) => Role::List(place),
+            _ if cql_type.has_elements() => Role::Elements(place),
+            _ => Role::Whole(place),
+        }
     }
 }
 
@@ -125,15 +173,17 @@ impl Fingerprint {
     pub fn new(table: &Table, inside: Option<Partition>) -> Fingerprint {
         use ColumnKind::{Clustering, PartitionKey, Regular, Static};
         Fingerprint {
+            columns: table.columns.len(),
             partition: table.indexes(PartitionKey),
             first_clustering: table.indexes(Clustering).first().copied(),
             row: Shape::of(table, ROW, &[PartitionKey, Clustering], Regular),
             statics: Shape::of(table, PARTITION, &[PartitionKey], Static),
-            counter: table.is_counter(),
-            table: table.clone(),
             current: inside,
-            tally: Tally::default(),
-            buffer: Vec::new(),
+            summing: Summing {
+                counter: table.is_counter(),
+                untold: vec![0; table.columns.len()],
+                ..Summing::default()
+            },
         }
     }
 
@@ -142,29 +192,24 @@ impl Fingerprint {
     /// # Errors
     /// `Misfit` if companions do not fit their cells.
     pub fn add(&mut self, page: &Page) -> Result<(), Misfit> {
-        self.tally.cells += page.cells(self.table.columns.len()) as u64;
+        self.summing.tally.cells += page.cells(self.columns) as u64;
+        self.summing.tally.rows += page.rows() as u64;
         for row in 0..page.rows() {
-            self.tally.rows += 1;
-            if !self.statics.places.is_empty() && self.begins(page, row) {
-                let statics = std::mem::take(&mut self.statics.places);
-                let summed = self.sum(page, row, false, &statics);
-                self.statics.places = statics;
-                summed?;
+            if self.statics.has_cells && self.begins(page, row) {
+                self.summing.sum(&self.statics, page, row)?;
             }
             // A partition that holds only static cells is read as one row without clustering.
             if self.first_clustering.is_none_or(|c| page.cell(row, c).is_some()) {
-                let places = std::mem::take(&mut self.row.places);
-                let summed = self.sum(page, row, true, &places);
-                self.row.places = places;
-                summed?;
+                self.summing.sum(&self.row, page, row)?;
             }
         }
+        self.summing.count_untold();
         Ok(())
     }
 
     /// What was summed and counted.
     pub fn tally(&self) -> &Tally {
-        &self.tally
+        &self.summing.tally
     }
 
     fn begins(&mut self, page: &Page, row: usize) -> bool {
@@ -177,114 +222,235 @@ impl Fingerprint {
         self.current = Some(cells().map(|cell| cell.map(<[u8]>::to_vec)).collect());
         true
     }
+}
 
+/// What is summed so far, and the buffers that every row uses again.
+#[derive(Default)]
+struct Summing {
+    counter: bool,
+    tally: Tally,
+    /// Cells per column of this page whose write time is not told.
+    untold: Vec<u64>,
+    values: Input,
+    times: Input,
+    element_times: Input,
+    expiring: Input,
+    /// The elements of a cell.
+    moments: Vec<Option<Moment>>,
+    /// Their numbers and write times, and the numbers of those that expire, as they are hashed.
+    each: Vec<u8>,
+    ends: Vec<u8>,
+}
+
+impl Summing {
     /// Adds one row, or a partition's static cells.
-    fn sum(&mut self, page: &Page, row: usize, is_row: bool, places: &[Place]) -> Result<(), Misfit> {
-        if !is_row && places.iter().all(|p| page.cell(row, p.column).is_none()) {
+    fn sum(&mut self, shape: &Shape, page: &Page, row: usize) -> Result<(), Misfit> {
+        let is_null =
+            |hashed: &Hashed| matches!(hashed.role, Role::Key) || page.cell(row, hashed.column).is_none();
+        if !shape.is_row() && shape.all.iter().all(is_null) {
             return Ok(());
         }
-        let mut sums = Sums { values: self.hash_values(page, row, is_row), ..Sums::default() };
-        let (mut times, mut element_times, mut expiring) = (Vec::new(), Vec::new(), Vec::new());
+        self.begin_told(shape, page, row);
+        self.values.begin(&[shape.tag]);
         let mut is_told = false;
-        for place in places {
-            if page.cell(row, place.column).is_none() {
-                continue;
-            }
-            let column = &self.table.columns[place.column];
-            let told = Told::of(page, row, place, column.cql_type.has_elements())?;
-            let is_list = matches!(column.cql_type, CqlType::List(_, false));
-            for moment in told.moments() {
-                is_told = true;
-                let sooner = |e: i64| self.tally.earliest_expiry.is_none_or(|earliest| e < earliest);
-                if let Some(expires) = moment.expires.filter(|e| sooner(*e)) {
-                    self.tally.earliest_expiry = Some(expires);
+        for hashed in &shape.all {
+            let Some(cell) = page.cell(row, hashed.column) else { continue };
+            self.values.put(
+                &hashed.head,
+                match &hashed.trimmed {
+                    Some(cql_type) => elements::trimmed(cql_type, cell),
+                    None => cell,
+                },
+            );
+            is_told |= match &hashed.role {
+                Role::Key | Role::Values => false,
+                Role::Untold => {
+                    self.untold[hashed.column] += 1;
+                    false
                 }
-            }
-            match &told {
-                Told::Nothing if self.counter => {}
-                Told::Nothing => *self.tally.untold.entry(place.column).or_default() += 1,
-                Told::Cell(moment) => {
-                    put(&mut times, &column.name, &moment.written.to_be_bytes());
-                    if moment.expires.is_some() {
-                        put(&mut expiring, &column.name, &[]);
-                    }
+                Role::Whole(place) => {
+                    self.put_whole(&hashed.head, Moment::of_cell(page, row, place)?);
+                    true
                 }
-                Told::Elements(moments) if is_list => {
-                    if told.shared().is_none() {
-                        *self.tally.uneven.entry(place.column).or_default() += 1;
-                    }
-                    if moments.iter().flatten().all(|m| m.expires.is_some()) {
-                        put(&mut expiring, &column.name, &[]);
-                    }
+                Role::Elements(place) => {
+                    Moment::of_elements(page, row, place, &mut self.moments)?;
+                    self.put_elements(&hashed.head);
+                    self.moments.iter().any(Option::is_some)
                 }
-                Told::Elements(moments) => {
-                    let (mut each, mut ends) = (Vec::new(), Vec::new());
-                    for (number, moment) in (0_u32..).zip(moments) {
-                        let Some(moment) = moment else { continue };
-                        each.extend_from_slice(&number.to_be_bytes());
-                        each.extend_from_slice(&moment.written.to_be_bytes());
-                        if moment.expires.is_some() {
-                            ends.extend_from_slice(&number.to_be_bytes());
-                        }
-                    }
-                    put(&mut element_times, &column.name, &each);
-                    if !ends.is_empty() {
-                        put(&mut expiring, &column.name, &ends);
-                    }
+                Role::List(place) => {
+                    Moment::of_elements(page, row, place, &mut self.moments)?;
+                    self.put_list(hashed);
+                    self.moments.iter().any(Option::is_some)
                 }
-            }
+            };
         }
-        if is_row && !is_told && !self.counter {
+        if shape.is_row() && !is_told && !self.counter {
             self.tally.untold_rows += 1;
         }
-        for (told, sum) in [
-            (times, &mut sums.times),
-            (element_times, &mut sums.element_times),
-            (expiring, &mut sums.expiring),
-        ] {
-            if !told.is_empty() {
-                *sum = self.hash_told(page, row, is_row, &told);
-            }
-        }
-        self.tally.sums += sums;
+        self.tally.sums += Sums {
+            values: self.values.hash(),
+            times: self.times.hash_told(),
+            element_times: self.element_times.hash_told(),
+            expiring: self.expiring.hash_told(),
+        };
         Ok(())
     }
 
-    fn hash_values(&mut self, page: &Page, row: usize, is_row: bool) -> u128 {
-        let shape = if is_row { &self.row } else { &self.statics };
-        self.buffer.clear();
-        self.buffer.push(shape.tag);
-        for index in &shape.all {
-            let column = &self.table.columns[*index];
-            let Some(cell) = page.cell(row, *index) else { continue };
-            let cell = match column.cql_type {
-                CqlType::Udt(_, false) => elements::trimmed(&column.cql_type, cell),
-                _ => cell,
-            };
-            put(&mut self.buffer, &column.name, cell);
-        }
-        xxh3_128(&self.buffer)
-    }
-
-    fn hash_told(&mut self, page: &Page, row: usize, is_row: bool, told: &[u8]) -> u128 {
-        let shape = if is_row { &self.row } else { &self.statics };
-        self.buffer.clear();
-        self.buffer.push(shape.tag);
-        for index in &shape.key {
-            if let Some(cell) = page.cell(row, *index) {
-                put(&mut self.buffer, &self.table.columns[*index].name, cell);
+    /// Puts the key before what is told, if anything is.
+    fn begin_told(&mut self, shape: &Shape, page: &Page, row: usize) {
+        self.times.begin(&[]);
+        if shape.is_told {
+            self.times.begin(&[shape.tag]);
+            for hashed in shape.all.iter().filter(|hashed| matches!(hashed.role, Role::Key)) {
+                if let Some(cell) = page.cell(row, hashed.column) {
+                    self.times.put(&hashed.head, cell);
+                }
             }
         }
-        self.buffer.extend_from_slice(told);
-        xxh3_128(&self.buffer)
+        self.times.end_key();
+        self.element_times.begin(self.times.key());
+        self.element_times.end_key();
+        self.expiring.begin(self.times.key());
+        self.expiring.end_key();
+    }
+
+    fn put_whole(&mut self, head: &Head, moment: Moment) {
+        self.times.put(head, &moment.written.to_be_bytes());
+        if moment.expires.is_some() {
+            self.note_expiry(moment.expires);
+            self.expiring.put(head, &[]);
+        }
+    }
+
+    fn put_elements(&mut self, head: &Head) {
+        self.each.clear();
+        self.ends.clear();
+        for (number, moment) in (0_u32..).zip(&self.moments) {
+            let Some(moment) = moment else { continue };
+            self.each.extend_from_slice(&number.to_be_bytes());
+            self.each.extend_from_slice(&moment.written.to_be_bytes());
+            if moment.expires.is_some() {
+                self.ends.extend_from_slice(&number.to_be_bytes());
+            }
+        }
+        self.element_times.put(head, &self.each);
+        if !self.ends.is_empty() {
+            self.expiring.put(head, &self.ends);
+            self.note_expiry(self.moments.iter().flatten().filter_map(|m| m.expires).min());
+        }
+    }
+
+    fn put_list(&mut self, hashed: &Hashed) {
+        let mut moments = self.moments.iter().flatten();
+        let first = moments.next();
+        if first.is_none() || moments.any(|moment| Some(moment) != first) {
+            *self.tally.uneven.entry(hashed.column).or_default() += 1;
+        }
+        if self.moments.iter().flatten().all(|m| m.expires.is_some()) {
+            self.expiring.put(&hashed.head, &[]);
+        }
+        self.note_expiry(self.moments.iter().flatten().filter_map(|m| m.expires).min());
+    }
+
+    fn note_expiry(&mut self, expires: Option<i64>) {
+        let earliest = self.tally.earliest_expiry.into_iter().chain(expires).min();
+        self.tally.earliest_expiry = earliest;
+    }
+
+    /// Puts what was counted in this page to what was before: once per page, since this map is slow.
+    fn count_untold(&mut self) {
+        for (column, count) in self.untold.iter_mut().enumerate().filter(|(_, count)| **count > 0) {
+            *self.tally.untold.entry(column).or_default() += std::mem::take(count);
+        }
     }
 }
 
-/// Appends a column's name and its bytes, each behind its length (u64, big-endian).
-fn put(out: &mut Vec<u8>, name: &str, bytes: &[u8]) {
-    for part in [name.as_bytes(), bytes] {
-        out.extend_from_slice(&(part.len() as u64).to_be_bytes());
-        out.extend_from_slice(part);
+/// A column's name behind its length, as it stands before each of its cells.
+struct Head {
+    bytes: Vec<u8>,
+    /// Bytes that count; those behind them make it at least `SHORT`.
+    len: usize,
+}
+
+/// Heads that are no longer are copied as so many bytes, which takes two instructions and no call.
+const SHORT: usize = 32;
+
+/// The length of a name or cell: u64, big-endian.
+const LENGTH: usize = size_of::<u64>();
+
+impl Head {
+    fn of(name: &str) -> Head {
+        let mut bytes = (name.len() as u64).to_be_bytes().to_vec();
+        bytes.extend_from_slice(name.as_bytes());
+        let len = bytes.len();
+        bytes.resize(len.max(SHORT), 0);
+        Head { bytes, len }
+    }
+}
+
+/// Bytes about to be hashed.
+#[derive(Default)]
+struct Input {
+    /// Never shrinks: only the first `len` bytes count.
+    bytes: Vec<u8>,
+    len: usize,
+    /// How many of them are the key that what is told stands behind.
+    key: usize,
+}
+
+impl Input {
+    /// Starts again with these bytes.
+    fn begin(&mut self, bytes: &[u8]) {
+        self.len = 0;
+        self.reserve(bytes.len());
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.len = bytes.len();
+    }
+
+    /// What stands there is the key.
+    fn end_key(&mut self) {
+        self.key = self.len;
+    }
+
+    fn key(&self) -> &[u8] {
+        &self.bytes[..self.key]
+    }
+
+    /// Appends a column's name and its bytes, each behind its length.
+    fn put(&mut self, head: &Head, cell: &[u8]) {
+        self.reserve(head.bytes.len() + LENGTH + cell.len());
+        let rest = &mut self.bytes[self.len..];
+        match head.bytes.first_chunk::<SHORT>() {
+            Some(short) if head.len <= SHORT => rest[..SHORT].copy_from_slice(short),
+            _ => rest[..head.len].copy_from_slice(&head.bytes),
+        }
+        let rest = &mut rest[head.len..];
+        rest[..LENGTH].copy_from_slice(&(cell.len() as u64).to_be_bytes());
+        let rest = &mut rest[LENGTH..];
+        // Of a length known here a copy is an instruction, else a call.
+        match cell.len() {
+            4 => rest[..4].copy_from_slice(&cell[..4]),
+            8 => rest[..8].copy_from_slice(&cell[..8]),
+            16 => rest[..16].copy_from_slice(&cell[..16]),
+            len => rest[..len].copy_from_slice(cell),
+        }
+        self.len += head.len + LENGTH + cell.len();
+    }
+
+    fn reserve(&mut self, more: usize) {
+        let needed = self.len + more;
+        if self.bytes.len() < needed {
+            self.bytes.resize(needed + needed / 2, 0);
+        }
+    }
+
+    fn hash(&self) -> u128 {
+        xxh3_128(&self.bytes[..self.len])
+    }
+
+    /// The hash of the key and what is told; 0 where nothing is.
+    fn hash_told(&self) -> u128 {
+        if self.len > self.key { self.hash() } else { 0 }
     }
 }
 

@@ -36,12 +36,17 @@ struct Span {
 
 const NULL: u32 = u32::MAX;
 
+/// Bytes of a length prefix.
+const PREFIX: u32 = 4;
+
 /// Rows of `width` cells each, in wire bytes.
 #[derive(Clone, Debug)]
 pub struct Page {
     bytes: Bytes,
     spans: Vec<Span>,
     width: usize,
+    /// Bytes of the values together.
+    value_bytes: usize,
 }
 
 impl Page {
@@ -61,19 +66,26 @@ impl Page {
             return Err(shape());
         }
         let mut spans = Vec::with_capacity(cells);
-        let mut rest: &[u8] = &bytes;
+        let mut at = 0_u32;
         for _ in 0..cells {
-            let cell = take_cell(&mut rest).ok_or_else(shape)?;
-            let end = bytes.len() - rest.len();
-            spans.push(match cell {
-                None => Span { start: 0, len: NULL },
-                Some(value) => span(end - value.len(), value.len())?,
+            let head = bytes.get(at as usize..).and_then(<[u8]>::first_chunk);
+            let len = i32::from_be_bytes(*head.ok_or_else(shape)?);
+            // Within the bytes, which are fewer than 32 bits count.
+            at += PREFIX;
+            spans.push(match u32::try_from(len) {
+                Err(_) => Span { start: 0, len: NULL },
+                Ok(len) => {
+                    let start = at;
+                    at = start.checked_add(len).ok_or_else(shape)?;
+                    Span { start, len }
+                }
             });
         }
-        if !rest.is_empty() {
+        if at as usize != bytes.len() {
             return Err(shape());
         }
-        Ok(Page { bytes, spans, width })
+        let value_bytes = bytes.len() - cells * PREFIX as usize;
+        Ok(Page { bytes, spans, width, value_bytes })
     }
 
     /// Number of rows.
@@ -93,7 +105,7 @@ impl Page {
 
     /// Bytes of the values in this page, without length prefixes.
     pub fn value_bytes(&self) -> usize {
-        self.spans.iter().filter(|s| s.len != NULL).map(|s| s.len as usize).sum()
+        self.value_bytes
     }
 
     /// Cells of the first `columns` columns that are not null.
@@ -114,16 +126,24 @@ impl Page {
 
     /// The cells of one column, in row order.
     pub fn column(&self, column: usize) -> Vec<Cell<'_>> {
-        self.spans.iter().skip(column).step_by(self.width).map(|s| self.slice(*s)).collect()
+        self.cells_of(column).collect()
+    }
+
+    /// The same, one after the other.
+    pub fn cells_of(&self, column: usize) -> impl Iterator<Item = Cell<'_>> {
+        self.spans.iter().skip(column).step_by(self.width.max(1)).map(|s| self.slice(*s))
     }
 
     /// The rows `range` as a page of their own, sharing the bytes.
     pub fn part(&self, range: std::ops::Range<usize>) -> Page {
-        Page {
-            bytes: self.bytes.clone(),
-            spans: self.spans[range.start * self.width..range.end * self.width].to_vec(),
-            width: self.width,
-        }
+        let spans = self.spans[range.start * self.width..range.end * self.width].to_vec();
+        let value_bytes = value_bytes(&spans);
+        Page { bytes: self.bytes.clone(), spans, width: self.width, value_bytes }
+    }
+
+    /// Bytes of the values in one row.
+    pub fn row_bytes(&self, row: usize) -> usize {
+        value_bytes(&self.spans[row * self.width..(row + 1) * self.width])
     }
 
     /// These columns, in this order, as a page of their own, sharing the bytes.
@@ -158,7 +178,8 @@ impl Page {
                 spans[at] = span(start, bytes.len() - start)?;
             }
         }
-        Ok(Page { bytes: Bytes::from(bytes), spans, width: self.width })
+        let value_bytes = value_bytes(&spans);
+        Ok(Page { bytes: Bytes::from(bytes), spans, width: self.width, value_bytes })
     }
 
     fn slice(&self, span: Span) -> Cell<'_> {
@@ -227,7 +248,8 @@ impl PageBuilder {
     /// The finished page; cells of an unfinished last row are left out.
     pub fn finish(mut self) -> Page {
         self.drop_open_row();
-        Page { bytes: Bytes::from(self.bytes), spans: self.spans, width: self.width }
+        let value_bytes = self.bytes.len();
+        Page { bytes: Bytes::from(self.bytes), spans: self.spans, width: self.width, value_bytes }
     }
 
     fn end_cell(&mut self, start: usize, present: bool) -> Result<(), BadPage> {
@@ -239,6 +261,77 @@ impl PageBuilder {
         });
         Ok(())
     }
+}
+
+/// Makes a page of so many rows column by column, each cell null until it is put there.
+#[derive(Debug)]
+pub struct PageColumns {
+    bytes: Vec<u8>,
+    spans: Vec<Span>,
+    width: usize,
+    too_large: bool,
+}
+
+impl PageColumns {
+    /// A page of `rows` rows of `width` cells, all null.
+    pub fn new(rows: usize, width: usize) -> PageColumns {
+        let spans = vec![Span { start: 0, len: NULL }; rows.saturating_mul(width)];
+        PageColumns { bytes: Vec::new(), spans, width, too_large: false }
+    }
+
+    /// The cells of a column, from its first row on.
+    pub fn column(&mut self, column: usize) -> ColumnCells<'_> {
+        let spans = self.spans.iter_mut().skip(column).step_by(self.width.max(1));
+        ColumnCells { bytes: &mut self.bytes, spans, too_large: &mut self.too_large }
+    }
+
+    /// The finished page.
+    ///
+    /// # Errors
+    /// `BadPage::TooLarge` if it would pass 4 GiB.
+    pub fn finish(self) -> Result<Page, BadPage> {
+        if self.too_large {
+            return Err(BadPage::TooLarge);
+        }
+        let value_bytes = value_bytes(&self.spans);
+        Ok(Page { bytes: Bytes::from(self.bytes), spans: self.spans, width: self.width, value_bytes })
+    }
+}
+
+/// The cells of one column of a page in the making, row after row.
+#[derive(Debug)]
+pub struct ColumnCells<'a> {
+    bytes: &'a mut Vec<u8>,
+    spans: std::iter::StepBy<std::iter::Skip<std::slice::IterMut<'a, Span>>>,
+    too_large: &'a mut bool,
+}
+
+impl ColumnCells<'_> {
+    /// Puts the next cell, which `write` appends to the buffer it is given; `write` answers false for null. Cells beyond
+    /// the last row are left out.
+    ///
+    /// # Errors
+    /// What `write` returns.
+    #[inline]
+    pub fn push_with<E>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<bool, E>) -> Result<(), E> {
+        let start = self.bytes.len();
+        let present = write(self.bytes)?;
+        if let Some(place) = self.spans.next()
+            && present
+        {
+            match span(start, self.bytes.len() - start) {
+                Ok(span) => *place = span,
+                Err(_) => *self.too_large = true,
+            }
+        } else {
+            self.bytes.truncate(start);
+        }
+        Ok(())
+    }
+}
+
+fn value_bytes(spans: &[Span]) -> usize {
+    spans.iter().filter(|s| s.len != NULL).map(|s| s.len as usize).sum()
 }
 
 fn span(start: usize, len: usize) -> Result<Span, BadPage> {
@@ -347,7 +440,37 @@ mod tests {
         for (rows, width) in [(1, 1), (2, 2), (usize::MAX, 2), (1 << 40, 1)] {
             assert!(Page::from_wire(bytes.clone(), rows, width).is_err(), "{rows} x {width}");
         }
-        assert!(Page::from_wire(bytes.slice(..5), 1, 2).is_err());
+        for len in 0..bytes.len() {
+            assert!(Page::from_wire(bytes.slice(..len), 1, 2).is_err(), "{len}");
+        }
+        let longer = Bytes::from([&bytes[..], b"x"].concat());
+        assert!(Page::from_wire(longer, 1, 2).is_err());
+        let endless = Bytes::from_static(b"\x7f\xff\xff\xff\x7f\xff\xff\xff\x7f\xff\xff\xff");
+        assert!(Page::from_wire(endless, 1, 3).is_err());
+    }
+
+    #[test]
+    fn a_page_made_by_columns_has_its_rows() {
+        let mut page = PageColumns::new(2, 3);
+        for (column, cells) in [(2, [Some(&b"ab"[..]), None]), (0, [Some(b""), Some(b"c")])] {
+            let mut column = page.column(column);
+            for cell in cells.into_iter().chain([Some(&b"beyond"[..])]) {
+                column
+                    .push_with::<BadPage>(|out| {
+                        out.extend_from_slice(cell.unwrap_or(b"left over"));
+                        Ok(cell.is_some())
+                    })
+                    .unwrap();
+            }
+        }
+        let refused = page.column(1).push_with(|_| Err(BadPage::TooLarge));
+        assert_eq!(refused, Err(BadPage::TooLarge));
+        let page = page.finish().unwrap();
+        assert_eq!((page.rows(), page.value_bytes()), (2, 3));
+        assert_eq!(page.row(0).collect::<Vec<_>>(), [Some(&b""[..]), None, Some(b"ab")]);
+        assert_eq!(page.row(1).collect::<Vec<_>>(), [Some(&b"c"[..]), None, None]);
+        assert_eq!((page.row_bytes(0), page.row_bytes(1)), (2, 1));
+        assert_eq!(page.part(1..2).value_bytes(), 1);
     }
 
     #[test]

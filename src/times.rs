@@ -1,8 +1,8 @@
 //! When a cell was written and when it expires, as the companions beside it tell.
 
-use crate::rows::Page;
+use crate::rows::{Cell, Page};
 use crate::table::Place;
-use crate::types::elements::{number, numbers};
+use crate::types::elements::{for_each_number, number};
 use thiserror::Error;
 
 /// The last expiry that servers take which keep them in 32 bits, s since 1970: 2038-01-19T03:14:06Z (CASSANDRA-14092).
@@ -18,6 +18,47 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The moment of a cell that is not null and written whole, if write times of its column are told.
+    ///
+    /// # Errors
+    /// `Misfit` if its companions cannot be read.
+    pub fn of_cell(page: &Page, row: usize, place: &Place) -> Result<Moment, Misfit> {
+        let written = number(place.write_time(page, row).ok_or(Misfit)?).ok_or(Misfit)?;
+        let expires = place.expiry(page, row).map(|cell| number(cell).ok_or(Misfit)).transpose()?;
+        Ok(Moment { written, expires })
+    }
+
+    /// Puts the moments of the elements of a cell that is not null into `out`, instead of what it holds: one for each,
+    /// none for a field of a user type that is null.
+    ///
+    /// # Errors
+    /// `Misfit` if its companions cannot be read, or do not fit one another.
+    pub fn of_elements(
+        page: &Page,
+        row: usize,
+        place: &Place,
+        out: &mut Vec<Option<Moment>>,
+    ) -> Result<(), Misfit> {
+        out.clear();
+        let written = place.write_time(page, row).ok_or(Misfit)?;
+        let moment = |written| Moment { written, expires: None };
+        for_each_number(written, |written| out.push(written.map(moment))).ok_or(Misfit)?;
+        if let Some(cell) = place.expiry(page, row) {
+            let mut count = 0;
+            let each = |expires| {
+                if let Some(Some(moment)) = out.get_mut(count) {
+                    moment.expires = expires;
+                }
+                count += 1;
+            };
+            for_each_number(cell, each).ok_or(Misfit)?;
+            if count != out.len() {
+                return Err(Misfit);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether it is over at `now`, s since 1970: servers show a cell for as long as a whole second is left.
     pub fn is_over(self, now: i64) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
@@ -35,6 +76,16 @@ pub enum Told {
     Elements(Vec<Option<Moment>>),
 }
 
+impl Place {
+    fn write_time<'a>(&self, page: &'a Page, row: usize) -> Cell<'a> {
+        page.cell(row, self.write_time?)
+    }
+
+    fn expiry<'a>(&self, page: &'a Page, row: usize) -> Cell<'a> {
+        page.cell(row, self.expiry?)
+    }
+}
+
 /// Companions that contradict their cell.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("what is told of its write time or expiry does not fit the cell")]
@@ -46,28 +97,15 @@ impl Told {
     /// # Errors
     /// `Misfit` if they cannot be read, or do not fit one another.
     pub fn of(page: &Page, row: usize, place: &Place, elements: bool) -> Result<Told, Misfit> {
-        let at = |index: Option<usize>| index.and_then(|index| page.cell(row, index));
         if page.cell(row, place.column).is_none() || place.write_time.is_none() {
             return Ok(Told::Nothing);
         }
-        let written = at(place.write_time).ok_or(Misfit)?;
         if !elements {
-            let written = number(written).ok_or(Misfit)?;
-            let expires = at(place.expiry).map(|cell| number(cell).ok_or(Misfit)).transpose()?;
-            return Ok(Told::Cell(Moment { written, expires }));
+            return Ok(Told::Cell(Moment::of_cell(page, row, place)?));
         }
-        let written = numbers(written).ok_or(Misfit)?;
-        let expires = match at(place.expiry) {
-            None => vec![None; written.len()],
-            Some(cell) => numbers(cell).ok_or(Misfit)?,
-        };
-        if written.len() != expires.len() {
-            return Err(Misfit);
-        }
-        let moment = |(written, expires): (Option<i64>, Option<i64>)| {
-            written.map(|written| Moment { written, expires })
-        };
-        Ok(Told::Elements(written.into_iter().zip(expires).map(moment).collect()))
+        let mut moments = Vec::new();
+        Moment::of_elements(page, row, place, &mut moments)?;
+        Ok(Told::Elements(moments))
     }
 
     /// Every moment in it.

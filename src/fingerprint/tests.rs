@@ -261,6 +261,47 @@ fn static_cells_count_once_in_a_partition() {
 }
 
 #[test]
+fn static_cells_of_which_nothing_is_told_take_no_times_from_the_rows() {
+    let columns = [
+        ("k", PartitionKey, "int"),
+        ("c", Clustering, "int"),
+        ("st", Static, "text"),
+        ("a", Regular, "text"),
+    ];
+    let table = made::table(&columns, &["a"]);
+    let row =
+        |k: i32| vec![("k", int(k)), ("c", int(1)), ("st", untold("S")), ("a", whole(&k.to_string(), SHORT))];
+    let sums = |rows: &[made::Row<'_>]| {
+        let mut fingerprint = Fingerprint::new(&table, None);
+        fingerprint.add(&made::page(&table, rows)).unwrap();
+        assert_eq!(fingerprint.tally().untold, BTreeMap::from([(2, rows.len() as u64)]));
+        fingerprint.tally().sums
+    };
+    let mut apart = sums(&[row(1)]);
+    apart += sums(&[row(2)]);
+    assert_eq!(sums(&[row(1), row(2)]), apart);
+}
+
+#[test]
+fn names_and_cells_of_any_length_are_hashed_whole() {
+    let name = "n".repeat(40);
+    let columns = [("k", PartitionKey, "int"), (&*name, Regular, "text")];
+    let table = made::table(&columns, &[]);
+    for len in [0, 1, 3, 4, 8, 15, 16, 17, 1000] {
+        let value = "v".repeat(len);
+        let mut fingerprint = Fingerprint::new(&table, None);
+        fingerprint.add(&made::page(&table, &[vec![("k", int(7)), (&*name, untold(&value))]])).unwrap();
+        let hashed = [
+            &b"\0\0\0\0\0\0\0\0\x01k\0\0\0\0\0\0\0\x04\0\0\0\x07\0\0\0\0\0\0\0\x28"[..],
+            name.as_bytes(),
+            &(len as u64).to_be_bytes(),
+            value.as_bytes(),
+        ];
+        assert_eq!(fingerprint.tally().sums.values, xxh3_128(&hashed.concat()), "{len}");
+    }
+}
+
+#[test]
 fn a_partition_without_rows_or_static_cells_sums_to_nothing() {
     let alone = tally(&[vec![("k", int(1))]]);
     assert_eq!((alone.sums, alone.rows), (Sums::default(), 1));

@@ -1,10 +1,12 @@
 //! File formats: for each one a sink (pages to a file) and a source (a file to pages), side by side.
 //! Where files lie, how they are named, synced and found again is left to `store`; what a cell means to `types`.
 //!
-//! Both formats hold one natural column per CQL column and the exceptions column last: a map from column name to the
-//! raw wire bytes of each cell that the natural column would not give back exactly, null in almost every row.
+//! Files of a dump hold one natural column per CQL column and the exceptions column last: a map from column name to the
+//! raw wire bytes of each cell that the natural column would not give back exactly, null in almost every row. Files of
+//! an export are for other programs: the natural columns alone, and in one more format, which has no source.
 
 pub mod csv;
+pub mod jsonl;
 pub mod parquet;
 #[cfg(test)]
 mod tests;
@@ -50,10 +52,11 @@ impl Format {
     pub fn sink<W: Write + Send + 'static>(
         self,
         layout: &Layout,
+        options: SinkOptions,
         file: W,
     ) -> Result<Box<dyn Sink<W>>, FormatError> {
         Ok(match self {
-            Format::Parquet => Box::new(parquet::ParquetSink::new(layout, file)?),
+            Format::Parquet => Box::new(parquet::ParquetSink::new(layout, options, file)?),
             Format::Csv => Box::new(csv::CsvSink::new(layout, file)?),
         })
     }
@@ -67,6 +70,69 @@ impl Format {
             Format::Parquet => Box::new(parquet::ParquetSource::open(layout, file)?),
             Format::Csv => Box::new(csv::CsvSource::of_dump(layout, file)?),
         })
+    }
+}
+
+/// A file format of an export: values alone, for programs that know nothing of dumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExportFormat {
+    /// RFC 4180 text with a header line.
+    Csv,
+    /// Apache Parquet, zstd-compressed.
+    Parquet,
+    /// A JSON object per line.
+    Jsonl,
+}
+
+impl ExportFormat {
+    /// All of them.
+    pub const ALL: &'static [ExportFormat] = &[ExportFormat::Csv, ExportFormat::Parquet, ExportFormat::Jsonl];
+
+    /// The name in options and file extensions.
+    pub fn name(self) -> &'static str {
+        match self {
+            ExportFormat::Csv => "csv",
+            ExportFormat::Parquet => "parquet",
+            ExportFormat::Jsonl => "jsonl",
+        }
+    }
+
+    /// The format of that name.
+    pub fn named(name: &str) -> Option<ExportFormat> {
+        ExportFormat::ALL.iter().copied().find(|f| f.name() == name)
+    }
+
+    /// A sink that writes pages of `columns` into `file`. What it counts are the cells that the file shows as well as it
+    /// can, or as null, since their values have no exact form there.
+    ///
+    /// # Errors
+    /// `FormatError` if the file cannot be begun.
+    pub fn sink<W: Write + Send + 'static>(
+        self,
+        columns: &[Column],
+        options: SinkOptions,
+        file: W,
+    ) -> Result<Box<dyn Sink<W>>, FormatError> {
+        Ok(match self {
+            ExportFormat::Csv => Box::new(csv::CsvSink::of_values(columns, file)?),
+            ExportFormat::Parquet => Box::new(parquet::ParquetSink::of_values(columns, options, file)?),
+            ExportFormat::Jsonl => Box::new(jsonl::JsonlSink::new(columns, file)),
+        })
+    }
+}
+
+/// What the caller of a sink decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SinkOptions {
+    /// Encoded bytes at which a row group of Parquet is closed; as much stays in memory until then. The other formats
+    /// hold nothing back.
+    pub row_group_bytes: usize,
+}
+
+impl Default for SinkOptions {
+    /// Row groups of 8 MiB: large enough to compress well, small enough to hold several in memory.
+    fn default() -> SinkOptions {
+        SinkOptions { row_group_bytes: 8 << 20 }
     }
 }
 
@@ -106,18 +172,6 @@ impl Layout {
         natural.chain(std::iter::once(self.exceptions.as_str()))
     }
 
-    /// Refuses a page that has other cells per row than there are columns.
-    fn check_width(&self, page: &Page) -> Result<(), FormatError> {
-        if page.width() == self.columns.len() {
-            return Ok(());
-        }
-        Err(FormatError::Columns(format!(
-            "a page of {} columns for a file of {}",
-            page.width(),
-            self.columns.len()
-        )))
-    }
-
     /// Refuses a file whose column names are not those of the layout, naming the first difference.
     fn check_names<'a>(&self, found: impl IntoIterator<Item = &'a str>) -> Result<(), FormatError> {
         // Rows without cells could not be counted, so a page of them would look like the end.
@@ -142,9 +196,18 @@ impl Layout {
     }
 }
 
-/// The file side of a dump: takes pages, gives the file back when whole.
+/// Refuses a page that has other cells per row than there are columns.
+fn check_width(columns: usize, page: &Page) -> Result<(), FormatError> {
+    if page.width() == columns {
+        return Ok(());
+    }
+    Err(FormatError::Columns(format!("a page of {} columns for a file of {columns}", page.width())))
+}
+
+/// The file side of a dump or an export: takes pages, gives the file back when whole.
 pub trait Sink<W>: Send {
-    /// Appends the rows of a page; answers how many of its cells went into the exceptions column.
+    /// Appends the rows of a page; answers how many of its cells have no exact natural form. In a dump those went into
+    /// the exceptions column.
     ///
     /// # Errors
     /// `FormatError` if the file cannot be written.

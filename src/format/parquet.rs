@@ -8,16 +8,20 @@
 //! (an error below a map, a data page that names a dictionary it lacks). So whoever opens a file compares the checksum
 //! of the whole with the one that `store` keeps, first.
 
-use super::{Column, FormatError, Layout, Sink, Source};
-use crate::rows::{BadPage, Cell, Page, PageBuilder};
-use crate::types::{ArrowCells, BadValue};
-use ::parquet::arrow::ArrowWriter;
+mod encoding;
+
+use self::encoding::{encoding, leaves};
+use super::{Column, FormatError, Layout, Sink, SinkOptions, Source, check_width};
+use crate::rows::{Cell, Page, PageColumns};
+use crate::types::{BadValue, arrow};
 use ::parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
-use ::parquet::basic::{Compression, ZstdLevel};
-use ::parquet::file::metadata::RowGroupMetaData;
+use ::parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use ::parquet::basic::{Compression, Encoding, ZstdLevel};
+use ::parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use ::parquet::file::properties::{EnabledStatistics, WriterProperties};
+use ::parquet::schema::types::SchemaDescPtr;
 use arrow_array::cast::AsArray;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, MapArray, RecordBatch, StringArray, StructArray, new_null_array,
@@ -28,9 +32,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
-
-/// A row group is closed at this size: large enough to compress well, small enough to hold several in memory.
-const ROW_GROUP_BYTES: usize = 8 << 20;
 
 /// Larger pages are written in parts: text in Arrow has 31-bit offsets, and a value may grow a few times as text.
 const BATCH_BYTES: usize = 256 << 20;
@@ -51,15 +52,40 @@ const PAGE_ROWS: usize = 5000;
 /// The field metadata key under which a column's CQL type is found: list and set share an Arrow type.
 const CQL_TYPE: &str = "cql.type";
 
+/// Rows that show how the values of each column are best encoded, and bytes that are waited for at most.
+const FIRST_ROWS: usize = 1000;
+const FIRST_BYTES: usize = 1 << 20;
+
 /// Writes pages into a Parquet file.
 pub struct ParquetSink<W: Write + Send> {
-    layout: Layout,
+    columns: Vec<Column>,
+    /// Whether there is an exceptions column, the last one.
+    keeps_exceptions: bool,
     schema: SchemaRef,
-    writer: ArrowWriter<Lent<W>>,
+    options: SinkOptions,
+    /// The columns of Parquet, of which a nested column has several.
+    leaves: SchemaDescPtr,
+    out: Out<W>,
     /// Rows whose vectors may all be null in one batch.
     most_rows: usize,
     /// Bytes of all column names, which is what a row of nothing but exceptions adds to its values.
     name_bytes: usize,
+}
+
+/// Where batches go: the encoding of a column is fixed when the library begins the file, so the first ones wait until
+/// they show which is best.
+enum Out<W: Write + Send> {
+    Waiting(Lent<W>, First),
+    Writing(Box<ArrowWriter<Lent<W>>>),
+}
+
+/// The first batches.
+#[derive(Default)]
+struct First {
+    batches: Vec<RecordBatch>,
+    rows: usize,
+    /// Bytes of their values.
+    bytes: usize,
 }
 
 impl<W: Write + Send> ParquetSink<W> {
@@ -67,45 +93,58 @@ impl<W: Write + Send> ParquetSink<W> {
     ///
     /// # Errors
     /// `FormatError` if Parquet cannot hold the columns or the file cannot be written.
-    pub fn new(layout: &Layout, file: W) -> Result<ParquetSink<W>, FormatError> {
-        let mut fields: Vec<Field> = layout
-            .columns
-            .iter()
-            .map(|column| {
-                let field = column.codec.field(&column.name);
-                let mut metadata = field.metadata().clone();
-                metadata.insert(CQL_TYPE.to_owned(), column.cql_type.to_string());
-                field.with_metadata(metadata)
-            })
-            .collect();
-        fields.push(exceptions_field(&layout.exceptions));
+    pub fn new(layout: &Layout, options: SinkOptions, file: W) -> Result<ParquetSink<W>, FormatError> {
+        ParquetSink::begin(&layout.columns, Some(&layout.exceptions), options, file)
+    }
+
+    /// Begins a file of values alone, without an exceptions column.
+    ///
+    /// # Errors
+    /// `FormatError` if Parquet cannot hold the columns or the file cannot be written.
+    pub fn of_values(
+        columns: &[Column],
+        options: SinkOptions,
+        file: W,
+    ) -> Result<ParquetSink<W>, FormatError> {
+        ParquetSink::begin(columns, None, options, file)
+    }
+
+    fn begin(
+        columns: &[Column],
+        exceptions: Option<&str>,
+        options: SinkOptions,
+        file: W,
+    ) -> Result<ParquetSink<W>, FormatError> {
+        let natural = columns.iter().map(|column| {
+            let field = column.codec.field(&column.name);
+            let mut metadata = field.metadata().clone();
+            metadata.insert(CQL_TYPE.to_owned(), column.cql_type.to_string());
+            field.with_metadata(metadata)
+        });
+        let fields: Vec<Field> = natural.chain(exceptions.map(exceptions_field)).collect();
         let schema = Arc::new(Schema::new(fields));
-        let properties = WriterProperties::builder()
-            // The form the Parquet specification asks for; older readers distrust statistics of writers named otherwise.
-            .set_created_by(concat!("cqlift version ", env!("CARGO_PKG_VERSION")).to_owned())
-            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
-            // On the mostly distinct values of a table a dictionary costs time and gives nothing.
-            .set_dictionary_enabled(false)
-            .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-            .build();
         Ok(ParquetSink {
-            layout: layout.clone(),
-            writer: ArrowWriter::try_new(Lent(Some(file)), Arc::clone(&schema), Some(properties))?,
+            columns: columns.to_vec(),
+            keeps_exceptions: exceptions.is_some(),
+            leaves: Arc::new(ArrowSchemaConverter::new().convert(&schema)?),
             schema,
-            most_rows: rows_of_nulls(layout),
-            name_bytes: layout.columns.iter().map(|c| c.name.len()).sum(),
+            options,
+            out: Out::Waiting(Lent(Some(file)), First::default()),
+            most_rows: rows_of_nulls(columns),
+            name_bytes: columns.iter().map(|c| c.name.len()).sum(),
         })
     }
 
     fn write_batch(&mut self, page: &Page) -> Result<u64, FormatError> {
         let rows = page.rows();
-        let mut arrays = Vec::with_capacity(self.layout.columns.len() + 1);
+        let mut arrays = Vec::with_capacity(self.columns.len() + 1);
         // Row, column and bytes of each exception, found column by column.
         let mut exceptions: Vec<(usize, usize, &[u8])> = Vec::new();
         let mut lossy = vec![false; rows];
-        for (number, column) in self.layout.columns.iter().enumerate() {
-            let cells = page.column(number);
+        let mut cells = Vec::with_capacity(rows);
+        for (number, column) in self.columns.iter().enumerate() {
+            cells.clear();
+            cells.extend(page.cells_of(number));
             arrays.push(column.codec.to_arrow(&cells, &mut lossy));
             if !lossy.contains(&true) {
                 continue;
@@ -118,17 +157,69 @@ impl<W: Write + Send> ParquetSink<W> {
                 }
             }
         }
-        exceptions.sort_by_key(|(row, column, _)| (*row, *column));
-        arrays.push(exceptions_array(&self.layout.columns, rows, &exceptions)?);
+        let inexact = exceptions.len() as u64;
+        if self.keeps_exceptions {
+            exceptions.sort_by_key(|(row, column, _)| (*row, *column));
+            arrays.push(exceptions_array(&self.columns, rows, &exceptions)?);
+        }
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays)?;
-        self.writer.write(&batch)?;
-        Ok(exceptions.len() as u64)
+        self.put(batch, page.value_bytes())?;
+        Ok(inexact)
+    }
+
+    fn put(&mut self, batch: RecordBatch, bytes: usize) -> Result<(), FormatError> {
+        let (file, first) = match &mut self.out {
+            Out::Writing(writer) => return Ok(writer.write(&batch)?),
+            Out::Waiting(file, first) => (file, first),
+        };
+        first.rows += batch.num_rows();
+        first.bytes += bytes;
+        first.batches.push(batch);
+        if first.rows < FIRST_ROWS && first.bytes < FIRST_BYTES {
+            return Ok(());
+        }
+        let (file, first) = (file.take(), std::mem::take(first));
+        self.begin_writing(file, first).map(drop)
+    }
+
+    /// Begins the file with the batches that waited.
+    fn begin_writing(
+        &mut self,
+        file: Lent<W>,
+        first: First,
+    ) -> Result<&mut ArrowWriter<Lent<W>>, FormatError> {
+        let mut properties = WriterProperties::builder()
+            // The form the Parquet specification asks for; older readers distrust statistics of writers named otherwise.
+            .set_created_by(concat!("cqlift version ", env!("CARGO_PKG_VERSION")).to_owned())
+            .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+            // On the mostly distinct values of a table a dictionary costs time and gives nothing.
+            .set_dictionary_enabled(false)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_max_row_group_bytes(Some(self.options.row_group_bytes));
+        for (leaf, values) in self.leaves.columns().iter().zip(leaves(&first.batches)) {
+            properties = match encoding(&values) {
+                Some(Encoding::RLE_DICTIONARY) => {
+                    properties.set_column_dictionary_enabled(leaf.path().clone(), true)
+                }
+                Some(other) => properties.set_column_encoding(leaf.path().clone(), other),
+                None => properties,
+            };
+        }
+        let writer = ArrowWriter::try_new(file, Arc::clone(&self.schema), Some(properties.build()))?;
+        self.out = Out::Writing(Box::new(writer));
+        let Out::Writing(writer) = &mut self.out else {
+            return Err(given_back().into());
+        };
+        for batch in &first.batches {
+            writer.write(batch)?;
+        }
+        Ok(writer)
     }
 }
 
 impl<W: Write + Send> Sink<W> for ParquetSink<W> {
     fn write(&mut self, page: &Page) -> Result<u64, FormatError> {
-        self.layout.check_width(page)?;
+        check_width(self.columns.len(), page)?;
         let rows = page.rows();
         if rows == 0 {
             return Ok(0);
@@ -145,24 +236,45 @@ impl<W: Write + Send> Sink<W> for ParquetSink<W> {
     }
 
     fn size(&self) -> u64 {
-        let bytes = self.writer.bytes_written() + self.writer.in_progress_size();
+        let bytes = match &self.out {
+            Out::Waiting(_, first) => first.bytes + MAGIC,
+            Out::Writing(writer) => writer.bytes_written() + writer.in_progress_size(),
+        };
         u64::try_from(bytes).unwrap_or(u64::MAX)
     }
 
     fn finish(mut self: Box<Self>) -> Result<W, FormatError> {
-        self.writer.finish()?;
-        let file = self.writer.inner_mut().0.take();
-        file.ok_or_else(|| std::io::Error::other("the file was given back already").into())
+        let writer = match &mut self.out {
+            Out::Writing(writer) => writer,
+            Out::Waiting(file, first) => {
+                let (file, first) = (file.take(), std::mem::take(first));
+                self.begin_writing(file, first)?
+            }
+        };
+        writer.finish()?;
+        writer.inner_mut().0.take().ok_or_else(|| given_back().into())
     }
 }
+
+/// Bytes that every file begins with.
+const MAGIC: usize = 4;
 
 /// The file while the Parquet library writes it. Taken back from here, since the library's own way to give it back
 /// hides why that failed.
 struct Lent<W>(Option<W>);
 
+fn given_back() -> std::io::Error {
+    std::io::Error::other("the file was given back already")
+}
+
 impl<W: Write> Lent<W> {
     fn file(&mut self) -> std::io::Result<&mut W> {
-        self.0.as_mut().ok_or_else(|| std::io::Error::other("the file is finished"))
+        self.0.as_mut().ok_or_else(given_back)
+    }
+
+    /// The file, lent on.
+    fn take(&mut self) -> Lent<W> {
+        Lent(self.0.take())
     }
 }
 
@@ -177,8 +289,8 @@ impl<W: Write> Write for Lent<W> {
 }
 
 /// Rows that may be in memory at once were all their vectors null.
-fn rows_of_nulls(layout: &Layout) -> usize {
-    let elements = layout.columns.iter().map(|c| c.cql_type.null_elements());
+fn rows_of_nulls(columns: &[Column]) -> usize {
+    let elements = columns.iter().map(|c| c.cql_type.null_elements());
     let row = elements.fold(0, usize::saturating_add).saturating_mul(NULL_BYTES);
     (NULLS_BYTES / row.max(1)).max(1)
 }
@@ -243,8 +355,8 @@ pub struct ParquetSource {
 /// The row group being read.
 struct Group {
     reader: ParquetRecordBatchReader,
-    /// The batch being read and the row to go on with.
-    batch: Option<(RecordBatch, usize)>,
+    /// The rows of a batch that are more than a page, and the one to go on with.
+    page: Option<(Page, usize)>,
     /// Rows that the footer announces and the batches have not brought yet.
     rows_left: u64,
 }
@@ -309,14 +421,14 @@ impl ParquetSource {
         let file = self.file.try_clone()?;
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![self.next_group])
-            .with_batch_size(batch_rows(group).min(rows_of_nulls(&self.layout)))
+            .with_batch_size(batch_rows(group).min(rows_of_nulls(&self.layout.columns)))
             .build()?;
         self.next_group += 1;
-        Ok(Some(Group { reader, batch: None, rows_left }))
+        Ok(Some(Group { reader, page: None, rows_left }))
     }
 
-    /// The batch to go on with and the row in it; `None` at the end of the file.
-    fn batch(&mut self) -> Result<Option<(RecordBatch, usize)>, FormatError> {
+    /// The rows to go on with and the first of them; `None` at the end of the file.
+    fn page(&mut self) -> Result<Option<(Page, usize)>, FormatError> {
         loop {
             if self.group.is_none() {
                 self.group = self.open_group()?;
@@ -324,8 +436,8 @@ impl ParquetSource {
             let Some(group) = &mut self.group else {
                 return Ok(None);
             };
-            if let Some(batch) = group.batch.take() {
-                return Ok(Some(batch));
+            if let Some(page) = group.page.take() {
+                return Ok(Some(page));
             }
             match group.reader.next() {
                 Some(batch) => {
@@ -338,7 +450,8 @@ impl ParquetSource {
                         ))
                     })?;
                     if batch.num_rows() > 0 {
-                        return Ok(Some((batch, 0)));
+                        let page = read_batch(&self.layout, &self.by_name, &batch);
+                        return Ok(Some((page.map_err(|bad| bad.at(self.rows))?, 0)));
                     }
                 }
                 None if group.rows_left > 0 => {
@@ -355,167 +468,162 @@ impl ParquetSource {
 
 impl Source for ParquetSource {
     fn next_page(&mut self) -> Result<Option<Page>, FormatError> {
-        let Some((batch, first)) = self.batch()? else {
+        let Some((page, first)) = self.page()? else {
             return Ok(None);
         };
-        // The row's number in the file, were it the next to be handed out.
-        let place = |row: usize| {
-            let ahead = u64::try_from(row - first).unwrap_or(u64::MAX);
-            format!("row {}", self.rows.saturating_add(ahead).saturating_add(1))
-        };
-        let reader = BatchReader::new(&self.layout, &self.by_name, &batch, &|| place(first))?;
-        let mut page = PageBuilder::new(self.layout.columns.len());
-        let mut row = first;
-        while row < batch.num_rows() && page.value_bytes() < PAGE_BYTES {
-            reader.row(row, &mut page).map_err(|bad| bad.at(|| place(row)))?;
-            row += 1;
+        let mut end = first;
+        let mut bytes = 0;
+        while end < page.rows() && bytes < PAGE_BYTES {
+            bytes += page.row_bytes(end);
+            end += 1;
         }
-        drop(reader);
-        self.rows += u64::try_from(row - first).unwrap_or(u64::MAX);
+        self.rows += u64::try_from(end - first).unwrap_or(u64::MAX);
+        if end - first == page.rows() {
+            return Ok(Some(page));
+        }
+        let part = page.part(first..end);
         if let Some(group) = &mut self.group
-            && row < batch.num_rows()
+            && end < page.rows()
         {
-            group.batch = Some((batch, row));
+            group.page = Some((page, end));
         }
-        Ok(Some(page.finish()))
+        Ok(Some(part))
     }
 }
 
 /// Rows to decode at once so that they come to about a page.
 fn batch_rows(group: &RowGroupMetaData) -> usize {
-    let bytes = usize::try_from(group.total_byte_size()).unwrap_or(usize::MAX);
+    let encoded = usize::try_from(group.total_byte_size()).unwrap_or(usize::MAX);
+    let decoded = group.columns().iter().map(decoded_bytes).fold(0, usize::saturating_add);
     let rows = usize::try_from(group.num_rows()).unwrap_or(0);
-    let each = (bytes / rows.max(1)).max(1);
+    let each = (encoded.max(decoded) / rows.max(1)).max(1);
     // No more than there are, as the reader sets room aside for them.
     (PAGE_BYTES / each).clamp(1, PAGE_ROWS).min(rows.max(1))
 }
 
-/// The columns of one batch, read side by side.
-struct BatchReader<'a> {
-    layout: &'a Layout,
-    by_name: &'a HashMap<String, usize>,
-    natural: Vec<Box<dyn ArrowCells + 'a>>,
-    exceptions: &'a MapArray,
-    keys: &'a StringArray,
-    values: &'a BinaryArray,
+/// Bytes of the texts and blobs in a column without their encoding: a dictionary may hold a few for many rows.
+fn decoded_bytes(column: &ColumnChunkMetaData) -> usize {
+    let bytes = column.unencoded_byte_array_data_bytes();
+    bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(0)
 }
 
-/// What went wrong in a row, before its place is known.
-enum BadRow {
-    Value(String, BadValue),
-    Page(BadPage),
+/// What went wrong in a batch.
+enum Bad {
+    /// A value, before the place of its row is known: the row in the batch, the column's name, what is wrong.
+    Value(usize, String, BadValue),
+    Format(FormatError),
 }
 
-impl From<BadPage> for BadRow {
-    fn from(bad: BadPage) -> BadRow {
-        BadRow::Page(bad)
-    }
-}
-
-impl BadRow {
-    fn at(self, place: impl FnOnce() -> String) -> FormatError {
+impl Bad {
+    /// With the number of the row in the file, `before` being read before the batch.
+    fn at(self, before: u64) -> FormatError {
         match self {
-            BadRow::Value(column, error) => FormatError::Value { place: place(), column, error },
-            BadRow::Page(bad) => FormatError::Page(bad),
+            Bad::Value(row, column, error) => {
+                let row = u64::try_from(row).unwrap_or(u64::MAX);
+                let place = format!("row {}", before.saturating_add(row).saturating_add(1));
+                FormatError::Value { place, column, error }
+            }
+            Bad::Format(error) => error,
         }
     }
 }
 
-impl<'a> BatchReader<'a> {
-    fn new(
-        layout: &'a Layout,
-        by_name: &'a HashMap<String, usize>,
-        batch: &'a RecordBatch,
-        place: &dyn Fn() -> String,
-    ) -> Result<BatchReader<'a>, FormatError> {
-        let arrays = batch.columns();
-        let exceptions =
-            arrays.last().filter(|_| arrays.len() == layout.columns.len() + 1).and_then(|a| a.as_map_opt());
-        let parts = exceptions.and_then(|map| {
-            let keys = map.keys().as_string_opt::<i32>()?;
-            Some((map, keys, map.values().as_binary_opt::<i32>()?))
-        });
-        // The schema was checked when the file was opened, so this is the Parquet library contradicting itself.
-        let Some((exceptions, keys, values)) = parts else {
-            return Err(FormatError::Columns(format!(
-                "the columns found at {} are not those of the file",
-                place()
-            )));
-        };
-        let natural = layout.columns.iter().zip(arrays).map(|(column, array)| {
-            column
-                .codec
-                .arrow_cells(array.as_ref())
-                .map_err(|bad| BadRow::Value(column.name.clone(), bad).at(place))
-        });
-        Ok(BatchReader {
-            natural: natural.collect::<Result<_, _>>()?,
-            layout,
-            by_name,
-            exceptions,
-            keys,
-            values,
-        })
+/// The rows of a batch, column by column.
+fn read_batch(layout: &Layout, by_name: &HashMap<String, usize>, batch: &RecordBatch) -> Result<Page, Bad> {
+    let arrays = batch.columns();
+    let natural = arrays.split_last().filter(|(_, natural)| natural.len() == layout.columns.len());
+    let raw =
+        natural.and_then(|(exceptions, natural)| Some((raw_cells(layout, by_name, exceptions)?, natural)));
+    // The schema was checked when the file was opened, so this is the Parquet library contradicting itself.
+    let Some((raw, natural)) = raw else {
+        let what = "a batch whose columns are not those of the file";
+        return Err(Bad::Format(FormatError::Columns(what.to_owned())));
+    };
+    let raw = raw?;
+    let mut page = PageColumns::new(batch.num_rows(), layout.columns.len());
+    for (number, (column, array)) in layout.columns.iter().zip(natural).enumerate() {
+        let bad = |(row, error)| Bad::Value(row, column.name.clone(), error);
+        let cells = column.codec.arrow_cells(array.as_ref()).map_err(|error| bad((0, error)))?;
+        let mut out = page.column(number);
+        let mut raw = raw.iter().filter(|raw| raw.column == number).peekable();
+        if raw.peek().is_none() {
+            cells.append_all(batch.num_rows(), &mut out).map_err(bad)?;
+            continue;
+        }
+        for row in 0..batch.num_rows() {
+            // What the natural column shows of an exception need not be a value of the type.
+            let raw = raw.next_if(|raw| raw.row == row);
+            let put = |out: &mut Vec<u8>| match raw {
+                None => cells.append(row, out),
+                Some(raw) => {
+                    out.extend_from_slice(raw.cell);
+                    Ok(true)
+                }
+            };
+            out.push_with(put).map_err(|error| bad((row, error)))?;
+        }
     }
+    page.finish().map_err(|bad| Bad::Format(bad.into()))
+}
 
-    fn row(&self, row: usize, page: &mut PageBuilder) -> Result<(), BadRow> {
-        let raw = self.raw_cells(row)?;
-        for (number, cells) in self.natural.iter().enumerate() {
-            if let Some(raw) = raw.iter().find(|(column, _)| *column == number) {
-                page.push(Some(raw.1))?;
-                continue;
+/// An exception: where its cell stands in the batch, and its bytes.
+struct Raw<'a> {
+    row: usize,
+    column: usize,
+    cell: &'a [u8],
+}
+
+/// The exceptions of a batch, by row; `None` if the column is no map of names and bytes.
+fn raw_cells<'a>(
+    layout: &Layout,
+    by_name: &HashMap<String, usize>,
+    exceptions: &'a ArrayRef,
+) -> Option<Result<Vec<Raw<'a>>, Bad>> {
+    let map = exceptions.as_map_opt()?;
+    let (keys, values) = (map.keys().as_string_opt::<i32>()?, map.values().as_binary_opt::<i32>()?);
+    let mut raw: Vec<Raw<'a>> = Vec::new();
+    let read = |row: usize, raw: &mut Vec<Raw<'a>>| {
+        let range = arrow::range(map.value_offsets(), row)?;
+        if range.end > keys.len() {
+            return Err(BadValue("entries outside the column".to_owned()));
+        }
+        for entry in range {
+            if keys.is_null(entry) || values.is_null(entry) {
+                return Err(BadValue("a null entry".to_owned()));
             }
-            page.push_with(|out| {
-                cells
-                    .append(row, out)
-                    .map_err(|bad| BadRow::Value(self.layout.columns[number].name.clone(), bad))
-            })?;
+            let name = keys.value(entry);
+            let Some(&column) = by_name.get(name) else {
+                return Err(BadValue(format!("names {name:?}, which is no column")));
+            };
+            if raw.iter().rev().take_while(|other| other.row == row).any(|other| other.column == column) {
+                return Err(BadValue(format!("names {name:?} twice")));
+            }
+            raw.push(Raw { row, column, cell: values.value(entry) });
         }
         Ok(())
+    };
+    if map.null_count() == map.len() {
+        return Some(Ok(raw));
     }
-
-    /// The exceptions of a row, by column number.
-    fn raw_cells(&self, row: usize) -> Result<Vec<(usize, &'a [u8])>, BadRow> {
-        let mut raw = Vec::new();
-        if self.exceptions.is_null(row) {
-            return Ok(raw);
+    for row in (0..map.len()).filter(|row| map.is_valid(*row)) {
+        if let Err(error) = read(row, &mut raw) {
+            return Some(Err(Bad::Value(row, layout.exceptions.clone(), error)));
         }
-        let bad = |what: String| BadRow::Value(self.layout.exceptions.clone(), BadValue(what));
-        let bounds = self.exceptions.value_offsets().get(row..row + 2);
-        let range = match bounds {
-            Some(&[start, end]) => usize::try_from(start).ok().zip(usize::try_from(end).ok()),
-            _ => None,
-        };
-        let Some((start, end)) = range.filter(|(_, end)| *end <= self.keys.len()) else {
-            return Err(bad("entries outside the column".to_owned()));
-        };
-        for entry in start..end {
-            if self.keys.is_null(entry) || self.values.is_null(entry) {
-                return Err(bad("a null entry".to_owned()));
-            }
-            let name = self.keys.value(entry);
-            let Some(&column) = self.by_name.get(name) else {
-                return Err(bad(format!("names {name:?}, which is no column")));
-            };
-            if raw.iter().any(|(other, _)| *other == column) {
-                return Err(bad(format!("names {name:?} twice")));
-            }
-            raw.push((column, self.values.value(entry)));
-        }
-        Ok(raw)
     }
+    Some(Ok(raw))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::format::tests::columns;
+    use crate::rows::PageBuilder;
     use crate::types::{Codec, Fidelity, text};
     use std::io::Seek;
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
     fn file(layout: &Layout, arrays: Vec<ArrayRef>) -> File {
-        let sink = ParquetSink::new(layout, tempfile::tempfile().unwrap()).unwrap();
+        let sink = ParquetSink::new(layout, SinkOptions::default(), tempfile::tempfile().unwrap()).unwrap();
         let schema = Arc::clone(&sink.schema);
         file_of(schema, arrays)
     }
@@ -536,7 +644,9 @@ mod tests {
     #[test]
     fn the_file_says_what_it_holds_and_row_groups_are_cut_by_size() {
         let layout = Layout::new(columns(&[("k", "uuid"), ("v", "set<text>"), ("b", "blob")]));
-        let mut sink = Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+        let mut sink = Box::new(
+            ParquetSink::new(&layout, SinkOptions::default(), tempfile::tempfile().unwrap()).unwrap(),
+        );
         let mut seed = 1_u64;
         for _ in 0..24 {
             let mut page = PageBuilder::new(3);
@@ -575,7 +685,9 @@ mod tests {
         // The name counts once per row, as every cell may be an exception.
         let name = "n".repeat(100_000);
         let layout = Layout::new(columns(&[(&name, "int")]));
-        let mut sink = Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+        let mut sink = Box::new(
+            ParquetSink::new(&layout, SinkOptions::default(), tempfile::tempfile().unwrap()).unwrap(),
+        );
         let mut page = PageBuilder::new(1);
         for row in 0..3001_i32 {
             let value = row.to_be_bytes();
@@ -622,7 +734,9 @@ mod tests {
             page.push((row == 400).then_some(&vector)).unwrap();
         }
         let page = page.finish();
-        let mut sink = Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+        let mut sink = Box::new(
+            ParquetSink::new(&layout, SinkOptions::default(), tempfile::tempfile().unwrap()).unwrap(),
+        );
         sink.write(&page).unwrap();
         assert!((100..=NULLS_BYTES / (8192 * NULL_BYTES)).contains(&most.load(Relaxed)), "{most:?}");
         let mut source = ParquetSource::open(&layout, sink.finish().unwrap()).unwrap();
@@ -639,7 +753,7 @@ mod tests {
 
     #[test]
     fn rows_are_as_few_as_their_vectors_ask_for() {
-        let most = |types: &[(&str, &str)]| rows_of_nulls(&Layout::new(columns(types)));
+        let most = |types: &[(&str, &str)]| rows_of_nulls(&columns(types));
         assert_eq!(most(&[("v", "vector<float, 8192>")]), 256);
         assert_eq!(most(&[("v", "vector<float, 8192>"), ("w", "vector<text, 8192>")]), 128);
         assert_eq!(most(&[("v", "frozen<tuple<vector<float, 4096>, int, vector<int, 4096>>>")]), 256);
@@ -673,7 +787,7 @@ mod tests {
         let page = page.finish();
         for room in [0, 5000, 100_000, 160_500] {
             let told = (|| {
-                let mut sink = Box::new(ParquetSink::new(&layout, Room(room))?);
+                let mut sink = Box::new(ParquetSink::new(&layout, SinkOptions::default(), Room(room))?);
                 sink.write(&page)?;
                 sink.finish().map(drop)
             })();
@@ -695,7 +809,9 @@ mod tests {
             (&fewer, "column 2 is \"t\", expected \"__wire\""),
             (&none, "no columns to read"),
         ] {
-            let mut sink = Box::new(ParquetSink::new(&layout, tempfile::tempfile().unwrap()).unwrap());
+            let mut sink = Box::new(
+                ParquetSink::new(&layout, SinkOptions::default(), tempfile::tempfile().unwrap()).unwrap(),
+            );
             let error = sink.write(&PageBuilder::new(3).finish()).unwrap_err();
             assert_eq!(error.to_string(), "a page of 3 columns for a file of 2");
             let error = ParquetSource::open(other, sink.finish().unwrap()).err().unwrap();

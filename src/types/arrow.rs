@@ -25,8 +25,14 @@ pub fn primitive<T: ArrowPrimitiveType>(
     read: impl Fn(&[u8]) -> Option<T::Native>,
 ) -> PrimitiveArray<T> {
     let mut values = Vec::with_capacity(cells.len());
+    // Most columns have a value in every row.
+    values.extend(cells.iter().map_while(|cell| cell.and_then(&read)));
+    if values.len() == cells.len() {
+        return PrimitiveArray::new(ScalarBuffer::from(values), None);
+    }
     let mut valid = Vec::with_capacity(cells.len());
-    for (cell, lossy) in cells.iter().zip(lossy) {
+    valid.resize(values.len(), true);
+    for (cell, lossy) in cells.iter().zip(lossy).skip(values.len()) {
         let value = cell.and_then(&read);
         *lossy |= cell.is_some() && value.is_none();
         valid.push(value.is_some());

@@ -35,8 +35,11 @@ impl Codec for Blob {
         })
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        out.reserve(2 + 2 * cell.len());
         out.extend_from_slice(b"0x");
         put_hex(cell, out);
         Fidelity::Exact
@@ -54,8 +57,45 @@ impl Codec for Blob {
 
 /// Appends `bytes` in lowercase hex.
 pub fn put_hex(bytes: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + 2 * bytes.len(), 0);
+    let (pairs, _) = out[start..].as_chunks_mut::<2>();
+    for (pair, byte) in pairs.iter_mut().zip(bytes) {
+        *pair = HEX[usize::from(*byte)];
+    }
+}
+
+/// The two digits of every byte.
+pub const HEX: [[u8; 2]; 256] = {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    out.extend(bytes.iter().flat_map(|b| [b >> 4, b & 15].map(|d| DIGITS[usize::from(d)])));
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
+
+/// The value of every digit of either case, `NO_DIGIT` for other bytes.
+const VALUES: [u8; 256] = {
+    let mut values = [NO_DIGIT; 256];
+    let mut value = 0;
+    while value < 16 {
+        let [_, digit] = HEX[value as usize];
+        values[digit as usize] = value;
+        values[digit.to_ascii_uppercase() as usize] = value;
+        value += 1;
+    }
+    values
+};
+
+const NO_DIGIT: u8 = 0xff;
+
+/// The byte of two digits; `None` if they are others.
+pub fn byte(high: u8, low: u8) -> Option<u8> {
+    let (high, low) = (VALUES[usize::from(high)], VALUES[usize::from(low)]);
+    (high | low < 16).then_some(high << 4 | low)
 }
 
 /// Appends the bytes of `hex`, either case; `None` if it is not pairs of hex digits.
@@ -64,20 +104,12 @@ pub fn take_hex(hex: &[u8], out: &mut Vec<u8>) -> Option<()> {
     if !rest.is_empty() {
         return None;
     }
-    out.reserve(pairs.len());
-    for [high, low] in pairs {
-        out.push(digit(*high)? << 4 | digit(*low)?);
+    let start = out.len();
+    out.resize(start + pairs.len(), 0);
+    for (out, [high, low]) in out[start..].iter_mut().zip(pairs) {
+        *out = byte(*high, *low)?;
     }
     Some(())
-}
-
-fn digit(ascii: u8) -> Option<u8> {
-    match ascii {
-        b'0'..=b'9' => Some(ascii - b'0'),
-        b'a'..=b'f' => Some(ascii - b'a' + 10),
-        b'A'..=b'F' => Some(ascii - b'A' + 10),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

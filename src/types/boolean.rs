@@ -48,16 +48,21 @@ impl Codec for Boolean {
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
-        out.push(match text.to_ascii_lowercase().as_slice() {
-            b"true" | b"1" | b"yes" | b"t" => 1,
-            b"false" | b"0" | b"no" | b"f" => 0,
-            _ => return Err(BadValue::not(text, "a boolean")),
+        let is = |words: [&str; 4]| words.iter().any(|word| text.eq_ignore_ascii_case(word.as_bytes()));
+        out.push(match () {
+            () if is(["true", "1", "yes", "t"]) => 1,
+            () if is(["false", "0", "no", "f"]) => 0,
+            () => return Err(BadValue::not(text, "a boolean")),
         });
         Ok(())
     }
 
     fn json_form(&self) -> JsonForm {
         JsonForm::Bare
+    }
+
+    fn is_plain(&self) -> bool {
+        true
     }
 
     fn vector_width(&self) -> Option<usize> {

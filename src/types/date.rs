@@ -40,6 +40,10 @@ impl Codec for Date {
         })
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         let Some(days) = read(cell) else {
             return Fidelity::Lossy;

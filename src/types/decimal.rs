@@ -16,6 +16,9 @@ impl Codec for Decimal {
             return Fidelity::Lossy;
         };
         let scale = i32::from_be_bytes(*scale);
+        if let Some(fidelity) = put_short(scale, unscaled, out) {
+            return fidelity;
+        }
         let start = out.len();
         put_digits(unscaled, out);
         if unscaled.is_empty() {
@@ -47,6 +50,32 @@ impl Codec for Decimal {
     fn json_form(&self) -> JsonForm {
         JsonForm::Bare
     }
+
+    fn is_plain(&self) -> bool {
+        true
+    }
+}
+
+/// Appends a decimal of eight bytes and a plain form; `None`, and nothing, if it is another.
+fn put_short(scale: i32, unscaled: &[u8], out: &mut Vec<u8>) -> Option<Fidelity> {
+    let first = 8usize.checked_sub(unscaled.len())?;
+    let scale = usize::try_from(scale).ok().filter(|scale| *scale < PLAIN)?;
+    let mut wide = [if *unscaled.first()? >= 0x80 { 0xff } else { 0 }; 8];
+    wide[first..].copy_from_slice(unscaled);
+    let number = i64::from_be_bytes(wide);
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(number.unsigned_abs()).as_bytes();
+    if number < 0 {
+        out.push(b'-');
+    }
+    let (whole, fraction) = digits.split_at(digits.len().saturating_sub(scale));
+    out.extend_from_slice(if whole.is_empty() { b"0" } else { whole });
+    if scale > 0 {
+        out.push(b'.');
+        out.extend_from_slice(&[b'0'; PLAIN][fraction.len()..scale]);
+        out.extend_from_slice(fraction);
+    }
+    Some(if is_canonical(unscaled) { Fidelity::Exact } else { Fidelity::Lossy })
 }
 
 /// The scale is the number of digits after the point less the exponent, and must fit.
@@ -61,11 +90,7 @@ fn parse(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     let fraction = fraction.get(1..).unwrap_or_default();
     let scale = i64::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
     out.extend_from_slice(&i32::try_from(scale).ok()?.to_be_bytes());
-    if fraction.is_empty() {
-        put_number(negative, whole, out)
-    } else {
-        put_number(negative, &[whole, fraction].concat(), out)
-    }
+    put_number(negative, [whole, fraction], out)
 }
 
 fn exponent(text: &[u8]) -> Option<i64> {

@@ -88,6 +88,10 @@ impl Codec for Duration {
         })
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         let Some((parts, exact)) = read(cell) else {
             return Fidelity::Lossy;

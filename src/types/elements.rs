@@ -54,16 +54,22 @@ pub fn trimmed<'a>(cql_type: &CqlType, cell: &'a [u8]) -> &'a [u8] {
 }
 
 /// The entries of a companion with one number per element; `None` if the bytes are no `list<bigint>`.
-pub fn numbers(mut cell: &[u8]) -> Option<Vec<Option<i64>>> {
-    let count = take_count(&mut cell, 4)?;
-    let mut numbers = Vec::with_capacity(count);
-    for _ in 0..count {
-        numbers.push(match take_cell(&mut cell)? {
+pub fn numbers(cell: &[u8]) -> Option<Vec<Option<i64>>> {
+    let mut numbers = Vec::new();
+    for_each_number(cell, |number| numbers.push(number))?;
+    Some(numbers)
+}
+
+/// Gives each entry of a companion with one number per element to `each`; `None` if the bytes are no `list<bigint>`,
+/// after some of them perhaps.
+pub fn for_each_number(mut cell: &[u8], mut each: impl FnMut(Option<i64>)) -> Option<()> {
+    for _ in 0..take_count(&mut cell, 4)? {
+        each(match take_cell(&mut cell)? {
             None => None,
             Some(bytes) => Some(number(bytes)?),
         });
     }
-    cell.is_empty().then_some(numbers)
+    cell.is_empty().then_some(())
 }
 
 /// A bigint.

@@ -122,6 +122,10 @@ impl<T: Wire> Codec for Float<T> {
         JsonForm::Bare
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn vector_width(&self) -> Option<usize> {
         Some(T::WIDTH)
     }

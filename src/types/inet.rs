@@ -2,19 +2,28 @@
 
 use super::{BadValue, Codec, Fidelity};
 use std::io::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// inet.
 #[derive(Debug)]
 pub struct Inet;
 
 impl Codec for Inet {
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        let address = match cell.len() {
-            4 => <[u8; 4]>::try_from(cell).map(IpAddr::from),
-            _ => <[u8; 16]>::try_from(cell).map(IpAddr::from),
-        };
-        match address {
+        if let Ok(v4) = <[u8; 4]>::try_from(cell) {
+            for (number, byte) in v4.into_iter().enumerate() {
+                if number > 0 {
+                    out.push(b'.');
+                }
+                out.extend_from_slice(itoa::Buffer::new().format(byte).as_bytes());
+            }
+            return Fidelity::Exact;
+        }
+        match <[u8; 16]>::try_from(cell).map(Ipv6Addr::from) {
             Ok(address) if write!(out, "{address}").is_ok() => Fidelity::Exact,
             _ => Fidelity::Lossy,
         }

@@ -36,7 +36,7 @@ impl<T> Int<T> {
 }
 
 /// An integer as the wire spells it.
-pub trait Wire: itoa::Integer + FromStr {
+pub trait Wire: itoa::Integer + FromStr + TryFrom<i64> {
     /// From exactly its bytes.
     fn read(cell: &[u8]) -> Option<Self>;
     /// Appends its bytes.
@@ -56,6 +56,26 @@ macro_rules! wire {
     )*};
 }
 wire!(i8, i16, i32, i64);
+
+/// A number of so few digits that their sum cannot overflow, perhaps negative.
+fn short(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if !(1..=18).contains(&digits.len()) {
+        return None;
+    }
+    let mut number = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        number = number * 10 + i64::from(digit);
+    }
+    Some(if negative { -number } else { number })
+}
 
 impl<T: ArrowPrimitiveType<Native: Wire>> Codec for Int<T> {
     fn arrow_type(&self) -> DataType {
@@ -83,7 +103,10 @@ impl<T: ArrowPrimitiveType<Native: Wire>> Codec for Int<T> {
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
-        let value = std::str::from_utf8(text).ok().and_then(|t| T::Native::from_str(t).ok());
+        let value = short(text).and_then(|n| n.try_into().ok()).or_else(|| {
+            // Longer ones, and those with a plus sign.
+            std::str::from_utf8(text).ok().and_then(|t| T::Native::from_str(t).ok())
+        });
         let value = value.ok_or_else(|| BadValue::not(text, self.name))?;
         value.put(out);
         Ok(())
@@ -91,6 +114,10 @@ impl<T: ArrowPrimitiveType<Native: Wire>> Codec for Int<T> {
 
     fn json_form(&self) -> JsonForm {
         JsonForm::Bare
+    }
+
+    fn is_plain(&self) -> bool {
+        true
     }
 
     fn vector_width(&self) -> Option<usize> {
@@ -101,7 +128,7 @@ impl<T: ArrowPrimitiveType<Native: Wire>> Codec for Int<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::check::{exact, lossy, refusal, refuses};
+    use crate::types::check::{exact, lossy, reads, refusal, refuses};
 
     #[test]
     fn integers() {
@@ -115,6 +142,20 @@ mod tests {
         lossy(&TINYINT, b"\0\0", "", None);
         refuses(&TINYINT, &["128", "", "1.0", " 1", "0x1", "null"]);
         refusal(&INT, "x", "\"x\" is not an int");
+    }
+
+    #[test]
+    fn the_ends_of_each_type_read_and_what_lies_beyond_does_not() {
+        reads(&TINYINT, "-128", b"\x80");
+        refuses(&TINYINT, &["-129", "1000"]);
+        reads(&INT, "2147483647", b"\x7f\xff\xff\xff");
+        reads(&INT, "-0", b"\0\0\0\0");
+        refuses(&INT, &["2147483648", "-2147483649", "-", "+", "--1", "1-", "1:", "1/"]);
+        let most = b"\x7f\xff\xff\xff\xff\xff\xff\xff";
+        reads(&BIGINT, "9223372036854775807", most);
+        reads(&BIGINT, "000000000000009223372036854775807", most);
+        reads(&BIGINT, "999999999999999999", b"\x0d\xe0\xb6\xb3\xa7\x63\xff\xff");
+        refuses(&BIGINT, &["9223372036854775808", "-9223372036854775809"]);
     }
 
     #[test]

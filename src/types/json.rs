@@ -19,21 +19,53 @@ pub fn write(codec: &dyn Codec, cell: Cell<'_>, out: &mut Vec<u8>) -> Fidelity {
         return Fidelity::Exact;
     };
     let start = out.len();
+    let form = codec.json_form();
+    // Most texts need nothing but the quotes, so the first one is there already.
+    if form == JsonForm::String {
+        out.push(b'"');
+    }
+    let text = out.len();
     let fidelity = codec.to_text(bytes, out);
-    if fidelity == Fidelity::Lossy && out.len() == start {
+    if fidelity == Fidelity::Lossy && out.len() == text {
+        out.truncate(start);
         out.extend_from_slice(b"null");
         return fidelity;
     }
-    let quote = match codec.json_form() {
-        JsonForm::Nested => false,
-        JsonForm::String => true,
-        JsonForm::Bare => !is_bare(&out[start..]),
-    };
-    if quote {
-        let text = out.split_off(start);
-        write_string(&text, out);
+    match form {
+        JsonForm::Nested => {}
+        JsonForm::String if codec.is_plain() => out.push(b'"'),
+        JsonForm::String => end_string(start, out),
+        JsonForm::Bare if is_bare(&out[text..]) => {}
+        JsonForm::Bare => {
+            out.insert(start, b'"');
+            out.push(b'"');
+        }
     }
     fidelity
+}
+
+/// Ends the string whose opening quote stands at `start`, before a text that may need to be escaped.
+fn end_string(start: usize, out: &mut Vec<u8>) {
+    if is_unescaped(&out[start + 1..]) {
+        out.push(b'"');
+    } else {
+        let unescaped = out.split_off(start + 1);
+        out.truncate(start);
+        write_string(&unescaped, out);
+    }
+}
+
+/// Writes `cell` as the name of a member: its text as a string, whatever its type. `None` if it has none.
+pub fn write_name(codec: &dyn Codec, cell: &[u8], out: &mut Vec<u8>) -> Option<Fidelity> {
+    let start = out.len();
+    out.push(b'"');
+    let fidelity = codec.to_text(cell, out);
+    if fidelity == Fidelity::Lossy && out.len() == start + 1 {
+        out.truncate(start);
+        return None;
+    }
+    end_string(start, out);
+    Some(fidelity)
 }
 
 /// Reads one JSON value into wire bytes; answers false for `null`.
@@ -91,6 +123,11 @@ pub fn whole(out: &mut Vec<u8>, start: usize, read: Option<bool>) -> Fidelity {
 /// Writes a quoted and escaped JSON string; `text` is UTF-8 (a lossy text is shown with replacement characters).
 pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
+    if is_unescaped(text) {
+        out.extend_from_slice(text);
+        out.push(b'"');
+        return;
+    }
     for &byte in String::from_utf8_lossy(text).as_bytes() {
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
@@ -143,7 +180,19 @@ pub fn object(text: &[u8]) -> Result<Vec<(String, &str)>, BadValue> {
 /// # Errors
 /// `BadValue` if `raw` is no JSON string.
 pub fn string(raw: &str) -> Result<Cow<'_, str>, BadValue> {
+    if let Some(text) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
+        && is_unescaped(text.as_bytes())
+    {
+        return Ok(Cow::Borrowed(text));
+    }
     serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|e| bad(raw.as_bytes(), "a JSON string", &e))
+}
+
+/// Whether a text is UTF-8 and stands between the quotes of JSON as it is.
+fn is_unescaped(text: &[u8]) -> bool {
+    // A loop over all of it, which takes many bytes at once; texts are short.
+    let escapes = |found: bool, byte: &u8| found | matches!(byte, b'"' | b'\\' | 0..0x20);
+    !text.iter().fold(false, escapes) && std::str::from_utf8(text).is_ok()
 }
 
 fn bad(text: &[u8], what: &str, error: &serde_json::Error) -> BadValue {

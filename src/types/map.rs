@@ -50,42 +50,44 @@ impl Map {
         Map { key, value, object, fields, child: Arc::new(child) }
     }
 
-    /// Writes the entries as an object, or as pairs; in an object every key needs a text.
-    fn write(&self, cell: &[u8], object: bool, out: &mut Vec<u8>) -> Fidelity {
+    /// Writes the entries as an object; `None`, and nothing, if a key has no text: if it is null or bytes that mean
+    /// nothing.
+    fn write_object(&self, cell: &[u8], out: &mut Vec<u8>) -> Option<Fidelity> {
         let start = out.len();
         let mut inner = Fidelity::Exact;
-        let [open, close] = if object { *b"{}" } else { *b"[]" };
-        out.push(open);
-        let mut text = Vec::new();
+        let mut all_named = true;
+        out.push(b'{');
         let read = read(cell, |key, value| {
             json::separate(out, start);
-            if let (true, Some(key)) = (object, key) {
-                text.clear();
-                inner = inner.and(self.key.to_text(key, &mut text));
-                json::write_string(&text, out);
-                out.push(b':');
-                inner = inner.and(json::write(&*self.value, value, out));
-            } else {
-                out.push(b'[');
-                inner = inner.and(json::write(&*self.key, key, out));
-                out.push(b',');
-                inner = inner.and(json::write(&*self.value, value, out));
-                out.push(b']');
-            }
+            let name = key.and_then(|key| json::write_name(&*self.key, key, out));
+            all_named &= name.is_some();
+            out.push(b':');
+            inner = inner.and(name.unwrap_or(Fidelity::Lossy));
+            inner = inner.and(json::write(&*self.value, value, out));
         });
-        out.push(close);
-        json::whole(out, start, read).and(inner)
+        out.push(b'}');
+        if !all_named {
+            out.truncate(start);
+            return None;
+        }
+        Some(json::whole(out, start, read).and(inner))
     }
 
-    /// Whether every key has a text: none is null or empty bytes that mean nothing.
-    fn keys_have_names(&self, cell: &[u8]) -> bool {
-        let mut all = true;
-        let mut text = Vec::new();
-        read(cell, |key, _| {
-            text.clear();
-            all &= key.is_some_and(|k| self.key.to_text(k, &mut text) == Fidelity::Exact || !text.is_empty());
+    /// Writes the entries as an array of pairs.
+    fn write_pairs(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
+        let start = out.len();
+        let mut inner = Fidelity::Exact;
+        out.push(b'[');
+        let read = read(cell, |key, value| {
+            json::separate(out, start);
+            out.push(b'[');
+            inner = inner.and(json::write(&*self.key, key, out));
+            out.push(b',');
+            inner = inner.and(json::write(&*self.value, value, out));
+            out.push(b']');
         });
-        all
+        out.push(b']');
+        json::whole(out, start, read).and(inner)
     }
 }
 
@@ -170,7 +172,8 @@ impl Codec for Map {
     }
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        self.write(cell, self.object && self.keys_have_names(cell), out)
+        let object = self.object.then(|| self.write_object(cell, out)).flatten();
+        object.unwrap_or_else(|| self.write_pairs(cell, out))
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {

@@ -57,7 +57,7 @@ mod check;
 #[cfg(test)]
 mod property;
 
-use crate::rows::Cell;
+use crate::rows::{Cell, ColumnCells};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
 use cql::{CqlType, Native};
@@ -152,6 +152,12 @@ pub trait Codec: Send + Sync {
         JsonForm::String
     }
 
+    /// Whether every text of it is printable ASCII without quotes, backslashes, commas and blanks, so that it stands in
+    /// CSV and between the quotes of JSON as it is. Only what cannot be shown has an empty text then.
+    fn is_plain(&self) -> bool {
+        false
+    }
+
     /// Bytes of every value inside a vector, if the server stores them without a length (Cassandra's
     /// `valueLengthIfFixed`; tinyint, smallint, date and time are not among them, measured on 5.0).
     fn vector_width(&self) -> Option<usize> {
@@ -166,6 +172,17 @@ pub trait ArrowCells {
     /// # Errors
     /// `BadValue` if the value is outside the CQL type (a text-coded varint that is no number, say).
     fn append(&self, row: usize, out: &mut Vec<u8>) -> Result<bool, BadValue>;
+
+    /// Puts the cells of all `rows` rows.
+    ///
+    /// # Errors
+    /// The first row whose value is outside the CQL type, and what is wrong with it.
+    fn append_all(&self, rows: usize, out: &mut ColumnCells<'_>) -> Result<(), (usize, BadValue)> {
+        for row in 0..rows {
+            out.push_with(|out| self.append(row, out)).map_err(|bad| (row, bad))?;
+        }
+        Ok(())
+    }
 }
 
 /// A type whose values cqlift cannot read.

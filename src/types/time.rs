@@ -40,12 +40,16 @@ impl Codec for Time {
         })
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         let Some(nanos) = read(cell) else {
             return Fidelity::Lossy;
         };
         let nanos = nanos.unsigned_abs();
-        civil::put_clock(nanos / 1_000_000_000, out);
+        civil::put_clock(u32::try_from(nanos / 1_000_000_000).unwrap_or_default(), out);
         out.push(b'.');
         civil::put_padded(nanos % 1_000_000_000, 9, out);
         Fidelity::Exact

@@ -42,16 +42,19 @@ impl Codec for Timestamp {
         })
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
         let Some(ms) = read(cell) else {
             return Fidelity::Lossy;
         };
         civil::put_date(ms.div_euclid(DAY), out);
         out.push(b'T');
-        let ms = ms.rem_euclid(DAY).unsigned_abs();
+        let ms = u32::try_from(ms.rem_euclid(DAY)).unwrap_or_default();
         civil::put_clock(ms / 1000, out);
-        out.push(b'.');
-        civil::put_padded(ms % 1000, 3, out);
+        civil::put_millis(ms % 1000, out);
         out.push(b'Z');
         Fidelity::Exact
     }
@@ -69,6 +72,9 @@ impl Codec for Timestamp {
 
 /// Date, then perhaps `T` or a space and the time of day, then perhaps a zone, UTC if there is none.
 fn parse(text: &[u8]) -> Option<i64> {
+    if let Some((days, nanos)) = civil::read_usual(text) {
+        return Some(days * DAY + nanos / 1_000_000);
+    }
     let mut rest = text;
     let days = civil::take_date(&mut rest)?;
     let mut nanos = 0;
@@ -152,6 +158,28 @@ mod tests {
             "2026-11-23T16:52:41.0+02",
         ] {
             reads(&Timestamp, text, &1_795_445_561_000i64.to_be_bytes());
+        }
+        // Each place of the usual form, one after the other.
+        for (text, ms) in [
+            ("0000-01-01T00:00:00.000Z", -62_167_219_200_000_i64),
+            ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+            ("2024-02-29 10:20:30.456Z", 1_709_202_030_456),
+            ("2024-02-29T10:20:30.456z", 1_709_202_030_456),
+        ] {
+            reads(&Timestamp, text, &ms.to_be_bytes());
+        }
+        let usual = b"2024-02-29T10:20:30.456Z";
+        for at in 0..usual.len() {
+            for byte in [b'x', b'/', b':'] {
+                let mut text = usual.to_vec();
+                if text[at] != byte {
+                    text[at] = byte;
+                    refuses(&Timestamp, &[&String::from_utf8_lossy(&text)]);
+                }
+            }
+        }
+        for text in ["2023-02-29T10:20:30.456Z", "2024-02-29T24:00:00.000Z", "2024-02-29T10:60:00.000Z"] {
+            refuses(&Timestamp, &[text]);
         }
         reads(&Timestamp, "1970-01-02", &DAY.to_be_bytes());
         reads(&Timestamp, "1970-01-01T00:01", &60_000i64.to_be_bytes());

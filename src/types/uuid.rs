@@ -1,8 +1,8 @@
 //! uuid and timeuuid: 16 bytes, hyphenated hex. A timeuuid that is not version 1, which no server takes, is kept raw in
 //! Arrow and is an exception in text, where reading one back is refused.
 
-use super::blob::{put_hex, take_hex};
-use super::{ArrowCells, BadValue, Codec, Fidelity, arrow};
+use super::blob::HEX;
+use super::{ArrowCells, BadValue, Codec, Fidelity, arrow, blob};
 use crate::rows::Cell;
 use arrow_array::{Array, ArrayRef, FixedSizeBinaryArray};
 use arrow_buffer::Buffer;
@@ -17,6 +17,19 @@ pub struct Uuid {
 }
 
 const TYPE: DataType = DataType::FixedSizeBinary(16);
+
+/// Where the digits of each byte begin in the hyphenated form, and where the hyphens stand.
+const DIGITS: [usize; 16] = [0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34];
+const DASHES: [usize; 4] = [8, 13, 18, 23];
+
+/// The bytes whose digits begin at these places.
+fn parse(text: &[u8], places: [usize; 16]) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    for (byte, at) in bytes.iter_mut().zip(places) {
+        *byte = blob::byte(text[at], text[at + 1])?;
+    }
+    Some(bytes)
+}
 
 impl Uuid {
     fn accepts(&self, bytes: &[u8]) -> bool {
@@ -53,38 +66,32 @@ impl Codec for Uuid {
         })
     }
 
+    fn is_plain(&self) -> bool {
+        true
+    }
+
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        if cell.len() != 16 {
+        let Ok(bytes) = <&[u8; 16]>::try_from(cell) else {
             return Fidelity::Lossy;
+        };
+        let mut text = [b'-'; 36];
+        for (at, byte) in DIGITS.into_iter().zip(bytes) {
+            [text[at], text[at + 1]] = HEX[usize::from(*byte)];
         }
-        for (i, part) in
-            [&cell[..4], &cell[4..6], &cell[6..8], &cell[8..10], &cell[10..]].into_iter().enumerate()
-        {
-            if i > 0 {
-                out.push(b'-');
-            }
-            put_hex(part, out);
-        }
+        out.extend_from_slice(&text);
         if self.accepts(cell) { Fidelity::Exact } else { Fidelity::Lossy }
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
         let name = if self.time { "a timeuuid (a version 1 UUID)" } else { "a UUID" };
-        let bad = || BadValue::not(text, name);
-        let start = out.len();
-        match text.len() {
-            32 => take_hex(text, out).ok_or_else(bad)?,
-            36 => {
-                for (i, part) in text.splitn(5, |b| *b == b'-').enumerate() {
-                    if part.len() != [8, 4, 4, 4, 12][i] {
-                        return Err(bad());
-                    }
-                    take_hex(part, out).ok_or_else(bad)?;
-                }
-            }
-            _ => return Err(bad()),
-        }
-        if self.accepts(&out[start..]) { Ok(()) } else { Err(bad()) }
+        let bytes = match text.len() {
+            32 => parse(text, std::array::from_fn(|i| 2 * i)),
+            36 if DASHES.iter().all(|at| text[*at] == b'-') => parse(text, DIGITS),
+            _ => None,
+        };
+        let bytes = bytes.filter(|b| self.accepts(b)).ok_or_else(|| BadValue::not(text, name))?;
+        out.extend_from_slice(&bytes);
+        Ok(())
     }
 
     fn vector_width(&self) -> Option<usize> {

@@ -15,11 +15,15 @@ impl Codec for VarInt {
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
         let (negative, digits) = sign(text);
-        put_number(negative, digits, out).ok_or_else(|| BadValue::not(text, "a varint"))
+        put_number(negative, [digits, b""], out).ok_or_else(|| BadValue::not(text, "a varint"))
     }
 
     fn json_form(&self) -> JsonForm {
         JsonForm::Bare
+    }
+
+    fn is_plain(&self) -> bool {
+        true
     }
 }
 
@@ -52,17 +56,23 @@ pub fn sign(text: &[u8]) -> (bool, &[u8]) {
     }
 }
 
-/// Appends the shortest two's complement of decimal digits; `None` if there are none or others.
-pub fn put_number(negative: bool, digits: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+/// Appends the shortest two's complement of decimal digits, given in two parts; `None` if there are none or others.
+pub fn put_number(negative: bool, parts: [&[u8]; 2], out: &mut Vec<u8>) -> Option<()> {
+    let digits = || parts.iter().flat_map(|part| part.iter());
+    let len = parts[0].len() + parts[1].len();
+    if len == 0 || !digits().all(u8::is_ascii_digit) {
         return None;
     }
-    if digits.len() <= 38 {
-        let magnitude = digits.iter().fold(0i128, |n, d| n * 10 + i128::from(d - b'0'));
+    if len <= 18 {
+        let magnitude = digits().fold(0i64, |n, d| n * 10 + i64::from(d - b'0'));
+        let number = if negative { -magnitude } else { magnitude };
+        out.extend_from_slice(shortest(&number.to_be_bytes()));
+    } else if len <= 38 {
+        let magnitude = digits().fold(0i128, |n, d| n * 10 + i128::from(d - b'0'));
         let number = if negative { -magnitude } else { magnitude };
         out.extend_from_slice(shortest(&number.to_be_bytes()));
     } else {
-        let magnitude = BigInt::parse_bytes(digits, 10)?;
+        let magnitude = BigInt::parse_bytes(&parts.concat(), 10)?;
         let (_, magnitude) = magnitude.into_parts();
         let sign = if negative { Sign::Minus } else { Sign::Plus };
         let bytes = BigInt::from_biguint(sign, magnitude).to_signed_bytes_be();

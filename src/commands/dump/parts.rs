@@ -7,7 +7,7 @@ use crate::commands::scanning::{self, Encoder};
 use crate::commands::{BudgetArgs, rfc3339, tile_the_ring};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::{Fingerprint, Partition, Tally};
-use crate::format::{Format, Layout, Sink};
+use crate::format::{Format, Layout, Sink, SinkOptions};
 use crate::manifest::{NotPreserved, Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
 use crate::ring::{self, Interval, Token};
@@ -324,7 +324,7 @@ impl PartEncoder {
             open.part.name = self.shared.part_name(open.table);
             let name = format!("{}.{}", open.part.name, self.shared.form.format.name());
             let file = self.shared.dir.begin_part(&work.path, &name)?;
-            let sink = self.shared.form.format.sink(&work.layout, file);
+            let sink = self.shared.form.format.sink(&work.layout, SinkOptions::default(), file);
             open.sink = Some(sink.doing(|| format!("begin {}/{name}", work.path))?);
             open.part.file = Some(name);
         }

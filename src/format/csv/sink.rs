@@ -1,18 +1,23 @@
 //! Pages to CSV. Quotes are put where a reader needs them, and nowhere else.
 
 use super::{BOM, DELIMITER, QUOTE};
-use crate::format::{Column, FormatError, Layout, Sink};
+use crate::format::{Column, FormatError, Layout, Sink, check_width};
 use crate::rows::Page;
-use crate::types::{Fidelity, json};
-use memchr::{memchr, memchr_iter, memchr3};
+use crate::types::{Fidelity, blob, json};
+use memchr::memchr_iter;
 use std::io::Write;
 
 /// Text goes on to the file in pieces of about this size.
 const BUFFER: usize = 128 << 10;
 
+/// Bytes that are looked through for quotes at a time.
+const PIECE: usize = 256;
+
 /// Writes pages into a CSV file.
 pub struct CsvSink<W: Write + Send> {
-    layout: Layout,
+    columns: Vec<Field>,
+    /// Whether there is an exceptions column, the last one.
+    keeps_exceptions: bool,
     file: W,
     text: Vec<u8>,
     /// Bytes handed on to the file.
@@ -23,21 +28,45 @@ pub struct CsvSink<W: Write + Send> {
     unquoted: Vec<u8>,
 }
 
+/// A column, and what its texts are like.
+struct Field {
+    column: Column,
+    /// Whether they never need quotes.
+    is_plain: bool,
+}
+
 impl<W: Write + Send> CsvSink<W> {
     /// Begins a file for pages of `layout` with its header line.
     ///
     /// # Errors
     /// `FormatError` if the file cannot be written.
     pub fn new(layout: &Layout, file: W) -> Result<CsvSink<W>, FormatError> {
+        CsvSink::begin(&layout.columns, Some(&layout.exceptions), file)
+    }
+
+    /// Begins a file of values alone, without an exceptions column.
+    ///
+    /// # Errors
+    /// `FormatError` if the file cannot be written.
+    pub fn of_values(columns: &[Column], file: W) -> Result<CsvSink<W>, FormatError> {
+        CsvSink::begin(columns, None, file)
+    }
+
+    fn begin(columns: &[Column], exceptions: Option<&str>, file: W) -> Result<CsvSink<W>, FormatError> {
         let mut sink = CsvSink {
-            layout: layout.clone(),
+            columns: columns
+                .iter()
+                .map(|column| Field { is_plain: column.codec.is_plain(), column: column.clone() })
+                .collect(),
+            keeps_exceptions: exceptions.is_some(),
             file,
             text: Vec::with_capacity(BUFFER),
             written: 0,
             exceptions: Vec::new(),
             unquoted: Vec::new(),
         };
-        for (number, name) in layout.names().enumerate() {
+        let names = columns.iter().map(|c| c.name.as_str()).chain(exceptions);
+        for (number, name) in names.enumerate() {
             if number > 0 {
                 sink.text.push(DELIMITER);
             }
@@ -58,14 +87,20 @@ impl<W: Write + Send> CsvSink<W> {
     fn write_row(&mut self, page: &Page, row: usize) -> u64 {
         self.exceptions.clear();
         let mut exceptions = 0;
-        for (column, cell) in self.layout.columns.iter().zip(page.row(row)) {
+        for (field, cell) in self.columns.iter().zip(page.row(row)) {
             if let Some(bytes) = cell
-                && write_cell(column, bytes, &mut self.text, &mut self.unquoted) == Fidelity::Lossy
+                && write_cell(field, bytes, &mut self.text, &mut self.unquoted) == Fidelity::Lossy
             {
-                add_exception(&column.name, bytes, &mut self.exceptions);
                 exceptions += 1;
+                if self.keeps_exceptions {
+                    add_exception(&field.column.name, bytes, &mut self.exceptions);
+                }
             }
             self.text.push(DELIMITER);
+        }
+        if !self.keeps_exceptions {
+            // The delimiter after the last field.
+            self.text.pop();
         }
         if !self.exceptions.is_empty() {
             self.exceptions.push(b'}');
@@ -87,7 +122,7 @@ impl<W: Write + Send> CsvSink<W> {
 
 impl<W: Write + Send> Sink<W> for CsvSink<W> {
     fn write(&mut self, page: &Page) -> Result<u64, FormatError> {
-        self.layout.check_width(page)?;
+        check_width(self.columns.len(), page)?;
         let mut exceptions = 0;
         for row in 0..page.rows() {
             exceptions += self.write_row(page, row);
@@ -109,9 +144,12 @@ impl<W: Write + Send> Sink<W> for CsvSink<W> {
 }
 
 /// Appends the field of a cell that is not null.
-fn write_cell(column: &Column, cell: &[u8], text: &mut Vec<u8>, unquoted: &mut Vec<u8>) -> Fidelity {
+fn write_cell(field: &Field, cell: &[u8], text: &mut Vec<u8>, unquoted: &mut Vec<u8>) -> Fidelity {
     let start = text.len();
-    let fidelity = column.codec.to_text(cell, text);
+    let fidelity = field.column.codec.to_text(cell, text);
+    if field.is_plain {
+        return fidelity;
+    }
     if fidelity == Fidelity::Lossy {
         // A text shown as well as it can be must not make the file unreadable as UTF-8.
         let shown = text.split_off(start);
@@ -133,17 +171,16 @@ fn add_exception(name: &str, cell: &[u8], exceptions: &mut Vec<u8>) {
     exceptions.push(if exceptions.is_empty() { b'{' } else { b',' });
     json::write_string(name.as_bytes(), exceptions);
     exceptions.extend_from_slice(b":\"0x");
-    for byte in cell {
-        let digit = |n: u8| b"0123456789abcdef"[usize::from(n)];
-        exceptions.extend_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
-    }
+    blob::put_hex(cell, exceptions);
     exceptions.push(b'"');
 }
 
 /// Quotes the field that begins at `start` and ends the text, if a reader would otherwise misread it.
 fn quote_if_needed(start: usize, text: &mut Vec<u8>, unquoted: &mut Vec<u8>) {
-    let field = &text[start..];
-    if memchr3(DELIMITER, b'\n', QUOTE, field).is_some() || memchr(b'\r', field).is_some() {
+    let is_special = |byte: &u8| matches!(*byte, DELIMITER | b'\n' | b'\r' | QUOTE);
+    // A loop over a whole piece takes many bytes at once, which is quicker than to look for the first.
+    let needed = |piece: &[u8]| piece.iter().fold(false, |found, byte| found | is_special(byte));
+    if text[start..].chunks(PIECE).any(needed) {
         quote(start, text, unquoted);
     }
 }
