@@ -1,6 +1,6 @@
 //! The command line: the list of subcommands and their dispatch. Each command's flags stand with it in `commands`.
 
-use crate::commands::{OutputArgs, dump, import, inspect, load, schema, verify};
+use crate::commands::{OutputArgs, dump, export, import, inspect, load, schema, verify};
 use crate::error::Result;
 use clap::parser::ValueSource;
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -29,6 +29,7 @@ enum Command {
     Load(Box<load::LoadArgs>),
     Schema(schema::SchemaArgs),
     Import(import::ImportArgs),
+    Export(export::ExportArgs),
     Inspect(inspect::InspectArgs),
     Verify(Box<verify::VerifyArgs>),
 }
@@ -64,6 +65,7 @@ impl Cli {
             Command::Load(args) => load::run(*args, self.output).await,
             Command::Schema(args) => schema::run(args, self.output).await,
             Command::Import(args) => import::run(args, self.output).await,
+            Command::Export(args) => export::run(args, self.output).await,
             Command::Inspect(args) => inspect::run(&args, self.output),
             Command::Verify(args) => verify::run(*args, self.output).await,
         }

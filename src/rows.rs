@@ -149,8 +149,9 @@ impl Page {
     /// These columns, in this order, as a page of their own, sharing the bytes.
     pub fn columns(&self, columns: &[usize]) -> Page {
         let rows = self.spans.chunks_exact(self.width.max(1));
-        let spans = rows.flat_map(|row| columns.iter().map(|column| row[*column])).collect();
-        Page { bytes: self.bytes.clone(), spans, width: columns.len() }
+        let spans: Vec<Span> = rows.flat_map(|row| columns.iter().map(|column| row[*column])).collect();
+        let value_bytes = value_bytes(&spans);
+        Page { bytes: self.bytes.clone(), spans, width: columns.len(), value_bytes }
     }
 
     /// The same page with the cells of some columns replaced: `write` is given each that is not null, and appends what

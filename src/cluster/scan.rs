@@ -66,7 +66,7 @@ impl Sizes {
     fn learn(&self, rows: u64, bytes: u64) {
         self.page.store(bytes, Relaxed);
         let fitting = rows.saturating_mul(PAGE_BYTES) / bytes.max(1);
-        let most = rows.saturating_mul(GROWTH).max(FIRST_PAGE_ROWS).min(MAX_PAGE_ROWS);
+        let most = rows.saturating_mul(GROWTH).clamp(FIRST_PAGE_ROWS, MAX_PAGE_ROWS);
         self.rows.store(fitting.clamp(1, most), Relaxed);
     }
 }

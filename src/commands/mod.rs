@@ -2,6 +2,7 @@
 //! command is given, and the few things that join the noun modules.
 
 pub mod dump;
+pub mod export;
 pub mod import;
 pub mod inspect;
 pub mod load;

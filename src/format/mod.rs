@@ -114,7 +114,7 @@ impl ExportFormat {
         file: W,
     ) -> Result<Box<dyn Sink<W>>, FormatError> {
         Ok(match self {
-            ExportFormat::Csv => Box::new(csv::CsvSink::of_values(columns, file)?),
+            ExportFormat::Csv => Box::new(csv::CsvSink::of_values(columns, options, file)?),
             ExportFormat::Parquet => Box::new(parquet::ParquetSink::of_values(columns, options, file)?),
             ExportFormat::Jsonl => Box::new(jsonl::JsonlSink::new(columns, file)),
         })
@@ -127,12 +127,14 @@ pub struct SinkOptions {
     /// Encoded bytes at which a row group of Parquet is closed; as much stays in memory until then. The other formats
     /// hold nothing back.
     pub row_group_bytes: usize,
+    /// Whether CSV begins with the names of the columns: of several sinks of one file, only the first may.
+    pub header: bool,
 }
 
 impl Default for SinkOptions {
     /// Row groups of 8 MiB: large enough to compress well, small enough to hold several in memory.
     fn default() -> SinkOptions {
-        SinkOptions { row_group_bytes: 8 << 20 }
+        SinkOptions { row_group_bytes: 8 << 20, header: true }
     }
 }
 

@@ -19,6 +19,7 @@ mod demo;
 mod dump;
 mod elements;
 mod errors;
+mod export;
 mod fidelity;
 mod findings;
 mod harness;

@@ -4,7 +4,7 @@
 use crate::cluster::Cluster;
 use crate::cluster::scan::Scan;
 use crate::commands::scanning::{self, Encoder};
-use crate::commands::{BudgetArgs, rfc3339, tile_the_ring};
+use crate::commands::{BudgetArgs, rfc3339, row_group_bytes, tile_the_ring};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::{Fingerprint, Partition, Tally};
 use crate::format::{Format, Layout, Sink, SinkOptions};
@@ -69,6 +69,7 @@ struct Shared {
     cluster: Arc<Cluster>,
     dir: DumpDir,
     form: PartForm,
+    options: SinkOptions,
     tables: Vec<TableWork>,
     part_numbers: Vec<AtomicU32>,
     /// Ranges that hold no rows: they need no file, and share one sidecar per table.
@@ -93,6 +94,10 @@ pub async fn dump(
         cluster: cluster.clone(),
         dir: dir.clone(),
         form,
+        options: SinkOptions {
+            row_group_bytes: row_group_bytes(form.budget.memory.as_u64(), scanning::workers(cluster)),
+            ..SinkOptions::default()
+        },
         empty: tables.iter().map(|_| Mutex::default()).collect(),
         part_numbers: tables.iter().map(|_| AtomicU32::new(0)).collect(),
         tables,
@@ -324,7 +329,7 @@ impl PartEncoder {
             open.part.name = self.shared.part_name(open.table);
             let name = format!("{}.{}", open.part.name, self.shared.form.format.name());
             let file = self.shared.dir.begin_part(&work.path, &name)?;
-            let sink = self.shared.form.format.sink(&work.layout, SinkOptions::default(), file);
+            let sink = self.shared.form.format.sink(&work.layout, self.shared.options, file);
             open.sink = Some(sink.doing(|| format!("begin {}/{name}", work.path))?);
             open.part.file = Some(name);
         }

@@ -1,7 +1,7 @@
 //! Pages to CSV. Quotes are put where a reader needs them, and nowhere else.
 
 use super::{BOM, DELIMITER, QUOTE};
-use crate::format::{Column, FormatError, Layout, Sink, check_width};
+use crate::format::{Column, FormatError, Layout, Sink, SinkOptions, check_width};
 use crate::rows::Page;
 use crate::types::{Fidelity, blob, json};
 use memchr::memchr_iter;
@@ -41,47 +41,55 @@ impl<W: Write + Send> CsvSink<W> {
     /// # Errors
     /// `FormatError` if the file cannot be written.
     pub fn new(layout: &Layout, file: W) -> Result<CsvSink<W>, FormatError> {
-        CsvSink::begin(&layout.columns, Some(&layout.exceptions), file)
+        let mut sink = CsvSink::bare(&layout.columns, true, file);
+        sink.begin(layout.names())?;
+        Ok(sink)
     }
 
     /// Begins a file of values alone, without an exceptions column.
     ///
     /// # Errors
     /// `FormatError` if the file cannot be written.
-    pub fn of_values(columns: &[Column], file: W) -> Result<CsvSink<W>, FormatError> {
-        CsvSink::begin(columns, None, file)
+    pub fn of_values(columns: &[Column], options: SinkOptions, file: W) -> Result<CsvSink<W>, FormatError> {
+        let mut sink = CsvSink::bare(columns, false, file);
+        if options.header {
+            sink.begin(columns.iter().map(|c| c.name.as_str()))?;
+        }
+        Ok(sink)
     }
 
-    fn begin(columns: &[Column], exceptions: Option<&str>, file: W) -> Result<CsvSink<W>, FormatError> {
-        let mut sink = CsvSink {
+    fn bare(columns: &[Column], keeps_exceptions: bool, file: W) -> CsvSink<W> {
+        CsvSink {
             columns: columns
                 .iter()
                 .map(|column| Field { is_plain: column.codec.is_plain(), column: column.clone() })
                 .collect(),
-            keeps_exceptions: exceptions.is_some(),
+            keeps_exceptions,
             file,
             text: Vec::with_capacity(BUFFER),
             written: 0,
             exceptions: Vec::new(),
             unquoted: Vec::new(),
-        };
-        let names = columns.iter().map(|c| c.name.as_str()).chain(exceptions);
+        }
+    }
+
+    /// Writes the header line.
+    fn begin<'a>(&mut self, names: impl Iterator<Item = &'a str>) -> Result<(), FormatError> {
         for (number, name) in names.enumerate() {
             if number > 0 {
-                sink.text.push(DELIMITER);
+                self.text.push(DELIMITER);
             }
-            let start = sink.text.len();
-            sink.text.extend_from_slice(name.as_bytes());
+            let start = self.text.len();
+            self.text.extend_from_slice(name.as_bytes());
             // At the start of a file readers would take it for a byte order mark and drop it.
             if name.is_empty() || name.as_bytes().starts_with(BOM) {
-                quote(start, &mut sink.text, &mut sink.unquoted);
+                quote(start, &mut self.text, &mut self.unquoted);
             } else {
-                quote_if_needed(start, &mut sink.text, &mut sink.unquoted);
+                quote_if_needed(start, &mut self.text, &mut self.unquoted);
             }
         }
-        sink.text.push(b'\n');
-        sink.flush()?;
-        Ok(sink)
+        self.text.push(b'\n');
+        self.flush()
     }
 
     fn write_row(&mut self, page: &Page, row: usize) -> u64 {
