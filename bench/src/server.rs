@@ -135,7 +135,7 @@ pub async fn calm(session: &Session) -> Result<()> {
     for _ in 0..CALM_SECONDS * 5 {
         let Ok(answer) = session.query_unpaged(query, ()).await else { return Ok(()) };
         let mut busy = false;
-        for row in answer.into_rows_result()?.rows::<(String, i32, i64)>()? {
+        for row in answer.into_rows_result()?.rows::<(String, i32, i32)>()? {
             let (name, active, pending) = row?;
             busy |= WORKERS.contains(&name.as_str()) && (active > 0 || pending > 0);
         }
