@@ -12,6 +12,7 @@
 )]
 
 mod append;
+mod budget;
 mod clocks;
 mod companions;
 mod counters;

@@ -1,0 +1,92 @@
+//! What a run may use up: memory, whatever the size of rows; rows in a second; bytes on the network.
+
+use crate::harness::{Scratch, TestKeyspace, tool};
+use crate::roundtrip::assert_same;
+use std::process::Stdio;
+use std::time::Duration;
+
+const ROWS: usize = 96;
+const MIB: usize = 1 << 20;
+
+/// A table of rows of 1 MiB.
+fn large_rows(name: &str) -> TestKeyspace {
+    let source = TestKeyspace::with(name, &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    let text = "x".repeat(MIB);
+    // Few at a time: a node holds them all in memory.
+    for first in (0..ROWS).step_by(8) {
+        let rows = (first..first + 8).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, '{k}{text}')"));
+        source.db.try_each(rows).unwrap();
+    }
+    source
+}
+
+/// Runs the tool to its end; answers the most memory that it had, bytes.
+fn peak(source: &TestKeyspace, args: &[&str]) -> usize {
+    let mut child = tool(env!("CARGO_BIN_EXE_cqlift"))
+        .args(args)
+        .args(["-h", &source.node.host, "-P", &source.node.port.to_string()])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut most = 0;
+    while child.try_wait().unwrap().is_none() {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok());
+        most = most.max(kib.unwrap_or(0) * 1024);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    most
+}
+
+/// Eight workers with eight megabytes each of row group, pages that wait, and rows that are there several times over.
+#[test]
+fn rows_of_a_mebibyte_stay_within_the_memory() {
+    let source = large_rows("mem_large");
+    let scratch = Scratch::new();
+    for (format, preserve) in [("parquet", "all"), ("csv", "none")] {
+        let dir = scratch.path(&format!("{format}-{preserve}"));
+        let args = ["dump", &source.name, "-o", &dir, "--format", format, "--preserve", preserve];
+        let most = peak(&source, &args);
+        println!("dump {format} {preserve}: {} MiB", most / MIB);
+        assert!(most < 256 * MIB, "{format} {preserve}: {} MiB", most / MIB);
+    }
+    let dir = scratch.path("parquet-all");
+    let target = source.target("loaded");
+    let map = format!("{}={target}", source.name);
+    let most = peak(&source, &["load", &dir, "--map", &map]);
+    println!("load: {} MiB", most / MIB);
+    assert!(most < 256 * MIB, "load: {} MiB", most / MIB);
+    assert_eq!(assert_same(&source.db, &source.name, &target), ROWS);
+    let most = peak(&source, &["verify", &dir]);
+    assert!(most < 256 * MIB, "verify: {} MiB", most / MIB);
+}
+
+/// A budget smaller than a row lets rows through one at a time.
+#[test]
+fn a_budget_smaller_than_a_row_is_enough() {
+    let source = large_rows("mem_small");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.node.run(["dump", &source.name, "-o", &dir, "--memory", "64KiB"]).success();
+    source.load(&dir, &target, &["--memory", "64KiB"]).success();
+    assert_eq!(assert_same(&source.db, &source.name, &target), ROWS);
+}
+
+#[test]
+fn a_rate_and_compression_change_nothing_but_the_way() {
+    let source = TestKeyspace::with("pace", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    source.db.try_each((0..500).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, 'v')"))).unwrap();
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    let flags = ["--rate", "5000", "--compression", "lz4"];
+    source.node.run(["dump", &source.name, "-o", &dir].iter().chain(&flags)).success();
+    source.load(&dir, &target, &flags).success();
+    assert_eq!(assert_same(&source.db, &source.name, &target), 500);
+    source.node.run(["dump", &source.name, "-o", "x", "--rate", "0"]).fails(2).stderr_has(&["--rate"]);
+    source.node.run(["dump", &source.name, "-o", "x", "--memory", "much"]).fails(2).stderr_has(&["--memory"]);
+    source.node.run(["dump", &source.name, "-o", "x", "--compression", "zip"]).fails(2).stderr_has(&["lz4"]);
+}
