@@ -129,10 +129,10 @@ pub async fn flush(session: &Session, table: &str) -> Result<()> {
 pub async fn calm(session: &Session) -> Result<()> {
     const WORKERS: &[&str] =
         &["CompactionExecutor", "MemtableFlushWriter", "MemtablePostFlush", "MemtableReclaimMemory"];
-    const PAUSE: Duration = Duration::from_millis(200);
+    const PAUSE: Duration = Duration::from_millis(50);
     let query = "SELECT name, active_tasks, pending_tasks FROM system_views.thread_pools";
     let mut calm_looks = 0;
-    for _ in 0..CALM_SECONDS * 5 {
+    for _ in 0..CALM_SECONDS * 20 {
         let Ok(answer) = session.query_unpaged(query, ()).await else { return Ok(()) };
         let mut busy = false;
         for row in answer.into_rows_result()?.rows::<(String, i32, i32)>()? {

@@ -12,6 +12,7 @@
 )]
 
 mod append;
+mod bench;
 mod budget;
 mod clocks;
 mod companions;
