@@ -7,6 +7,7 @@
 //!
 //! - `dump`: [`cluster::scan`] → pages → [`types`] (a codec per column) → a [`format`](mod@format) *sink* → a *part* in [`store`].
 //!   Behind the columns of a page come their *companions*: write times and expiries, as far as the cluster tells them.
+//! - `export`: the same way, values alone, into files for other programs.
 //! - `load`: a part in [`store`] → a [`format`](mod@format) *source* → pages → [`batch`] groups of one partition →
 //!   [`mutation`]s, the statements that bring a row back → [`cluster::write`].
 //! - `verify`: the [`fingerprint`] of a scan beside the sums of the parts; where they differ, rows side by side in
