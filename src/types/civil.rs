@@ -62,7 +62,7 @@ const SHORT_LAST: u32 = 3_652_364;
 fn from_short_days(days: i64) -> Option<(u32, u32, u32)> {
     let days = u32::try_from(days.checked_add(SHORT_EPOCH)?).ok().filter(|n| *n <= SHORT_LAST)?;
     let n = 4 * days + 3;
-    let (century, n) = (n / 146_097, n % 146_097 | 3);
+    let (century, n) = (n / 146_097, (n % 146_097) | 3);
     let product = 2_939_745 * u64::from(n);
     // The upper half is the year of the century, the lower the part of it that is over.
     let [high, low] = [product >> 32, product & 0xffff_ffff].map(|half| u32::try_from(half).unwrap_or(0));

@@ -3,7 +3,7 @@
 
 use super::{BadValue, Codec, Fidelity, arrow};
 use crate::rows::Cell;
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, StringArray};
 use std::sync::Arc;
 
 /// text.
@@ -47,18 +47,8 @@ impl Codec for Text {
 
 /// The column, if all of it is UTF-8 and fits.
 fn whole(cells: &[Cell<'_>]) -> Option<ArrayRef> {
-    let bytes = cells.iter().flatten().map(|c| c.len()).sum();
-    let mut column = arrow::Bytes::with_capacity(cells.len(), bytes);
-    for cell in cells {
-        let fits = column.push(|out| {
-            out.extend_from_slice(cell.unwrap_or_default());
-            cell.is_some()
-        });
-        if !fits {
-            return None;
-        }
-    }
-    Some(Arc::new(column.strings()?))
+    let (offsets, values, nulls) = arrow::bytes(cells)?;
+    Some(Arc::new(StringArray::try_new(offsets, values, nulls).ok()?))
 }
 
 impl Codec for Ascii {
@@ -84,6 +74,7 @@ impl Codec for Ascii {
 mod tests {
     use super::*;
     use crate::types::check::{exact, lossy, refuses};
+    use arrow_array::cast::AsArray;
 
     #[test]
     fn texts() {
@@ -95,6 +86,20 @@ mod tests {
         lossy(&Text, b"a\xed\xa0\x80", shown, Some(shown.as_bytes()));
         assert!(Text.from_text(b"\xc0\x80", &mut Vec::new()).is_err());
         refuses(&Ascii, &["é"]);
+    }
+
+    #[test]
+    fn a_column_that_is_not_all_utf8_keeps_the_rest() {
+        let cells = [Some(&b"a"[..]), None, Some(b"\xff"), Some(b"")];
+        let mut flags = [false; 4];
+        let column = Text.to_arrow(&cells, &mut flags);
+        assert_eq!(flags, [false, false, true, false]);
+        let shown: Vec<_> = column.as_string::<i32>().iter().collect();
+        assert_eq!(shown, [Some("a"), None, Some("\u{fffd}"), Some("")]);
+        // Half a character at the end of one cell is not made whole by the next.
+        let mut flags = [false; 2];
+        Text.to_arrow(&[Some(b"\xc3"), Some(b"\xa9")], &mut flags);
+        assert_eq!(flags, [true, true]);
     }
 
     #[test]
