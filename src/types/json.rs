@@ -1,7 +1,7 @@
 //! JSON inside text cells: how collections, tuples and user types write their parts and read them back. Numbers keep
 //! their digits: nothing here goes through a float.
 
-use super::{BadValue, Codec, Fidelity, JsonForm};
+use super::{BadValue, Codec, Fidelity, JsonForm, text};
 use crate::rows::Cell;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -46,7 +46,8 @@ pub fn write(codec: &dyn Codec, cell: Cell<'_>, out: &mut Vec<u8>) -> Fidelity {
 
 /// Ends the string whose opening quote stands at `start`, before a text that may need to be escaped.
 fn end_string(start: usize, out: &mut Vec<u8>) {
-    if is_unescaped(&out[start + 1..]) {
+    // Texts of codecs are UTF-8.
+    if !has_escapes(&out[start + 1..]) {
         out.push(b'"');
     } else {
         let unescaped = out.split_off(start + 1);
@@ -123,7 +124,7 @@ pub fn whole(out: &mut Vec<u8>, start: usize, read: Option<bool>) -> Fidelity {
 /// Writes a quoted and escaped JSON string; `text` is UTF-8 (a lossy text is shown with replacement characters).
 pub fn write_string(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    if is_unescaped(text) {
+    if !has_escapes(text) && text::is_utf8(text) {
         out.extend_from_slice(text);
         out.push(b'"');
         return;
@@ -283,18 +284,18 @@ fn is_number(text: &[u8]) -> bool {
 /// `BadValue` if `raw` is no JSON string.
 pub fn string(raw: &str) -> Result<Cow<'_, str>, BadValue> {
     if let Some(text) = raw.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'))
-        && is_unescaped(text.as_bytes())
+        && !has_escapes(text.as_bytes())
     {
         return Ok(Cow::Borrowed(text));
     }
     serde_json::from_str::<String>(raw).map(Cow::Owned).map_err(|e| bad(raw.as_bytes(), "a JSON string", &e))
 }
 
-/// Whether a text is UTF-8 and stands between the quotes of JSON as it is.
-fn is_unescaped(text: &[u8]) -> bool {
+/// Whether a text has characters that JSON escapes.
+fn has_escapes(text: &[u8]) -> bool {
     // A loop over all of it, which takes many bytes at once; texts are short.
     let escapes = |found: bool, byte: &u8| found | matches!(byte, b'"' | b'\\' | 0..0x20);
-    !text.iter().fold(false, escapes) && std::str::from_utf8(text).is_ok()
+    text.iter().fold(false, escapes)
 }
 
 fn bad(text: &[u8], what: &str, error: &serde_json::Error) -> BadValue {

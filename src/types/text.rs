@@ -24,25 +24,26 @@ impl Codec for Text {
     }
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        match std::str::from_utf8(cell) {
-            Ok(_) => {
-                out.extend_from_slice(cell);
-                Fidelity::Exact
-            }
-            Err(_) => {
-                out.extend_from_slice(String::from_utf8_lossy(cell).as_bytes());
-                Fidelity::Lossy
-            }
+        if is_utf8(cell) {
+            out.extend_from_slice(cell);
+            return Fidelity::Exact;
         }
+        out.extend_from_slice(String::from_utf8_lossy(cell).as_bytes());
+        Fidelity::Lossy
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
-        if std::str::from_utf8(text).is_err() {
+        if !is_utf8(text) {
             return Err(BadValue::not(text, "UTF-8"));
         }
         out.extend_from_slice(text);
         Ok(())
     }
+}
+
+/// Whether bytes are UTF-8. Most texts are ASCII, which is told sooner.
+pub fn is_utf8(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
 }
 
 /// The column, if all of it is UTF-8 and fits.
