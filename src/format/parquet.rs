@@ -680,6 +680,129 @@ mod tests {
         assert_eq!(fields[3].name(), "__wire");
     }
 
+    /// The encodings of each column of Parquet by its path, and the length of the file.
+    fn encodings(layout: &Layout, pages: &[Page]) -> (HashMap<String, Vec<Encoding>>, u64) {
+        let file = tempfile::tempfile().unwrap();
+        let mut sink = Box::new(ParquetSink::new(layout, SinkOptions::default(), file).unwrap());
+        pages.iter().for_each(|page| assert_eq!(sink.write(page).unwrap(), 0));
+        let file = sink.finish().unwrap();
+        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap();
+        let columns = metadata.metadata().row_group(0).columns().iter();
+        let of = |c: &ColumnChunkMetaData| (c.column_path().string(), c.encodings().collect());
+        (columns.map(of).collect(), file.metadata().unwrap().len())
+    }
+
+    #[test]
+    fn each_column_has_the_encoding_that_its_first_rows_ask_for() {
+        let types = [
+            ("few", "text"),
+            ("many", "text"),
+            ("at", "timestamp"),
+            ("tags", "set<text>"),
+            ("m", "map<text, text>"),
+        ];
+        let layout = Layout::new(columns(&types));
+        let text = |codec: &dyn Codec, text: &str| {
+            let mut cell = Vec::new();
+            codec.from_text(text.as_bytes(), &mut cell).unwrap();
+            cell
+        };
+        // Pages of few rows, so that the first of them alone tell nothing.
+        let page = |number: u64| {
+            let mut page = PageBuilder::new(types.len());
+            for n in number * 50..(number + 1) * 50 {
+                let noise =
+                    n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+                let texts = [
+                    ["a rather long status", "another"][usize::try_from(noise % 2).unwrap()].to_owned(),
+                    format!("{noise:x}"),
+                    format!("2026-11-23T14:{:02}:{:02}.{:03}Z", n / 100, n % 60, noise % 1000),
+                    format!(r#"["tag {}", "tag {}"]"#, noise % 5, noise % 7),
+                    format!(r#"{{"{}": "{noise:x}"}}"#, noise % 9),
+                ];
+                for (column, value) in layout.columns.iter().zip(texts) {
+                    page.push(Some(&text(&*column.codec, &value))).unwrap();
+                }
+            }
+            page.finish()
+        };
+        let pages: Vec<Page> = (0..60).map(page).collect();
+        let (found, len) = encodings(&layout, &pages);
+        let has = |path: &str, encoding| found[path].contains(&encoding);
+        for (path, dictionary) in [
+            ("few", true),
+            ("many", false),
+            ("at", false),
+            ("tags.list.element", true),
+            ("m.key_value.key", true),
+            ("m.key_value.value", false),
+            ("__wire.key_value.key", false),
+        ] {
+            assert_eq!(has(path, Encoding::RLE_DICTIONARY), dictionary, "{path}: {:?}", found[path]);
+        }
+        assert!(has("at", Encoding::DELTA_BINARY_PACKED), "{:?}", found["at"]);
+        // Were the first rows too few to tell, all would be plain.
+        let (plain, plain_len) = encodings(&layout, &pages[..1]);
+        assert!(!plain["few"].contains(&Encoding::RLE_DICTIONARY));
+        assert!(len < plain_len * 50, "{len} {plain_len}");
+        let back = {
+            let file = tempfile::tempfile().unwrap();
+            let mut sink = Box::new(ParquetSink::new(&layout, SinkOptions::default(), file).unwrap());
+            for page in &pages {
+                sink.write(page).unwrap();
+            }
+            ParquetSource::open(&layout, sink.finish().unwrap()).unwrap().next_page().unwrap().unwrap()
+        };
+        let sent = pages.iter().flat_map(|page| (0..page.rows()).map(|row| page.row(row)));
+        (0..back.rows()).zip(sent).for_each(|(row, sent)| assert!(back.row(row).eq(sent), "row {row}"));
+    }
+
+    #[test]
+    fn row_groups_are_as_large_as_asked_for() {
+        let layout = Layout::new(columns(&[("k", "blob")]));
+        let groups = |row_group_bytes: usize| {
+            let options = SinkOptions { row_group_bytes };
+            let mut sink =
+                Box::new(ParquetSink::new(&layout, options, tempfile::tempfile().unwrap()).unwrap());
+            for n in 0..64_u32 {
+                let mut page = PageBuilder::new(1);
+                for m in 0..64_u32 {
+                    let words = (0..256).map(|w| (64 * n + m) * 256 + w);
+                    let noise = words.flat_map(|w: u32| w.wrapping_mul(2_654_435_761).to_be_bytes());
+                    page.push(Some(&noise.collect::<Vec<_>>())).unwrap();
+                }
+                sink.write(&page.finish()).unwrap();
+            }
+            let file = sink.finish().unwrap();
+            ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap().metadata().num_row_groups()
+        };
+        assert_eq!(groups(16 << 20), 1);
+        // Of 4 MiB; a group is closed by the page that takes it to its size.
+        assert!((2..=3).contains(&groups(2 << 20)));
+    }
+
+    #[test]
+    fn a_few_long_texts_in_many_rows_are_read_a_page_at_a_time() {
+        let layout = Layout::new(columns(&[("t", "text")]));
+        let texts = ["x".repeat(20_000), "y".repeat(20_000)];
+        let mut page = PageBuilder::new(1);
+        (0..2000).for_each(|row| page.push(Some(texts[row % 2].as_bytes())).unwrap());
+        let mut sink = Box::new(
+            ParquetSink::new(&layout, SinkOptions::default(), tempfile::tempfile().unwrap()).unwrap(),
+        );
+        sink.write(&page.finish()).unwrap();
+        let file = sink.finish().unwrap();
+        assert!(file.metadata().unwrap().len() < 20_000, "by a dictionary");
+        let mut source = ParquetSource::open(&layout, file).unwrap();
+        let mut rows = 0;
+        while let Some(page) = source.page().unwrap() {
+            assert!(page.0.rows() < 100, "{} rows decoded at once", page.0.rows());
+            rows += page.0.rows();
+            source.rows = rows as u64;
+        }
+        assert_eq!(rows, 2000);
+    }
+
     #[test]
     fn a_page_too_large_for_one_batch_is_written_in_parts() {
         // The name counts once per row, as every cell may be an exception.

@@ -41,6 +41,23 @@ pub fn primitive<T: ArrowPrimitiveType>(
     PrimitiveArray::new(ScalarBuffer::from(values), nulls(valid))
 }
 
+/// A string or binary column of these very bytes; `None` if they are more than 32-bit offsets address.
+pub fn bytes(cells: &[Cell<'_>]) -> Option<(OffsetBuffer<i32>, Buffer, Option<NullBuffer>)> {
+    let len = cells.iter().flatten().map(|cell| cell.len()).sum();
+    if len > LIMIT {
+        return None;
+    }
+    let (mut offsets, mut values) = (Vec::with_capacity(cells.len() + 1), Vec::with_capacity(len));
+    offsets.push(0);
+    for cell in cells {
+        values.extend_from_slice(cell.unwrap_or_default());
+        offsets.push(i32::try_from(values.len()).ok()?);
+    }
+    let valid = || cells.iter().map(Option::is_some).collect();
+    let nulls = cells.contains(&None).then(valid).and_then(nulls);
+    Some((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(values), nulls))
+}
+
 /// A string or binary column in the making. Cells beyond what 32-bit offsets address become null.
 #[derive(Debug)]
 pub struct Bytes {

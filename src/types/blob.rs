@@ -16,6 +16,9 @@ impl Codec for Blob {
     }
 
     fn to_arrow(&self, cells: &[Cell<'_>], lossy: &mut [bool]) -> ArrayRef {
+        if let Some((offsets, values, nulls)) = arrow::bytes(cells) {
+            return Arc::new(BinaryArray::new(offsets, values, nulls));
+        }
         let bytes = cells.iter().flatten().map(|c| c.len()).sum();
         let mut column = arrow::Bytes::with_capacity(cells.len(), bytes);
         for (cell, lossy) in cells.iter().zip(lossy) {

@@ -3,7 +3,7 @@
 
 use super::{BadValue, Codec, Fidelity, arrow};
 use crate::rows::Cell;
-use arrow_array::ArrayRef;
+use arrow_array::{ArrayRef, StringArray};
 use std::sync::Arc;
 
 /// text.
@@ -24,20 +24,16 @@ impl Codec for Text {
     }
 
     fn to_text(&self, cell: &[u8], out: &mut Vec<u8>) -> Fidelity {
-        match std::str::from_utf8(cell) {
-            Ok(_) => {
-                out.extend_from_slice(cell);
-                Fidelity::Exact
-            }
-            Err(_) => {
-                out.extend_from_slice(String::from_utf8_lossy(cell).as_bytes());
-                Fidelity::Lossy
-            }
+        if is_utf8(cell) {
+            out.extend_from_slice(cell);
+            return Fidelity::Exact;
         }
+        out.extend_from_slice(String::from_utf8_lossy(cell).as_bytes());
+        Fidelity::Lossy
     }
 
     fn from_text(&self, text: &[u8], out: &mut Vec<u8>) -> Result<(), BadValue> {
-        if std::str::from_utf8(text).is_err() {
+        if !is_utf8(text) {
             return Err(BadValue::not(text, "UTF-8"));
         }
         out.extend_from_slice(text);
@@ -45,20 +41,15 @@ impl Codec for Text {
     }
 }
 
+/// Whether bytes are UTF-8. Most texts are ASCII, which is told sooner.
+pub fn is_utf8(bytes: &[u8]) -> bool {
+    bytes.is_ascii() || std::str::from_utf8(bytes).is_ok()
+}
+
 /// The column, if all of it is UTF-8 and fits.
 fn whole(cells: &[Cell<'_>]) -> Option<ArrayRef> {
-    let bytes = cells.iter().flatten().map(|c| c.len()).sum();
-    let mut column = arrow::Bytes::with_capacity(cells.len(), bytes);
-    for cell in cells {
-        let fits = column.push(|out| {
-            out.extend_from_slice(cell.unwrap_or_default());
-            cell.is_some()
-        });
-        if !fits {
-            return None;
-        }
-    }
-    Some(Arc::new(column.strings()?))
+    let (offsets, values, nulls) = arrow::bytes(cells)?;
+    Some(Arc::new(StringArray::try_new(offsets, values, nulls).ok()?))
 }
 
 impl Codec for Ascii {
@@ -84,6 +75,7 @@ impl Codec for Ascii {
 mod tests {
     use super::*;
     use crate::types::check::{exact, lossy, refuses};
+    use arrow_array::cast::AsArray;
 
     #[test]
     fn texts() {
@@ -95,6 +87,20 @@ mod tests {
         lossy(&Text, b"a\xed\xa0\x80", shown, Some(shown.as_bytes()));
         assert!(Text.from_text(b"\xc0\x80", &mut Vec::new()).is_err());
         refuses(&Ascii, &["é"]);
+    }
+
+    #[test]
+    fn a_column_that_is_not_all_utf8_keeps_the_rest() {
+        let cells = [Some(&b"a"[..]), None, Some(b"\xff"), Some(b"")];
+        let mut flags = [false; 4];
+        let column = Text.to_arrow(&cells, &mut flags);
+        assert_eq!(flags, [false, false, true, false]);
+        let shown: Vec<_> = column.as_string::<i32>().iter().collect();
+        assert_eq!(shown, [Some("a"), None, Some("\u{fffd}"), Some("")]);
+        // Half a character at the end of one cell is not made whole by the next.
+        let mut flags = [false; 2];
+        Text.to_arrow(&[Some(b"\xc3"), Some(b"\xa9")], &mut flags);
+        assert_eq!(flags, [true, true]);
     }
 
     #[test]
