@@ -761,7 +761,7 @@ mod tests {
     fn row_groups_are_as_large_as_asked_for() {
         let layout = Layout::new(columns(&[("k", "blob")]));
         let groups = |row_group_bytes: usize| {
-            let options = SinkOptions { row_group_bytes };
+            let options = SinkOptions { row_group_bytes, ..SinkOptions::default() };
             let mut sink =
                 Box::new(ParquetSink::new(&layout, options, tempfile::tempfile().unwrap()).unwrap());
             for n in 0..64_u32 {

@@ -73,6 +73,18 @@ fn an_interrupted_dump_does_not_look_whole() {
 }
 
 #[test]
+fn an_interrupted_export_leaves_nothing() {
+    let source = source("int_export");
+    let scratch = Scratch::new();
+    let forwarder = Forwarder::stalling(&source.node, MARK, SILENT_AFTER);
+    let (table, file) = (source.table("t"), scratch.path("t.csv"));
+    let (code, told) = interrupted(&forwarder, &["export", &table, "-o", &file], || true);
+    assert_eq!(code, Some(130), "{told}");
+    assert!(told.contains("interrupted") && told.contains("not finished"), "{told}");
+    assert_eq!(files(&scratch.path("")), Vec::<String>::new());
+}
+
+#[test]
 fn an_interrupted_load_says_how_to_go_on() {
     let source = source("int_load");
     let scratch = Scratch::new();
