@@ -2,6 +2,7 @@
 //! batch too large, is left to the loader.
 
 use crate::rows::{Cell, Page};
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::ops::Range;
 
@@ -39,26 +40,49 @@ pub fn groups(page: &Page, key_columns: &[usize], limits: Limits) -> Vec<Range<u
 
 /// Cuts a group of rows of one partition where writing all of them at one moment would lose their order: before a row
 /// whose key has come already (of two values of one moment the larger bytes win, not the later line), and where the static
-/// cells change. `key` and `statics` are the places of those cells.
-pub fn in_order(page: &Page, rows: Range<usize>, key: &[usize], statics: &[usize]) -> Vec<Range<usize>> {
-    let mut pieces = Vec::new();
+/// cells change. `key` and `statics` are the places of those cells; `take` is given the pieces in their order.
+pub fn in_order(
+    page: &Page,
+    rows: Range<usize>,
+    key: &[usize],
+    statics: &[usize],
+    mut take: impl FnMut(Range<usize>),
+) {
     let mut start = rows.start;
     let mut seen = HashSet::new();
+    // Rows mostly stand in the order of their keys, and then none can come again.
+    let mut ascending = true;
     for row in rows.clone() {
-        let this: Vec<Cell<'_>> = key.iter().map(|&column| page.cell(row, column)).collect();
-        let repeated = seen.contains(&this);
         let changed = row > start && !same_key(page, statics, row - 1, row);
-        if repeated || changed {
-            pieces.push(start..row);
+        if ascending && row > start {
+            ascending = key_order(page, key, row - 1, row) == Ordering::Less;
+            if !ascending {
+                seen.extend((start..row).map(|row| key_cells(page, key, row)));
+            }
+        }
+        if changed || !ascending && seen.contains(&key_cells(page, key, row)) {
+            take(start..row);
             start = row;
             seen.clear();
+            ascending = true;
         }
-        seen.insert(this);
+        if !ascending {
+            seen.insert(key_cells(page, key, row));
+        }
     }
     if start < rows.end {
-        pieces.push(start..rows.end);
+        take(start..rows.end);
     }
-    pieces
+}
+
+fn key_cells<'a>(page: &'a Page, key: &[usize], row: usize) -> Vec<Cell<'a>> {
+    key.iter().map(|&column| page.cell(row, column)).collect()
+}
+
+/// How the cells of two rows' keys compare as bytes: any order serves to tell that none of many is another.
+fn key_order(page: &Page, key: &[usize], a: usize, b: usize) -> Ordering {
+    let mut each = key.iter().map(|&column| page.cell(a, column).cmp(&page.cell(b, column)));
+    each.find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 fn same_key(page: &Page, key_columns: &[usize], a: usize, b: usize) -> bool {
@@ -94,12 +118,18 @@ mod tests {
             (1, Some(4), 4),
             (1, Some(3), 4),
         ]);
-        assert_eq!(in_order(&page, 0..7, &KEY, &[0]), [0..2, 2..3, 3..4, 4..6, 6..7]);
-        assert_eq!(in_order(&page, 1..5, &KEY, &[]), [1..3, 3..5]);
-        assert_eq!(in_order(&page, 3..3, &KEY, &[0]), Vec::<Range<usize>>::new());
+        assert_eq!(pieces(&page, 0..7, &[0]), [0..2, 2..3, 3..4, 4..6, 6..7]);
+        assert_eq!(pieces(&page, 1..5, &[]), [1..3, 3..5]);
+        assert_eq!(pieces(&page, 3..3, &[0]), Vec::<Range<usize>>::new());
     }
 
     const KEY: [usize; 2] = [1, 2];
+
+    fn pieces(page: &Page, rows: Range<usize>, statics: &[usize]) -> Vec<Range<usize>> {
+        let mut pieces = Vec::new();
+        in_order(page, rows, &KEY, statics, |piece| pieces.push(piece));
+        pieces
+    }
 
     #[test]
     fn neighbours_of_one_partition_form_a_group() {
@@ -122,6 +152,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_key_comes_twice_in_a_piece_and_none_is_cut_needlessly(
+            rows in prop::collection::vec((prop::option::of(0u8..6), 0usize..2), 0..30),
+        ) {
+            let rows: Vec<_> = rows.into_iter().map(|(key, len)| (1, key, len)).collect();
+            let page = page(&rows);
+            let pieces = pieces(&page, 0..rows.len(), &[0]);
+            let flat: Vec<usize> = pieces.iter().cloned().flatten().collect();
+            prop_assert_eq!(flat, (0..rows.len()).collect::<Vec<_>>());
+            for piece in &pieces {
+                for row in piece.clone() {
+                    let earlier = || piece.start..row;
+                    prop_assert!(earlier().all(|before| rows[before].1 != rows[row].1), "row {row} of {piece:?}");
+                    prop_assert!(earlier().all(|before| rows[before].2 == rows[row].2), "row {row} of {piece:?}");
+                }
+                let Some((_, key, len)) = rows.get(piece.end) else { continue };
+                let cause = piece.clone().any(|row| rows[row].1 == *key) || rows[piece.end - 1].2 != *len;
+                prop_assert!(cause, "{piece:?} could go on");
+            }
+        }
+
         #[test]
         fn every_row_once_in_order_and_never_too_much(
             rows in prop::collection::vec((0u8..2, prop::option::of(0u8..2), 0usize..20), 0..60),

@@ -180,6 +180,11 @@ pub struct Cells<'a> {
 /// `Misfit` if companions do not fit their cells.
 pub fn plan(cells: Cells<'_>, policy: Policy, untold: Stamp, now: i64) -> Result<Plan, Misfit> {
     let Cells { table, page, row, is_row, .. } = cells;
+    if is_row && let Some(told) = only_moment(cells)? {
+        let stamp = told.map_or(untold, |moment| policy.told(moment));
+        let writes = vec![Write { stamp, what: What::Insert(None) }];
+        return Ok(Plan { writes, untold: told.is_none() });
+    }
     let Gathered { mut groups, untold_columns, untold_elements, lists } = gather(cells, policy, now)?;
     let marker = marker_group(&groups);
     if let Some(index) = marker {
@@ -211,6 +216,28 @@ pub fn plan(cells: Cells<'_>, policy: Policy, untold: Stamp, now: i64) -> Result
         writes.push(Write { stamp: stamp.unwrap_or(first), what: What::List(column, cell) });
     }
     Ok(Plan { writes, untold: marker.is_none() })
+}
+
+/// The moment that all cells of a row share of which any is told, if they are written whole: most rows come to one INSERT
+/// of everything. `None` if they may need more than that.
+fn only_moment(cells: Cells<'_>) -> Result<Option<Option<Moment>>, Misfit> {
+    let Cells { table, page, row, places, merges, .. } = cells;
+    let mut shared = None;
+    for place in places {
+        if page.cell(row, place.column).is_none() {
+            continue;
+        }
+        let cql_type = &table.columns[place.column].cql_type;
+        let is_list = matches!(cql_type, CqlType::List(_, false));
+        if is_list || cql_type.has_elements() && (merges || place.write_time.is_some()) {
+            return Ok(None);
+        }
+        let Told::Cell(moment) = Told::of(page, row, place, false)? else { continue };
+        if *shared.get_or_insert(moment) != moment {
+            return Ok(None);
+        }
+    }
+    Ok(Some(shared))
 }
 
 /// The cells of a row by stamp.

@@ -35,6 +35,9 @@ pub fn verdict(error: &ExecutionError) -> Verdict {
     }
 }
 
+/// How servers say that a request, a batch or a mutation is too large.
+const TOO_LARGE: &[&str] = &["too large", "too big", "exceeds allowed maximum"];
+
 fn db_verdict(error: &DbError, message: &str) -> Verdict {
     match error {
         DbError::Unavailable { .. }
@@ -44,9 +47,7 @@ fn db_verdict(error: &DbError, message: &str) -> Verdict {
         | DbError::WriteTimeout { .. } => Verdict::Later,
         // 1500 also answers a mutation that is too large (3.11, 4.0), 1300 a page with too many tombstones.
         DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => Verdict::Smaller,
-        DbError::Invalid if message.contains("too large") || message.contains("exceeds allowed maximum") => {
-            Verdict::Smaller
-        }
+        DbError::Invalid if TOO_LARGE.iter().any(|words| message.contains(words)) => Verdict::Smaller,
         _ => Verdict::Never,
     }
 }
@@ -89,6 +90,8 @@ mod tests {
             ),
             Verdict::Smaller
         );
+        let too_big = "Request is too big: length 19282036 exceeds maximum allowed length 16777216.";
+        assert_eq!(db(DbError::Invalid, too_big), Verdict::Smaller);
         assert_eq!(db(DbError::Invalid, "Unknown identifier x"), Verdict::Never);
         assert_eq!(db(DbError::Unauthorized, ""), Verdict::Never);
     }

@@ -1,30 +1,72 @@
 //! The way of pages into a cluster, shared by `load` and `import`: reader threads turn files into pages and cut them
-//! into groups of one partition; requests for the groups are kept in flight, a bounded number at a time.
+//! into groups of one partition; requests for the groups are kept in flight, as many as the cluster takes well.
+//!
+//! Files whose rows must stay in order form one *lane*, others one each. Readers take lanes of their own as long as there
+//! are any, and then share those that are left: the pages of a lane are taken one after the other, decoded and cut at the
+//! same time, and go on in turn, so that what depends on the order is the same however many readers there are.
+//!
+//! Memory is taken from a budget before a page is read, and given back when its last row is written.
 
+use super::BudgetArgs;
 use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
+use crate::cluster::gate::{Budget, Gate, Taken, Throttle};
 use crate::cluster::write::{Group, TableWriter};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::fingerprint::Partition;
-use crate::format::Source;
+use crate::format::{Source, Undecoded};
+use crate::pace::Bounds;
 use crate::progress::Counters;
 use crate::ring::{self, Interval};
 use crate::rows::Page;
 use crate::table::{ColumnKind, Table};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::{Semaphore, mpsc};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
+use std::time::Duration;
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// Files read at a time, where their order does not matter.
-const READERS: usize = 2;
+/// Readers at most: each holds a file open, and a page or two. One for each processor, and two at least.
+const READERS: usize = 8;
+/// Tasks at most that make requests and wait for the answers: one for each processor.
+const WRITERS: usize = 8;
 /// Pages that may wait for the cluster.
 const PAGES_WAITING: usize = 4;
-/// Requests in flight.
-const IN_FLIGHT: usize = 128;
+/// Requests in flight. Batches of one partition need few, single rows many.
+const IN_FLIGHT: Bounds = Bounds { least: 4, most: 512, first: 32, calm: Duration::from_millis(50) };
 /// A batch of one partition is not limited by the server; this keeps single requests short.
 const BATCH: Limits = Limits { bytes: 128 << 10, rows: 1000 };
+/// How often a cell may be in memory at once: in its file's form, in the page, bound to its statement, and in the frame.
+const COPIES: usize = 4;
+/// What is taken for a page that nothing is known of.
+const FIRST_PAGE: usize = COPIES << 20;
+
+/// What rows on their way into a cluster may use up.
+pub struct Flow {
+    gate: Arc<Gate>,
+    budget: Budget,
+    throttle: Throttle,
+}
+
+impl Flow {
+    /// As the user says.
+    pub fn of(args: &BudgetArgs) -> Flow {
+        // A quarter is left to what is not rows.
+        let rows = args.memory.as_u64() / 4 * 3;
+        Flow { gate: Gate::new(IN_FLIGHT), budget: Budget::new(rows), throttle: Throttle::new(args.rate) }
+    }
+
+    /// Where requests in flight are counted.
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+}
 
 /// A file to feed.
 pub struct Input {
@@ -55,9 +97,11 @@ pub enum Order {
 
 /// A page cut into groups of one partition.
 struct Groups {
-    writer: Arc<TableWriter>,
-    page: Arc<Page>,
+    file: Arc<FileFacts>,
+    page: Page,
     groups: Vec<Group>,
+    /// Given back with the last of its rows.
+    _memory: Taken,
 }
 
 /// Feeds all inputs with write times from `time` (µs since 1970) on; answers when the cluster has taken every row.
@@ -67,29 +111,35 @@ struct Groups {
 pub async fn feed(
     cluster: &Arc<Cluster>,
     inputs: Vec<Input>,
-    order: Order,
-    time: i64,
+    (order, time): (Order, i64),
+    flow: Flow,
     counters: &Arc<Counters>,
 ) -> Result<()> {
-    let inputs = Arc::new(Mutex::new(VecDeque::from(inputs)));
-    let stop = Arc::new(AtomicBool::new(false));
+    let processors = available_parallelism().map_or(2, usize::from);
+    let flow = Arc::new(flow);
+    let lanes = Arc::new(Lanes::new(inputs, order, time));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
     let mut readers = JoinSet::new();
-    let count = if order == Order::Any { READERS } else { 1 };
-    for _ in 0..count {
-        let (inputs, send, stop, counters) = (inputs.clone(), send.clone(), stop.clone(), counters.clone());
-        readers.spawn_blocking(move || {
-            let read = read(&inputs, Cutter { order, time, current: None }, &send, &stop, &counters);
-            if read.is_err() {
-                stop.store(true, Relaxed);
-            }
-            read
-        });
+    for _ in 0..processors.clamp(2, READERS) {
+        let reader = Reader { lanes: lanes.clone(), flow: flow.clone(), counters: counters.clone() };
+        let send = send.clone();
+        readers.spawn_blocking(move || reader.read(&send));
     }
     drop(send);
-    let written = write(cluster, receive, counters).await;
-    stop.store(true, Relaxed);
-    let mut failure = written.err();
+    let receive = Arc::new(tokio::sync::Mutex::new(receive));
+    let mut writers = JoinSet::new();
+    for _ in 0..processors.min(WRITERS) {
+        writers.spawn(write(cluster.clone(), receive.clone(), flow.clone(), counters.clone()));
+    }
+    drop(receive);
+    let mut failure = None;
+    while let Some(joined) = writers.join_next().await {
+        if let Err(error) = joined.doing(|| "run a writer").and_then(|written| written) {
+            lanes.stop();
+            failure.get_or_insert(error);
+        }
+    }
+    lanes.stop();
     while let Some(joined) = readers.join_next().await {
         if let Err(error) = joined.doing(|| "run a reader").and_then(|read| read) {
             failure.get_or_insert(error);
@@ -107,69 +157,337 @@ pub async fn feed(
     }
 }
 
-fn read(
-    inputs: &Mutex<VecDeque<Input>>,
-    mut cutter: Cutter,
-    send: &mpsc::Sender<Groups>,
-    stop: &AtomicBool,
-    counters: &Counters,
-) -> Result<()> {
-    while !stop.load(Relaxed) {
-        let next = inputs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        let Some(input) = next else { return Ok(()) };
-        let mut source = (input.open)()?;
-        let file = FileFacts {
-            columns: Columns::of(&input.table),
-            times: input.writer.times(),
-            inside: input.inside,
-            read: input.read,
+/// What is to be read.
+struct Lanes {
+    queue: Mutex<Queue>,
+    all: Vec<Arc<Lane>>,
+    stop: AtomicBool,
+}
+
+/// Lanes that have not been read whole.
+struct Queue {
+    /// Nobody reads them yet.
+    waiting: VecDeque<Arc<Lane>>,
+    /// Somebody does.
+    open: Vec<Arc<Lane>>,
+}
+
+impl Lanes {
+    fn new(inputs: Vec<Input>, order: Order, time: i64) -> Lanes {
+        let lane = |inputs: VecDeque<Input>| Arc::new(Lane::new(inputs, order, time));
+        let all: Vec<Arc<Lane>> = match order {
+            Order::Any => inputs.into_iter().map(|input| lane(VecDeque::from([input]))).collect(),
+            Order::Lines => vec![lane(inputs.into())],
         };
-        cutter.current = None;
-        while let Some(page) = source.next_page().doing(|| format!("read {}", input.name))? {
-            let groups = cutter.cut(&page, &file);
-            let groups = Groups { writer: input.writer.clone(), page: Arc::new(page), groups };
-            if stop.load(Relaxed) || send.blocking_send(groups).is_err() {
+        Lanes {
+            queue: Mutex::new(Queue { waiting: all.iter().cloned().collect(), open: Vec::new() }),
+            all,
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    /// A lane that nobody reads, or else the one of the fewest readers; `None` if all have been read.
+    fn next(&self) -> Option<Arc<Lane>> {
+        let mut queue = lock(&self.queue);
+        let Queue { waiting, open } = &mut *queue;
+        open.retain(|lane| !lane.ended.load(Relaxed));
+        if let Some(lane) = waiting.pop_front() {
+            open.push(lane.clone());
+            return Some(lane);
+        }
+        open.iter().min_by_key(|lane| Arc::strong_count(lane)).cloned()
+    }
+
+    fn stopped(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    /// Ends all readers.
+    fn stop(&self) {
+        self.stop.store(true, Relaxed);
+        for lane in &self.all {
+            // Who waits for a turn has either seen it, or is waiting and hears this.
+            let turn = lock(&lane.turn);
+            lane.turned.notify_all();
+            drop(turn);
+        }
+    }
+}
+
+/// Files that are read in their order.
+struct Lane {
+    order: Order,
+    front: Mutex<Front>,
+    ended: AtomicBool,
+    /// The memory that a page needs, by the last one that was read.
+    expected: AtomicUsize,
+    turn: Mutex<Turn>,
+    /// Told when the next page has its turn.
+    turned: Condvar,
+}
+
+/// Where a lane is being read.
+struct Front {
+    inputs: VecDeque<Input>,
+    open: Option<(Arc<FileFacts>, Box<dyn Source>)>,
+    /// Number of the next page.
+    next: u64,
+}
+
+/// What each page of a lane leaves to the next.
+struct Turn {
+    /// The page whose turn it is.
+    next: u64,
+    /// The next group's write time.
+    time: i64,
+    /// The partition of the last row, where that matters.
+    current: Option<Partition>,
+}
+
+/// A page of a lane that has been taken and not yet read.
+struct Next {
+    number: u64,
+    page: Result<(Arc<FileFacts>, Undecoded)>,
+}
+
+impl Lane {
+    fn new(inputs: VecDeque<Input>, order: Order, time: i64) -> Lane {
+        Lane {
+            order,
+            front: Mutex::new(Front { inputs, open: None, next: 0 }),
+            ended: AtomicBool::new(false),
+            expected: AtomicUsize::new(FIRST_PAGE),
+            turn: Mutex::new(Turn { next: 0, time, current: None }),
+            turned: Condvar::new(),
+        }
+    }
+
+    /// Takes the next page; `None` at the end.
+    fn take(&self, counters: &Counters) -> Option<Next> {
+        let mut front = lock(&self.front);
+        let page = match front.take(counters) {
+            Ok(None) => {
+                self.ended.store(true, Relaxed);
+                return None;
+            }
+            Ok(Some(page)) => Ok(page),
+            Err(error) => Err(error),
+        };
+        let number = front.next;
+        front.next += 1;
+        Some(Next { number, page })
+    }
+
+    /// Waits for the turn of page `number`; `None` if the feed has been stopped.
+    fn turn(&self, number: u64, lanes: &Lanes) -> Option<MutexGuard<'_, Turn>> {
+        let mut turn = lock(&self.turn);
+        while !lanes.stopped() {
+            if turn.next == number {
+                return Some(turn);
+            }
+            turn = self.turned.wait(turn).unwrap_or_else(PoisonError::into_inner);
+        }
+        None
+    }
+}
+
+impl Front {
+    fn take(&mut self, counters: &Counters) -> Result<Option<(Arc<FileFacts>, Undecoded)>> {
+        loop {
+            let (file, mut source) = match self.open.take() {
+                Some(open) => open,
+                None => {
+                    let Some(input) = self.inputs.pop_front() else { return Ok(None) };
+                    let source = (input.open)()?;
+                    (
+                        Arc::new(FileFacts::of(
+                            input.name,
+                            input.writer,
+                            &input.table,
+                            input.inside,
+                            input.read,
+                        )),
+                        source,
+                    )
+                }
+            };
+            if let Some(page) = source.next_undecoded().doing(|| format!("read {}", file.name))? {
+                self.open = Some((file.clone(), source));
+                return Ok(Some((file, page)));
+            }
+            counters.units.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// One of those that read the lanes.
+struct Reader {
+    lanes: Arc<Lanes>,
+    flow: Arc<Flow>,
+    counters: Arc<Counters>,
+}
+
+/// Stops all readers when dropped: nobody must wait for the turn of one that is gone.
+struct StopAll<'a>(Option<&'a Lanes>);
+
+impl Drop for StopAll<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|lanes| lanes.stop());
+    }
+}
+
+impl Reader {
+    /// Reads lanes until there are none left.
+    fn read(&self, send: &mpsc::Sender<Groups>) -> Result<()> {
+        let mut stop_all = StopAll(Some(&self.lanes));
+        while let Some(lane) = self.lanes.next() {
+            while self.page(&lane, send)? {}
+            if self.lanes.stopped() {
                 return Ok(());
             }
         }
-        counters.units.fetch_add(1, Relaxed);
+        stop_all.0 = None;
+        Ok(())
     }
-    Ok(())
+
+    /// Reads a page of a lane and sends its groups; answers false if there is none, or nobody to take it.
+    fn page(&self, lane: &Lane, send: &mpsc::Sender<Groups>) -> Result<bool> {
+        let wait = |bytes| Handle::current().block_on(self.flow.budget.take(bytes));
+        let expected = lane.expected.load(Relaxed);
+        let mut memory = wait(expected)?;
+        if self.lanes.stopped() {
+            return Ok(false);
+        }
+        let Some(Next { number, page }) = lane.take(&self.counters) else { return Ok(false) };
+        let read = page.and_then(|(file, page)| {
+            let page = page().doing(|| format!("read {}", file.name))?;
+            let pieces = file.cut(&page, lane.order);
+            Ok((file, page, pieces))
+        });
+        // Of several errors that of the first page is told.
+        let Some(mut turn) = lane.turn(number, &self.lanes) else { return Ok(false) };
+        let (file, page, pieces) = read?;
+        let groups = file.groups(&page, pieces, lane.order, &mut turn);
+        turn.next += 1;
+        drop(turn);
+        lane.turned.notify_all();
+        let needed = memory_of(&page);
+        lane.expected.store(needed, Relaxed);
+        if needed <= expected {
+            memory.shrink(needed);
+        } else {
+            // Who waits must hold nothing, or readers would wait for each other.
+            drop(memory);
+            memory = wait(needed)?;
+        }
+        let groups = Groups { file, page, groups, _memory: memory };
+        Ok(!self.lanes.stopped() && send.blocking_send(groups).is_ok())
+    }
 }
 
-/// The places of a table's key and static cells.
-struct Columns {
-    partition: Vec<usize>,
-    key: Vec<usize>,
-    statics: Vec<usize>,
+/// What a page takes up until its last row is written.
+fn memory_of(page: &Page) -> usize {
+    page.value_bytes().saturating_mul(COPIES).saturating_add(page.rows() * page.width() * 8)
 }
 
-impl Columns {
-    fn of(table: &Table) -> Columns {
-        let partition = table.indexes(ColumnKind::PartitionKey);
-        let key = [partition.clone(), table.indexes(ColumnKind::Clustering)].concat();
-        let statics = table.indexes(ColumnKind::Static);
-        Columns { partition, key, statics }
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a file's groups depend on.
 struct FileFacts {
-    columns: Columns,
-    /// How many write times a group takes up.
-    times: i64,
+    name: String,
+    writer: Arc<TableWriter>,
+    partition: Vec<usize>,
+    key: Vec<usize>,
+    statics: Vec<usize>,
     inside: Option<Partition>,
     read: Vec<(Interval, i64)>,
 }
 
+/// Rows to write together, and when they were read, if that matters.
+struct Piece {
+    rows: Range<usize>,
+    read: Option<i64>,
+}
+
 impl FileFacts {
-    /// When the rows of a partition were read, if that matters.
-    fn read(&self, partition: &Partition) -> Option<i64> {
+    fn of(
+        name: String,
+        writer: Arc<TableWriter>,
+        table: &Table,
+        inside: Option<Partition>,
+        read: Vec<(Interval, i64)>,
+    ) -> FileFacts {
+        let partition = table.indexes(ColumnKind::PartitionKey);
+        let key = [partition.clone(), table.indexes(ColumnKind::Clustering)].concat();
+        FileFacts { name, writer, partition, key, statics: table.indexes(ColumnKind::Static), inside, read }
+    }
+
+    /// Cuts a page, as far as it goes without those before it.
+    fn cut(&self, page: &Page, order: Order) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        for rows in batch::groups(page, &self.partition, BATCH) {
+            match order {
+                Order::Any => pieces.push(Piece { read: self.read(page, rows.start), rows }),
+                Order::Lines => batch::in_order(page, rows, &self.key, &self.statics, |rows| {
+                    pieces.push(Piece { rows, read: None });
+                }),
+            }
+        }
+        pieces
+    }
+
+    /// The groups of a page whose turn it is.
+    fn groups(&self, page: &Page, pieces: Vec<Piece>, order: Order, turn: &mut Turn) -> Vec<Group> {
+        let mut groups = Vec::with_capacity(pieces.len());
+        for Piece { rows, read } in pieces {
+            groups.push(match order {
+                Order::Any => Group {
+                    statics: self.begins(page, rows.start, turn),
+                    time: read.unwrap_or(turn.time),
+                    rows,
+                },
+                Order::Lines => {
+                    let time = turn.time;
+                    turn.time += self.writer.times();
+                    // Any later line may bring other static cells.
+                    Group { rows, statics: true, time }
+                }
+            });
+        }
+        if !self.statics.is_empty()
+            && let Some(last) = page.rows().checked_sub(1)
+        {
+            turn.current = Some(self.partition(page, last));
+        }
+        groups
+    }
+
+    /// Whether a partition begins at a row, if it has static cells at all.
+    fn begins(&self, page: &Page, row: usize, turn: &Turn) -> bool {
+        if self.statics.is_empty() {
+            return false;
+        }
+        let this = self.partition(page, row);
+        let goes_on = match row.checked_sub(1) {
+            Some(before) => self.partition(page, before) == this,
+            None => turn.current.as_ref() == Some(&this),
+        };
+        !goes_on && self.inside.as_ref() != Some(&this)
+    }
+
+    fn partition(&self, page: &Page, row: usize) -> Partition {
+        self.partition.iter().map(|column| page.cell(row, *column).map(<[u8]>::to_vec)).collect()
+    }
+
+    /// When the partition of a row was read, if that matters.
+    fn read(&self, page: &Page, row: usize) -> Option<i64> {
         if self.read.is_empty() {
             return None;
         }
-        let components: Vec<&[u8]> =
-            partition.iter().map(|cell| cell.as_deref().unwrap_or_default()).collect();
+        let component = |column: &usize| page.cell(row, *column).unwrap_or_default();
+        let components: Vec<&[u8]> = self.partition.iter().map(component).collect();
         let token = ring::token(&components);
         // A part that was cut inside a partition begins with its token, which its range does not hold.
         let found = self.read.iter().find(|(range, _)| range.contains(token) || range.start == token);
@@ -177,74 +495,52 @@ impl FileFacts {
     }
 }
 
-/// Cuts the pages of a file into groups, one after another.
-struct Cutter {
-    order: Order,
-    /// The next group's write time.
-    time: i64,
-    /// The partition of the last row.
-    current: Option<Partition>,
-}
-
-impl Cutter {
-    /// Cuts a page.
-    fn cut(&mut self, page: &Page, file: &FileFacts) -> Vec<Group> {
-        let FileFacts { columns, times, inside, .. } = file;
-        let mut groups = Vec::new();
-        for rows in batch::groups(page, &columns.partition, BATCH) {
-            let cell = |column: &usize| page.cell(rows.start, *column).map(<[u8]>::to_vec);
-            let partition: Partition = columns.partition.iter().map(cell).collect();
-            let begins = self.current.as_ref() != Some(&partition) && inside.as_ref() != Some(&partition);
-            let read = file.read(&partition);
-            self.current = Some(partition);
-            match self.order {
-                Order::Any => {
-                    groups.push(Group { rows, statics: begins, time: read.unwrap_or(self.time) });
-                }
-                Order::Lines => {
-                    for rows in batch::in_order(page, rows, &columns.key, &columns.statics) {
-                        // Any later line may bring other static cells.
-                        groups.push(Group { rows, statics: true, time: self.time });
-                        self.time += times;
-                    }
-                }
-            }
-        }
-        groups
-    }
-}
-
+/// Writes pages until there are no more, with as many requests in flight as the flow lets.
+///
+/// The requests of one writer are one task: waking one for each answer would cost more than the answer.
 async fn write(
-    cluster: &Arc<Cluster>,
-    mut pages: mpsc::Receiver<Groups>,
-    counters: &Arc<Counters>,
+    cluster: Arc<Cluster>,
+    pages: Arc<tokio::sync::Mutex<mpsc::Receiver<Groups>>>,
+    flow: Arc<Flow>,
+    counters: Arc<Counters>,
 ) -> Result<()> {
-    let permits = Arc::new(Semaphore::new(IN_FLIGHT));
-    let mut requests: JoinSet<Result<()>> = JoinSet::new();
-    while let Some(Groups { writer, page, groups }) = pages.recv().await {
-        for group in groups {
-            let permit = permits.clone().acquire_owned().await.doing(|| "wait for a request to end")?;
-            let (cluster, writer, page, counters) =
-                (cluster.clone(), writer.clone(), page.clone(), counters.clone());
-            requests.spawn(async move {
-                let count = group.rows.len() as u64;
-                writer.write(&cluster, &page, group).await?;
-                drop(permit);
-                counters.rows.fetch_add(count, Relaxed);
+    let mut requests = FuturesUnordered::new();
+    loop {
+        let next = async { pages.lock().await.recv().await };
+        let Some(mut groups) = meanwhile(&mut requests, next).await? else { break };
+        let pieces = std::mem::take(&mut groups.groups);
+        counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);
+        let groups = Arc::new(groups);
+        for group in pieces {
+            let count = group.rows.len();
+            meanwhile(&mut requests, flow.throttle.pass(count)).await?;
+            let pass = meanwhile(&mut requests, flow.gate.enter()).await?;
+            let (cluster, counters, groups) = (&cluster, &counters, groups.clone());
+            requests.push(async move {
+                groups.file.writer.write(cluster, &groups.page, group).await?;
+                drop(pass);
+                counters.rows.fetch_add(count as u64, Relaxed);
                 Ok(())
             });
-            while let Some(done) = requests.try_join_next() {
-                flat(done)?;
-            }
         }
-        counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
     }
-    while let Some(done) = requests.join_next().await {
-        flat(done)?;
+    while let Some(done) = requests.next().await {
+        done?;
     }
     Ok(())
 }
 
-fn flat(done: Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
-    done.map_err(|e| Error::failed(format!("run a request: {e}")))?
+/// Waits for something while requests go on.
+async fn meanwhile<T>(
+    requests: &mut FuturesUnordered<impl Future<Output = Result<()>>>,
+    what: impl Future<Output = T>,
+) -> Result<T> {
+    let mut what = std::pin::pin!(what);
+    loop {
+        tokio::select! {
+            biased;
+            Some(done) = requests.next() => done?,
+            value = &mut what => return Ok(value),
+        }
+    }
 }

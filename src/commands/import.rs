@@ -1,7 +1,7 @@
 //! `cqlift import`: CSV files from anywhere into a table that exists, columns by the names in the header.
 
-use super::feed::{Input, Order, feed};
-use super::{OutputArgs, interruptible, plural};
+use super::feed::{Flow, Input, Order, feed};
+use super::{BudgetArgs, OutputArgs, interruptible, plural};
 use crate::cluster::write::{Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::error::{Context, Error, Result};
@@ -30,6 +30,9 @@ pub struct ImportArgs {
     /// Unquoted text that means null, besides the empty field
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub null: String,
+    /// What it may use up
+    #[command(flatten)]
+    pub budget: BudgetArgs,
     /// How to reach the cluster
     #[command(flatten)]
     pub connect: ConnectArgs,
@@ -48,6 +51,7 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     let headers = args.files.iter().map(|file| header(file, &options)).collect::<Result<Vec<_>>>()?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let table = find_table(&cluster, &keyspace, &name).await?;
+    let flow = Flow::of(&args.budget);
     let mut inputs = Vec::new();
     for (file, header) in args.files.iter().zip(headers) {
         let matched = Matched::new(&table, &header).map_err(|e| e.context(file.display()))?;
@@ -57,11 +61,11 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
                 file.display()
             ));
         }
-        inputs.push(input(&cluster, &table, file, matched, options.clone()).await?);
+        inputs.push(input((&cluster, &flow), &table, file, matched, options.clone()).await?);
     }
     let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
     let time = cluster.clock().await?;
-    let work = feed(&cluster, inputs, Order::Lines, time, &progress.counters);
+    let work = feed(&cluster, inputs, (Order::Lines, time), flow, &progress.counters);
     interruptible(work, "the rows read so far are in the table").await?;
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
@@ -198,7 +202,7 @@ fn brings_rows(table: &Table, columns: &[(usize, &TableColumn)]) -> Result<bool>
 }
 
 async fn input(
-    cluster: &Cluster,
+    (cluster, flow): (&Cluster, &Flow),
     table: &Table,
     file: &Path,
     matched: Matched,
@@ -206,7 +210,7 @@ async fn input(
 ) -> Result<Input> {
     let into = (table.keyspace.as_str(), table.name.as_str());
     let purpose = if matched.rows { Purpose::Import } else { Purpose::ImportStatics };
-    let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into, purpose).await?);
+    let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into, purpose, flow.gate()).await?);
     let part = matched.table.clone();
     let path = file.to_owned();
     Ok(Input {

@@ -233,7 +233,18 @@ pub trait Source: Send {
     /// `FormatError` names the place in the file and what is wrong there. A source that has failed is done with, unless
     /// it says otherwise.
     fn next_page(&mut self) -> Result<Option<Page>, FormatError>;
+
+    /// The same, leaving to the caller when and where the page is decoded, as far as that can be left.
+    ///
+    /// # Errors
+    /// As `next_page`; what is wrong with the values is told by the decoding.
+    fn next_undecoded(&mut self) -> Result<Option<Undecoded>, FormatError> {
+        Ok(self.next_page()?.map(|page| Box::new(|| Ok(page)) as Undecoded))
+    }
 }
+
+/// A page to be.
+pub type Undecoded = Box<dyn FnOnce() -> Result<Page, FormatError> + Send>;
 
 impl From<::parquet::errors::ParquetError> for FormatError {
     /// Of a file that cannot be read or written the cause alone: the library puts `External` before it.

@@ -241,6 +241,38 @@ fn a_csv_value_that_is_none_is_named_with_line_column_and_text() {
     }
 }
 
+/// Of several lines that are wrong the first is named, also where others are read before it.
+#[test]
+fn the_first_of_several_wrong_lines_is_named() {
+    let target = TestKeyspace::with("wrong_lines", &SOME[..1]);
+    let scratch = Scratch::new();
+    let line = |n: u32| match n {
+        4_998 | 5_003 | 10_004 | 14_000 => format!("{n},wrong{n},x\n"),
+        _ => format!("{n},1,x\n"),
+    };
+    let lines: String = (2..15_000).map(line).collect();
+    // Where one line lacks its end quote, what is wrong stands behind all others.
+    for (end, named) in [("", "line 4998"), ("1,1,\"open\n", "line 4998")] {
+        let file = scratch.write("in.csv", format!("k,c,v\n{lines}{end}"));
+        target.node.run(["import", &target.table("t"), &file]).fails(1).stderr_has(&[named, "wrong4998"]);
+    }
+    let good = lines.replace("wrong", "");
+    let file = scratch.write("in.csv", format!("k,c,v\n{good}1,1,\"open\n"));
+    target.node.run(["import", &target.table("t"), &file]).fails(1).stderr_has(&["line 15000", "quote"]);
+}
+
+#[test]
+fn flags_that_say_how_much_are_checked() {
+    for (flags, named) in [
+        (&["--rate", "0"][..], "--rate"),
+        (&["--rate", "fast"], "--rate"),
+        (&["--memory", "much"], "--memory"),
+    ] {
+        run([&["import", "ks.t", "in.csv"][..], flags].concat()).fails(2).stderr_has(&[named]);
+        run([&["load", "dump"][..], flags].concat()).fails(2).stderr_has(&[named]);
+    }
+}
+
 #[test]
 fn an_import_names_what_is_not_there() {
     let target = TestKeyspace::with("bad_import", SOME);

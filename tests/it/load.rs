@@ -274,6 +274,68 @@ fn the_last_line_of_a_key_wins() {
     }
 }
 
+/// The same where one file is large enough for several readers, with line ends inside quotes, at a rate, and in little
+/// memory.
+#[test]
+fn the_last_line_wins_however_many_read_the_file() {
+    const KEYS: u32 = 1000;
+    const TIMES: u32 = 24;
+    let value = |round: u32| format!("{:05}\r\n\"\"{}", 99_999 - round, "\n".repeat(round as usize % 7));
+    let line = |round: u32, k: u32| format!("\"{}\",{k}\r\n", value(round));
+    let rows: String = (0..TIMES).flat_map(|round| (0..KEYS).map(move |k| line(round, k))).collect();
+    let expected = value(TIMES - 1).replace("\"\"", "\"");
+    for flags in
+        [&[][..], &["--rate", "20000"], &["--memory", "1MiB"], &["--rate", "1000000", "--memory", "0"]]
+    {
+        let target = TestKeyspace::with("many_readers", &["CREATE TABLE t (k int PRIMARY KEY, a text)"]);
+        let scratch = Scratch::new();
+        let file = scratch.write("in.csv", format!("a,k\r\n{rows}"));
+        target.node.run([&["import", &target.table("t"), &file][..], flags].concat()).success();
+        let found = target.db.rows(&format!("SELECT a FROM {}", target.table("t")));
+        assert_eq!(found.len(), KEYS as usize, "{flags:?}");
+        assert!(found.iter().all(|row| row[0].as_deref() == Some(expected.as_bytes())), "{flags:?}");
+    }
+}
+
+/// Rows larger than all the memory there is go alone.
+#[test]
+fn large_rows_pass_in_little_memory() {
+    let source =
+        TestKeyspace::with("large_rows", &["CREATE TABLE t (k int, c int, v text, PRIMARY KEY (k, c))"]);
+    let scratch = Scratch::new();
+    let value = |n: u32| char::from(b'a' + u8::try_from(n).unwrap()).to_string().repeat(1 << 20);
+    let lines: String = (0..12).map(|n| format!("{},{n},{}\n", n % 3, value(n))).collect();
+    let file = scratch.write("in.csv", format!("k,c,v\n{lines}"));
+    source.node.run(["import", &source.table("t"), &file, "--memory", "4MiB"]).success();
+    for format in ["parquet", "csv"] {
+        let (dir, target) = (scratch.path(format), source.target(format));
+        source.dump(&dir, format).success();
+        source.load(&dir, &target, &["--memory", "512KiB", "--rate", "1000"]).success();
+        assert_eq!(assert_same(&source.db, &source.name, &target), 12);
+    }
+}
+
+/// Every element of a map with a write time of its own is a statement, and each repeats the key: together they pass what
+/// a server takes in one request, so that the batch has to be halved.
+#[test]
+fn a_batch_that_the_server_refuses_as_too_large_is_halved() {
+    const ELEMENTS: u32 = 320;
+    let source = TestKeyspace::with("halved", &["CREATE TABLE t (k text PRIMARY KEY, m map<int, text>)"]);
+    let key = "k".repeat(60_000);
+    let insert = |n: u32| {
+        format!("UPDATE t USING TIMESTAMP {} SET m = m + {{{n}: 'v{n}'}} WHERE k = '{key}'", 1_000_000 + n)
+    };
+    source.db.try_each((0..ELEMENTS).map(insert)).unwrap();
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    source.load(&dir, &target, &[]).success();
+    let map = format!("SELECT m, writetime(m) FROM {target}.t");
+    let same = source.db.rows(&map) == source.db.rows(&map.replace(&target, &source.name));
+    assert!(same, "the map or the write times of its elements differ");
+    assert_eq!(source.db.count(&format!("{target}.t")), 1);
+}
+
 #[test]
 fn import_reads_what_a_dump_wrote() {
     let source = filled("reimport", "all_types");

@@ -18,6 +18,7 @@ mod statement;
 pub use send::Counts;
 
 use super::Cluster;
+use super::gate::Gate;
 use crate::error::Result;
 use crate::mutation::{Policy, WriteTimes};
 use crate::rows::Page;
@@ -29,6 +30,7 @@ use scylla::statement::batch::BatchType;
 use send::Sender;
 use statement::Texts;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// What rows are written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ enum Writer {
 
 impl TableWriter {
     /// Prepares writing rows of `table` (their columns in page order) into the table `into`, which has these
-    /// columns.
+    /// columns. How its requests go is told to `gate`.
     ///
     /// # Errors
     /// `Error` names the table.
@@ -100,11 +102,12 @@ impl TableWriter {
         table: &Table,
         into: (&str, &str),
         purpose: Purpose,
+        gate: &Arc<Gate>,
     ) -> Result<TableWriter> {
         let texts = Texts { cluster, table, into };
         let kind = if table.is_counter() { BatchType::Counter } else { BatchType::Unlogged };
         Ok(TableWriter {
-            sender: Sender::new(table, format!("{}.{}", into.0, into.1), kind)?,
+            sender: Sender::new(table, format!("{}.{}", into.0, into.1), kind, gate.clone())?,
             writer: match purpose {
                 Purpose::Import => Writer::Import(Box::new(ImportWriter::prepare(&texts, true).await?)),
                 Purpose::ImportStatics => {
@@ -126,7 +129,8 @@ impl TableWriter {
         match &self.writer {
             Writer::Import(writer) => writer.write(&self.sender, cluster, page, group).await,
             Writer::Rows(writer) => writer.write(&self.sender, cluster, page, group).await,
-            Writer::Counters(writer) => writer.write(&self.sender, cluster, page, group).await,
+            // Its future is large, and would be moved about with every group of the others too.
+            Writer::Counters(writer) => Box::pin(writer.write(&self.sender, cluster, page, group)).await,
         }
     }
 

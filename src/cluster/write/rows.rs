@@ -112,7 +112,7 @@ impl RowWriter {
             sender.send(cluster, some, None).await?;
         }
         for some in sendings.lists.chunks(STATEMENTS) {
-            self.write_lists(sender, cluster, some).await?;
+            Box::pin(self.write_lists(sender, cluster, some)).await?;
         }
         Ok(())
     }

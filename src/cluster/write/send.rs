@@ -3,6 +3,7 @@
 
 use super::statement::{Item, Over, Ready, ttl};
 use crate::cluster::Cluster;
+use crate::cluster::gate::Gate;
 use crate::cluster::retry::{ATTEMPTS, Verdict, backoff, verdict};
 use crate::error::{Context, Error, Result};
 use crate::mutation::Life;
@@ -12,8 +13,13 @@ use crate::types::{Codec, codec};
 use scylla::deserialize::DeserializationError;
 use scylla::deserialize::row::{ColumnIterator, RawColumn};
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
-use scylla::statement::batch::{Batch, BatchType};
+use scylla::statement::batch::BatchType;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use tokio::time::Instant;
+
+/// Bytes of a key cell that an error shows; it may have 65,535.
+const LONGEST_SHOWN: usize = 200;
 
 /// What did not reach the target as it was dumped.
 #[derive(Debug, Default)]
@@ -32,6 +38,7 @@ pub struct Counts {
 pub struct Sender {
     name: String,
     kind: BatchType,
+    gate: Arc<Gate>,
     key: Vec<(usize, String, Box<dyn Codec>)>,
     /// Whether the target has refused an expiry as too late.
     capping: AtomicBool,
@@ -54,18 +61,18 @@ pub struct Failure {
 }
 
 impl Sender {
-    /// A sender for rows of `table`, which go into `name`.
+    /// A sender for rows of `table`, which go into `name`; how requests go is told to `gate`.
     ///
     /// # Errors
     /// `Error` names the table if a key column's type has no codec.
-    pub fn new(table: &Table, name: String, kind: BatchType) -> Result<Sender> {
+    pub fn new(table: &Table, name: String, kind: BatchType, gate: Arc<Gate>) -> Result<Sender> {
         let mut key = Vec::new();
         for index in [table.indexes(ColumnKind::PartitionKey), table.indexes(ColumnKind::Clustering)].concat()
         {
             let column = &table.columns[index];
             key.push((index, column.name.clone(), codec(&column.cql_type).doing(|| name.clone())?));
         }
-        Ok(Sender { name, kind, key, capping: AtomicBool::new(false), counts: Counts::default() })
+        Ok(Sender { name, kind, gate, key, capping: AtomicBool::new(false), counts: Counts::default() })
     }
 
     /// Sends items that may be sent twice, until the cluster has taken them all.
@@ -73,14 +80,30 @@ impl Sender {
     /// # Errors
     /// `Error` names the table and the row's key.
     pub async fn send(&self, cluster: &Cluster, items: &[Item<'_>], frame: Option<FrameTime>) -> Result<()> {
+        if items.is_empty() {
+            return Ok(());
+        }
+        let time = frame.map(|frame| frame.first);
+        match self.once(cluster, items, time).await {
+            Ok(()) => Ok(()),
+            // Apart, since what is rarely needed would make every request's future larger.
+            Err(failure) => Box::pin(self.send_again(cluster, items, frame, failure)).await,
+        }
+    }
+
+    async fn send_again(
+        &self,
+        cluster: &Cluster,
+        items: &[Item<'_>],
+        frame: Option<FrameTime>,
+        first: Failure,
+    ) -> Result<()> {
         // A stack instead of recursion: halves of what was too large, front half on top, each with the number of times
         // that its rows have been sent.
-        let mut pending = vec![(items, 0)];
+        let mut pending = vec![(items, 1)];
+        let mut failed = Some(first);
         while let Some((items, mut sent)) = pending.pop() {
-            if items.is_empty() {
-                continue;
-            }
-            match self.attempts(cluster, items, frame, &mut sent).await {
+            match self.attempts(cluster, items, frame, &mut sent, failed.take()).await {
                 Ok(()) => {}
                 Err(Failure { verdict: Verdict::Smaller, .. }) if items.len() > 1 => {
                     let (front, back) = items.split_at(items.len() / 2);
@@ -92,18 +115,26 @@ impl Sender {
         Ok(())
     }
 
+    /// Sends items until they are taken or no attempt is left, of which the first may have failed.
     async fn attempts(
         &self,
         cluster: &Cluster,
         items: &[Item<'_>],
         frame: Option<FrameTime>,
         sent: &mut i64,
+        mut failed: Option<Failure>,
     ) -> Result<(), Failure> {
         let mut attempt: u32 = 0;
         loop {
-            let time = frame.map(|frame| frame.first + if frame.rising { *sent } else { 0 });
-            *sent += 1;
-            let Err(failure) = self.once(cluster, items, time).await else { return Ok(()) };
+            let failure = match failed.take() {
+                Some(failure) => failure,
+                None => {
+                    let time = frame.map(|frame| frame.first + if frame.rising { *sent } else { 0 });
+                    *sent += 1;
+                    let Err(failure) = self.once(cluster, items, time).await else { return Ok(()) };
+                    failure
+                }
+            };
             attempt += 1;
             if failure.verdict != Verdict::Later || attempt >= ATTEMPTS {
                 return Err(failure);
@@ -172,13 +203,23 @@ impl Sender {
                 Err(Over) => None,
             };
             let live: Vec<Ready<'_>> = items.iter().filter_map(ready).collect();
+            if live.is_empty() {
+                self.count(items, &live, latest);
+                return Ok(());
+            }
+            let sent = Instant::now();
             match self.request(cluster, &live, time).await {
                 Ok(()) => {
+                    self.gate.told(sent, None);
                     self.count(items, &live, latest);
                     return Ok(());
                 }
                 Err(error) if !capping && is_too_late(&error) => self.capping.store(true, Relaxed),
-                Err(error) => return Err(Failure { verdict: verdict(&error), error }),
+                Err(error) => {
+                    let verdict = verdict(&error);
+                    self.gate.told(sent, Some(verdict));
+                    return Err(Failure { verdict, error });
+                }
             }
         }
     }
@@ -189,19 +230,27 @@ impl Sender {
         live: &[Ready<'_>],
         time: Option<i64>,
     ) -> Result<(), ExecutionError> {
+        // The driver's futures are large: boxed, they are made in their place and not moved with those around them.
         match live {
-            [] => Ok(()),
             [one] => {
-                let mut statement = one.item.bound.statement.clone();
-                statement.set_timestamp(time);
-                cluster.session.execute_unpaged(&statement, one).await.map(drop)
+                let statement = &one.item.bound.statement;
+                let mut timed = None;
+                if time.is_some() {
+                    timed.insert(statement.clone()).set_timestamp(time);
+                }
+                let statement = timed.as_ref().unwrap_or(statement);
+                Box::pin(cluster.session.execute_unpaged(statement, one)).await.map(drop)
             }
             many => {
-                let statements = many.iter().map(|r| r.item.bound.statement.clone().into()).collect();
-                let mut batch = Batch::new_with_statements(self.kind, statements);
-                batch.set_execution_profile_handle(Some(cluster.data.clone()));
+                let Some(bound) = many.first().map(|ready| ready.item.bound) else { return Ok(()) };
+                let mut batch = bound.take_batch(self.kind, cluster);
+                let pure = bound.fill(&mut batch, live);
                 batch.set_timestamp(time);
-                cluster.session.batch(&batch, many).await.map(drop)
+                let sent = Box::pin(cluster.session.batch(&batch, live)).await.map(drop);
+                if pure {
+                    bound.give_back(batch);
+                }
+                sent
             }
         }
     }
@@ -239,6 +288,10 @@ impl Sender {
             };
             let mut text = Vec::new();
             codec.to_text(cell, &mut text);
+            if text.len() > LONGEST_SHOWN {
+                text.truncate(LONGEST_SHOWN);
+                text.extend_from_slice("…".as_bytes());
+            }
             let sep = if key.is_empty() { "" } else { ", " };
             key.push_str(&format!("{sep}{name}={}", String::from_utf8_lossy(&text)));
         }

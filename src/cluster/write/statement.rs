@@ -10,7 +10,9 @@ use crate::types::cql::{CqlType, Ident};
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
+use scylla::statement::batch::{Batch, BatchStatement, BatchType};
 use scylla::statement::prepared::PreparedStatement;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What a marker takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,56 @@ pub enum Marker {
 pub struct Bound {
     pub statement: PreparedStatement,
     markers: Vec<Marker>,
+    /// Batches of nothing but this statement, to be used again: making one of a thousand clones costs more than sending
+    /// it.
+    batches: Mutex<Vec<Batch>>,
+}
+
+/// Batches kept for use; each holds a clone of its statement for every row.
+const BATCHES: usize = 64;
+
+impl Bound {
+    fn new(statement: PreparedStatement, markers: Vec<Marker>) -> Bound {
+        Bound { statement, markers, batches: Mutex::new(Vec::new()) }
+    }
+
+    fn batches(&self) -> MutexGuard<'_, Vec<Batch>> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A batch to fill, which may hold this statement some times.
+    pub fn take_batch(&self, kind: BatchType, cluster: &Cluster) -> Batch {
+        self.batches().pop().unwrap_or_else(|| {
+            let mut batch = Batch::new(kind);
+            batch.set_execution_profile_handle(Some(cluster.data.clone()));
+            batch
+        })
+    }
+
+    /// Gives back a batch that was taken from this statement and holds no other.
+    pub fn give_back(&self, batch: Batch) {
+        let mut batches = self.batches();
+        if batches.len() < BATCHES {
+            batches.push(batch);
+        }
+    }
+
+    /// Makes a batch that was taken from this statement one of `live`, in their order; answers whether they hold no other.
+    pub fn fill(&self, batch: &mut Batch, live: &[Ready<'_>]) -> bool {
+        let mut pure = true;
+        for (place, Ready { item, .. }) in live.iter().enumerate() {
+            let own = std::ptr::eq(item.bound, self);
+            pure &= own;
+            let statement = || BatchStatement::from(item.bound.statement.clone());
+            match batch.statements.get_mut(place) {
+                None => batch.statements.push(statement()),
+                Some(_) if own => {}
+                Some(other) => *other = statement(),
+            }
+        }
+        batch.statements.truncate(live.len());
+        pure
+    }
 }
 
 /// One statement to send.
@@ -242,7 +294,7 @@ impl Texts<'_> {
         let doing = || format!("prepare writing into {}.{}", self.into.0, self.into.1);
         let mut statement = self.cluster.session.prepare(text).await.doing(doing)?;
         statement.set_execution_profile_handle(Some(self.cluster.data.clone()));
-        Ok(Bound { statement, markers })
+        Ok(Bound::new(statement, markers))
     }
 
     fn target(&self) -> String {

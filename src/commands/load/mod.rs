@@ -4,11 +4,11 @@ mod plan;
 mod schema;
 mod summary;
 
-use super::feed::{Input, Order, feed};
+use super::feed::{Flow, Input, Order, feed};
 use super::parts::{TableParts, inside};
 use super::verify::cluster::Pair;
 use super::verify::{self, Findings};
-use super::{OutputArgs, interruptible};
+use super::{BudgetArgs, OutputArgs, interruptible};
 use crate::cluster::write::{Loading, Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::compare::{Given, Rules};
@@ -87,6 +87,9 @@ pub struct LoadArgs {
     /// Say what would be done and stop
     #[arg(long)]
     pub dry_run: bool,
+    /// What it may use up
+    #[command(flatten)]
+    pub budget: BudgetArgs,
     /// How to reach the cluster
     #[command(flatten)]
     pub connect: ConnectArgs,
@@ -173,7 +176,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         run_statements(&cluster, &plan, Section::PreData, output).await?;
         empty_tables(&cluster, &plan).await?;
         let how = How::of(&cluster, &manifest, request).await?;
-        let loaded = load_data(&cluster, parts, how, output).await?;
+        let loaded = load_data(&cluster, parts, how, Flow::of(&args.budget), output).await?;
         run_statements(&cluster, &plan, Section::PostData, output).await?;
         let findings = check(&cluster, (&dir, &manifest), &plan, how, (args.no_check, output)).await?;
         Ok((loaded, findings, how))
@@ -334,6 +337,7 @@ async fn load_data(
     cluster: &Arc<Cluster>,
     parts: Vec<PartToLoad>,
     how: How,
+    flow: Flow,
     output: OutputArgs,
 ) -> Result<Loaded> {
     let expected: u64 = parts.iter().map(|p| p.part.rows).sum();
@@ -349,7 +353,7 @@ async fn load_data(
                 let How { policy, keeps_times, .. } = how;
                 let loading = Loading { policy, keeps_times, was_empty: to_load.was_empty };
                 let purpose = Purpose::Load(loading);
-                Arc::new(TableWriter::prepare(cluster, table, to_load.target(), purpose).await?)
+                Arc::new(TableWriter::prepare(cluster, table, to_load.target(), purpose, flow.gate()).await?)
             }
         };
         writers.insert(name, writer.clone());
@@ -365,7 +369,7 @@ async fn load_data(
     // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
     inputs.sort_by_key(|input| xxhash_rust::xxh3::xxh3_64(input.name.as_bytes()));
     let progress = Progress::start(output.quiet, "loading", ("parts", inputs.len() as u64));
-    let fed = feed(cluster, inputs, Order::Any, how.began, &progress.counters).await;
+    let fed = feed(cluster, inputs, (Order::Any, how.began), flow, &progress.counters).await;
     fed.map_err(|e| e.hint("once the cause is gone, load again with --if-exists truncate to begin anew"))?;
     let rows = progress.counters.rows.load(Relaxed);
     if rows != expected {

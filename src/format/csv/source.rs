@@ -1,17 +1,17 @@
 //! CSV to pages, for dumps and for foreign files alike: which field is which column, what is null, and the place of
 //! every error. Finding the fields is left to `split`.
 
-use super::split::Splitter;
-use crate::format::{Column, FormatError, Layout, Source};
+use super::split::{Record, Records, Splitter};
+use crate::format::{Column, FormatError, Layout, Source, Undecoded};
 use crate::rows::{Page, PageBuilder};
 use crate::types::cql::{CqlType, Native};
 use crate::types::{BadValue, Codec, json};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
-/// What a page may hold before it is handed out.
-const PAGE_BYTES: usize = 1 << 20;
+/// Rows of a page; a chunk of text may have fewer.
 const PAGE_ROWS: usize = 5000;
 
 /// How a foreign CSV file is written.
@@ -37,12 +37,14 @@ impl CsvReader {
     pub fn open(read: impl Read + Send + 'static, options: &CsvOptions) -> Result<CsvReader, FormatError> {
         let read: Box<dyn Read + Send> = Box::new(read);
         let mut splitter = Splitter::new(read)?;
-        let Some(line) = splitter.next()? else {
+        let records = splitter.next(1)?;
+        let Some(record) = records.as_ref().and_then(|records| records.get(0)) else {
             return Err(FormatError::Columns("the file is empty, without a header".to_owned()));
         };
-        let mut header = Vec::with_capacity(splitter.fields());
-        let mut seen = HashSet::new();
-        while let Some((_, name)) = splitter.field(header.len()) {
+        let line = record.line;
+        let mut header = Vec::with_capacity(record.fields());
+        let (mut seen, mut scratch) = (HashSet::new(), Vec::new());
+        while let Some((_, name)) = record.field(header.len(), &mut scratch) {
             let Ok(name) = std::str::from_utf8(name) else {
                 return Err(FormatError::Record {
                     line,
@@ -94,19 +96,13 @@ impl CsvReader {
                 need: Need::Nothing,
             })
             .collect();
-        Ok(CsvSource {
-            page: PageBuilder::new(columns.len()),
-            splitter: self.splitter,
-            null: self.null,
-            header: self.header,
-            columns,
-            exceptions,
-            missing: Vec::new(),
-        })
+        let meaning = Meaning { null: self.null, header: self.header, columns, exceptions };
+        Ok(CsvSource { splitter: self.splitter, meaning: Arc::new(meaning), rows: None })
     }
 }
 
 /// A column and where it lies in a record.
+#[derive(Clone)]
 struct Field {
     number: usize,
     column: Column,
@@ -135,14 +131,31 @@ pub enum Need {
 /// read before are not lost. Any other error stays.
 pub struct CsvSource {
     splitter: Splitter<Box<dyn Read + Send>>,
+    meaning: Arc<Meaning>,
+    /// The rows that are being read.
+    rows: Option<Rows>,
+}
+
+/// What the fields of a file mean.
+#[derive(Clone)]
+struct Meaning {
     null: Vec<u8>,
     header: Vec<String>,
     columns: Vec<Field>,
     exceptions: Option<usize>,
-    /// The rows read and not yet handed out.
+}
+
+/// Records on their way into a page.
+struct Rows {
+    meaning: Arc<Meaning>,
+    records: Records,
+    /// The next record.
+    next: usize,
     page: PageBuilder,
     /// Columns of the current row that are null.
     missing: Vec<usize>,
+    /// Where text is put together.
+    scratch: Vec<u8>,
 }
 
 impl CsvSource {
@@ -160,17 +173,55 @@ impl CsvSource {
     /// The same source, refusing rows that lack what `needs` says of the columns, in their order.
     #[must_use]
     pub fn with_needs(mut self, needs: &[Need]) -> CsvSource {
-        for (field, need) in self.columns.iter_mut().zip(needs) {
+        for (field, need) in Arc::make_mut(&mut self.meaning).columns.iter_mut().zip(needs) {
             field.need = *need;
         }
         self
     }
 
-    /// Adds the record that the splitter stands at.
-    fn add_row(&mut self, line: u64) -> Result<(), FormatError> {
-        let (found, expected) = (self.splitter.fields(), self.header.len());
+    fn next_rows(&mut self) -> Result<Option<Rows>, FormatError> {
+        let rows = self.splitter.next(PAGE_ROWS)?.map(|records| Rows {
+            meaning: self.meaning.clone(),
+            records,
+            next: 0,
+            page: PageBuilder::new(self.meaning.columns.len()),
+            missing: Vec::new(),
+            scratch: Vec::new(),
+        });
+        Ok(rows)
+    }
+}
+
+impl Rows {
+    /// Reads the records that are left; after an error, it can go on behind the record that has it.
+    fn read(&mut self) -> Result<(), FormatError> {
+        let meaning = self.meaning.clone();
+        let Rows { records, next, page, missing, scratch, .. } = self;
+        while let Some(record) = records.get(*next) {
+            *next += 1;
+            missing.clear();
+            if let Err(error) = meaning.add_row(record, page, missing, scratch) {
+                page.drop_open_row();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Meaning {
+    /// Adds a record.
+    fn add_row(
+        &self,
+        record: Record<'_>,
+        page: &mut PageBuilder,
+        missing: &mut Vec<usize>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), FormatError> {
+        let line = record.line;
+        let (found, expected) = (record.fields(), self.header.len());
         if found != expected {
-            let blank = found == 1 && self.splitter.field(0) == Some((false, b""));
+            let blank = found == 1 && record.field(0, scratch) == Some((false, b""));
             return Err(FormatError::Fields {
                 line,
                 what: if blank {
@@ -181,16 +232,15 @@ impl CsvSource {
                 },
             });
         }
-        let raw = self.raw_cells(line)?;
-        self.missing.clear();
+        let raw = self.raw_cells(record, scratch)?;
         for (index, field) in self.columns.iter().enumerate() {
             if let Some((_, raw)) = raw.iter().find(|(number, _)| *number == field.number) {
-                self.page.push(Some(raw))?;
+                page.push(Some(raw))?;
                 continue;
             }
-            let (quoted, text) = self.splitter.field(field.number).unwrap_or_default();
+            let (quoted, text) = record.field(field.number, scratch).unwrap_or_default();
             let present = quoted || !(text == self.null || text.is_empty() && !field.empty_is_text);
-            self.page.push_with(|out| {
+            page.push_with(|out| {
                 let start = out.len();
                 if present && let Err(error) = field.column.codec.from_text(text, out) {
                     out.truncate(start);
@@ -203,15 +253,15 @@ impl CsvSource {
                 Ok(present)
             })?;
             if !present {
-                self.missing.push(index);
+                missing.push(index);
             }
         }
-        self.check_needs(line)
+        if missing.is_empty() { Ok(()) } else { self.check_needs(line, missing) }
     }
 
     /// Refuses a row that lacks a value it needs.
-    fn check_needs(&self, line: u64) -> Result<(), FormatError> {
-        let missing = |index: usize| self.missing.contains(&index);
+    fn check_needs(&self, line: u64, nulls: &[usize]) -> Result<(), FormatError> {
+        let missing = |index: usize| nulls.contains(&index);
         let all = |need, absent| {
             let mut of_kind = self.columns.iter().enumerate().filter(|(_, f)| f.need == need);
             of_kind.all(|(index, _)| missing(index) == absent)
@@ -226,7 +276,7 @@ impl CsvSource {
                 error: BadValue("a line needs a value besides its key here, and all are empty".to_owned()),
             });
         }
-        let lacks = |need| (self.missing.iter()).find(|index| self.columns[**index].need == need);
+        let lacks = |need| nulls.iter().find(|index| self.columns[**index].need == need);
         let lacking = lacks(Need::Always).or(lacks(Need::Row).filter(|_| !static_only));
         lacking.map_or(Ok(()), |index| {
             Err(FormatError::Value {
@@ -238,16 +288,20 @@ impl CsvSource {
     }
 
     /// The exceptions of the record, by field number.
-    fn raw_cells(&mut self, line: u64) -> Result<Vec<(usize, Vec<u8>)>, FormatError> {
+    fn raw_cells(
+        &self,
+        record: Record<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Vec<(usize, Vec<u8>)>, FormatError> {
         let Some(number) = self.exceptions else {
             return Ok(Vec::new());
         };
-        let (quoted, text) = self.splitter.field(number).unwrap_or_default();
+        let (quoted, text) = record.field(number, scratch).unwrap_or_default();
         if text.is_empty() || !quoted && text == self.null {
             return Ok(Vec::new());
         }
         read_exceptions(text, &self.header).map_err(|error| FormatError::Value {
-            place: format!("line {line}"),
+            place: format!("line {}", record.line),
             column: self.header[number].clone(),
             error,
         })
@@ -256,20 +310,27 @@ impl CsvSource {
 
 impl Source for CsvSource {
     fn next_page(&mut self) -> Result<Option<Page>, FormatError> {
-        while self.page.rows() < PAGE_ROWS && self.page.value_bytes() < PAGE_BYTES {
-            let Some(line) = self.splitter.next()? else {
-                break;
-            };
-            if let Err(error) = self.add_row(line) {
-                self.page.drop_open_row();
-                return Err(error);
+        loop {
+            if self.rows.is_none() {
+                self.rows = self.next_rows()?;
+            }
+            let Some(rows) = &mut self.rows else { return Ok(None) };
+            rows.read()?;
+            // Each of its records may have been refused.
+            match self.rows.take().map(|rows| rows.page.finish()) {
+                Some(page) if page.rows() > 0 => return Ok(Some(page)),
+                _ => {}
             }
         }
-        if self.page.rows() == 0 {
-            return Ok(None);
-        }
-        let next = PageBuilder::new(self.columns.len());
-        Ok(Some(std::mem::replace(&mut self.page, next).finish()))
+    }
+
+    fn next_undecoded(&mut self) -> Result<Option<Undecoded>, FormatError> {
+        let rows = match self.rows.take() {
+            None => self.next_rows()?,
+            begun => begun,
+        };
+        let decode = |mut rows: Rows| move || rows.read().map(|()| rows.page.finish());
+        Ok(rows.map(|rows| Box::new(decode(rows)) as Undecoded))
     }
 }
 

@@ -3,20 +3,25 @@
 //! is left to `source`.
 //!
 //! Lines end with LF or CR LF; a CR that ends the input counts as a line end cut short. Anywhere else outside quotes a
-//! CR is data, and so is a quote that is not at the beginning of a field.
+//! CR is data, and so is a quote that is not at the beginning of a field. So where a record ends can only be told from
+//! where the one before it did: one after the other is split, at several GB/s, and [`Records`] can be worked on elsewhere.
 
 use super::{BOM, DELIMITER, QUOTE};
 use crate::format::FormatError;
+use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memchr2};
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 
 /// What is read at a time; a record that is larger doubles it until it fits.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 512 << 10;
+
+/// Bytes of records that are handed out together; the last may pass it.
+const MOST_TEXT: usize = 1 << 20;
 
 /// A record beyond this is more likely a quote left open than data.
 const LONGEST: usize = 1 << 30;
 
-/// Where a field lies in the buffer, without its quotes.
+/// Where a field lies in its chunk, without its quotes.
 #[derive(Clone, Copy, Debug)]
 struct Span {
     start: usize,
@@ -26,24 +31,85 @@ struct Span {
     doubled: bool,
 }
 
-/// Splits what `read` gives into records, one at a time.
+/// Records of one chunk, split into fields.
+#[derive(Debug)]
+pub(super) struct Records {
+    bytes: Bytes,
+    fields: Vec<Span>,
+    /// Of each record the line where it begins and the end of its fields.
+    ends: Vec<(u64, usize)>,
+}
+
+/// One record.
+#[derive(Clone, Copy)]
+pub(super) struct Record<'a> {
+    /// Line where it begins, from 1.
+    pub line: u64,
+    bytes: &'a [u8],
+    fields: &'a [Span],
+}
+
+impl Records {
+    fn new(bytes: Bytes) -> Records {
+        Records { bytes, fields: Vec::new(), ends: Vec::new() }
+    }
+
+    /// Number of records.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// A record by its number from 0.
+    pub fn get(&self, number: usize) -> Option<Record<'_>> {
+        let (line, end) = *self.ends.get(number)?;
+        let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(_, end)| *end);
+        Some(Record { line, bytes: &self.bytes, fields: &self.fields[start..end] })
+    }
+}
+
+impl<'a> Record<'a> {
+    /// Number of fields.
+    pub fn fields(self) -> usize {
+        self.fields.len()
+    }
+
+    /// Whether a field is quoted, and its text, which may be put together in `scratch`. `None` for a field that the record
+    /// does not have.
+    pub fn field<'s>(self, number: usize, scratch: &'s mut Vec<u8>) -> Option<(bool, &'s [u8])>
+    where
+        'a: 's,
+    {
+        let span = self.fields.get(number)?;
+        let text = &self.bytes[span.start..span.end];
+        if !span.doubled {
+            return Some((span.quoted, text));
+        }
+        scratch.clear();
+        let mut rest = text;
+        while let Some(quote) = memchr(QUOTE, rest) {
+            scratch.extend_from_slice(&rest[..=quote]);
+            // Inside quotes every quote is the first of two.
+            rest = rest.get(quote + 2..).unwrap_or_default();
+        }
+        scratch.extend_from_slice(rest);
+        Some((span.quoted, scratch))
+    }
+}
+
+/// Splits what `read` gives into records.
 pub(super) struct Splitter<R> {
     read: R,
     chunk: usize,
     longest: usize,
-    buffer: Vec<u8>,
-    /// The part of the buffer that is read and not yet split.
+    /// The chunk, of which what stands before `start` is split.
+    buffer: Bytes,
     start: usize,
-    end: usize,
     ended: bool,
     /// Line where the next record begins.
     line: u64,
-    /// The fields of the record before `start`.
-    fields: Vec<Span>,
-    unescaped: Vec<u8>,
 }
 
-/// What the buffered bytes begin with.
+/// What the chunk begins with.
 enum Scan {
     /// A record of this length, ending so many lines.
     Record { len: usize, lines: u64 },
@@ -60,94 +126,78 @@ impl<R: Read> Splitter<R> {
     }
 
     fn with_sizes(read: R, chunk: usize, longest: usize) -> Result<Splitter<R>, FormatError> {
-        let mut splitter = Splitter {
-            read,
-            chunk,
-            longest,
-            buffer: Vec::new(),
-            start: 0,
-            end: 0,
-            ended: false,
-            line: 1,
-            fields: Vec::new(),
-            unescaped: Vec::new(),
-        };
-        while splitter.end < BOM.len() && !splitter.ended {
+        let buffer = Bytes::new();
+        let mut splitter = Splitter { read, chunk, longest, buffer, start: 0, ended: false, line: 1 };
+        while splitter.buffer.len() < BOM.len() && !splitter.ended {
             splitter.refill()?;
         }
-        if splitter.buffer[..splitter.end].starts_with(BOM) {
+        if splitter.buffer.starts_with(BOM) {
             splitter.start = BOM.len();
         }
         Ok(splitter)
     }
 
-    /// Goes on to the next record and answers the line where it begins; `None` at the end. After an error it stays
-    /// where it is.
-    pub fn next(&mut self) -> Result<Option<u64>, FormatError> {
-        loop {
-            if self.start == self.end && self.ended {
-                return Ok(None);
-            }
-            let what = match self.scan() {
+    /// The next records, at most so many and no more than [`MOST_TEXT`] before the last; `None` at the end. An error comes after the records before it, and again whenever
+    /// it is called.
+    pub fn next(&mut self, most: usize) -> Result<Option<Records>, FormatError> {
+        let mut records = Records::new(self.buffer.clone());
+        let mut begun = self.start;
+        while records.len() < most
+            && self.start - begun < MOST_TEXT
+            && !(self.start == self.buffer.len() && self.ended)
+        {
+            let before = records.fields.len();
+            let what = match self.scan(&mut records.fields) {
                 Scan::Record { len, lines } => {
-                    let line = self.line;
+                    records.ends.push((self.line, records.fields.len()));
                     self.line += lines;
                     self.start += len;
-                    return Ok(Some(line));
-                }
-                Scan::AfterQuote => format!("data after the closing quote of field {}", self.fields.len()),
-                Scan::Open { quote: Some(lines) } if self.ended => {
-                    return Err(FormatError::Record {
-                        line: self.line + lines,
-                        what: "a quote is opened and never closed".to_owned(),
-                    });
-                }
-                Scan::Open { quote } if self.end - self.start >= self.longest => {
-                    let hint = match quote {
-                        Some(lines) => {
-                            format!("; is the quote opened in line {} left open?", self.line + lines)
-                        }
-                        None => String::new(),
-                    };
-                    format!("a record longer than {} bytes{hint}", self.longest)
-                }
-                Scan::Open { .. } => {
-                    self.refill()?;
                     continue;
                 }
+                what => what,
             };
-            return Err(FormatError::Record { line: self.line, what });
+            let fields = records.fields.len() - before;
+            records.fields.truncate(before);
+            if records.len() > 0 {
+                break;
+            }
+            if matches!(what, Scan::Open { .. })
+                && !self.ended
+                && self.buffer.len() - self.start < self.longest
+            {
+                self.refill()?;
+                records = Records::new(self.buffer.clone());
+                begun = self.start;
+                continue;
+            }
+            return Err(self.broken(&what, fields));
         }
+        Ok(Some(records).filter(|records| records.len() > 0))
     }
 
-    /// Number of fields of the record.
-    pub fn fields(&self) -> usize {
-        self.fields.len()
+    /// What is wrong with the record at `start`, of which so many fields could be read.
+    fn broken(&self, what: &Scan, fields: usize) -> FormatError {
+        let (lines, what) = match what {
+            Scan::Open { quote: Some(lines) } if self.ended => {
+                (*lines, "a quote is opened and never closed".to_owned())
+            }
+            Scan::Open { quote } => {
+                let hint = match quote {
+                    Some(lines) => format!("; is the quote opened in line {} left open?", self.line + lines),
+                    None => String::new(),
+                };
+                (0, format!("a record longer than {} bytes{hint}", self.longest))
+            }
+            Scan::Record { .. } | Scan::AfterQuote => {
+                (0, format!("data after the closing quote of field {fields}"))
+            }
+        };
+        FormatError::Record { line: self.line + lines, what }
     }
 
-    /// Whether a field of the record is quoted, and its text. `None` for a field that the record does not have.
-    pub fn field(&mut self, number: usize) -> Option<(bool, &[u8])> {
-        let span = *self.fields.get(number)?;
-        let text = &self.buffer[span.start..span.end];
-        if !span.doubled {
-            return Some((span.quoted, text));
-        }
-        self.unescaped.clear();
-        let mut rest = text;
-        while let Some(quote) = memchr(QUOTE, rest) {
-            self.unescaped.extend_from_slice(&rest[..=quote]);
-            // Inside quotes every quote is the first of two.
-            rest = rest.get(quote + 2..).unwrap_or_default();
-        }
-        self.unescaped.extend_from_slice(rest);
-        Some((span.quoted, &self.unescaped))
-    }
-
-    /// Finds the end of the record at `start` and its fields.
-    fn scan(&mut self) -> Scan {
-        let bytes = &self.buffer[..self.end];
-        let fields = &mut self.fields;
-        fields.clear();
+    /// Finds the end of the record at `start`, and adds its fields.
+    fn scan(&self, fields: &mut Vec<Span>) -> Scan {
+        let bytes: &[u8] = &self.buffer;
         let mut lines = 0;
         let mut at = self.start;
         let record = |end: usize, lines: u64| Scan::Record { len: end - self.start, lines };
@@ -157,8 +207,8 @@ impl<R: Read> Splitter<R> {
                     if !self.ended {
                         return Scan::Open { quote: None };
                     }
-                    fields.push(unquoted(bytes, at, self.end, true));
-                    return record(self.end, lines);
+                    fields.push(unquoted(bytes, at, bytes.len(), true));
+                    return record(bytes.len(), lines);
                 };
                 let end = at + n;
                 let last = bytes[end] != DELIMITER;
@@ -189,7 +239,7 @@ impl<R: Read> Splitter<R> {
             lines += count_lines(&bytes[at..end]);
             fields.push(Span { start: at + 1, end, quoted: true, doubled });
             match &bytes[end + 1..] {
-                [] | [b'\r'] if self.ended => return record(self.end, lines),
+                [] | [b'\r'] if self.ended => return record(bytes.len(), lines),
                 [b'\r'] => return Scan::Open { quote: None },
                 [b'\n', ..] => return record(end + 2, lines + 1),
                 [b'\r', b'\n', ..] => return record(end + 3, lines + 1),
@@ -199,26 +249,17 @@ impl<R: Read> Splitter<R> {
         }
     }
 
-    /// Reads until the buffer is full or the input ends, behind what is not split yet.
+    /// Reads another chunk behind what is not split yet.
     fn refill(&mut self) -> Result<(), FormatError> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
+        let rest = &self.buffer[self.start..];
+        // Doubling keeps the repeated scans of a long record in proportion to its length.
+        let space = rest.len().max(self.chunk);
+        let mut buffer = Vec::with_capacity(rest.len() + space);
+        buffer.extend_from_slice(rest);
+        let mut limited = (&mut self.read).take(u64::try_from(space).unwrap_or(u64::MAX));
+        self.ended = limited.read_to_end(&mut buffer)? < space;
+        self.buffer = Bytes::from(buffer);
         self.start = 0;
-        if self.end == self.buffer.len() {
-            // Doubling keeps the repeated scans of a long record in proportion to its length.
-            self.buffer.resize((self.end * 2).max(self.chunk), 0);
-        } else if self.buffer.len() > self.chunk && self.end < self.chunk / 2 {
-            self.buffer.truncate(self.chunk);
-            self.buffer.shrink_to_fit();
-        }
-        while self.end < self.buffer.len() && !self.ended {
-            match self.read.read(&mut self.buffer[self.end..]) {
-                Ok(0) => self.ended = true,
-                Ok(n) => self.end += n,
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
         Ok(())
     }
 }
@@ -236,29 +277,33 @@ fn count_lines(bytes: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     /// Records as text, `'…'` around a quoted field, with the line of each; then the error, if any.
-    fn split(text: &[u8], chunk: usize, longest: usize) -> Vec<String> {
+    fn split(text: &[u8], chunk: usize, longest: usize, most: usize) -> Vec<String> {
         let mut seen = Vec::new();
         let mut splitter = Splitter::with_sizes(text, chunk, longest).unwrap();
+        let mut scratch = Vec::new();
         loop {
-            match splitter.next() {
+            let records = match splitter.next(most) {
                 Ok(None) => return seen,
                 Err(error) => {
-                    assert_eq!(splitter.next().unwrap_err().to_string(), error.to_string());
+                    assert_eq!(splitter.next(most).unwrap_err().to_string(), error.to_string());
                     seen.push(error.to_string());
                     return seen;
                 }
-                Ok(Some(line)) => {
-                    let mut record = line.to_string();
-                    for number in 0..splitter.fields() {
-                        let (quoted, field) = splitter.field(number).unwrap();
-                        let field = String::from_utf8_lossy(field);
-                        record += &if quoted { format!(" '{field}'") } else { format!(" {field}|") };
-                    }
-                    assert!(splitter.field(splitter.fields()).is_none());
-                    seen.push(record);
+                Ok(Some(records)) => records,
+            };
+            assert!(records.len() > 0 && records.len() <= most && records.get(records.len()).is_none());
+            for record in (0..records.len()).filter_map(|number| records.get(number)) {
+                let mut text = record.line.to_string();
+                for number in 0..record.fields() {
+                    let (quoted, field) = record.field(number, &mut scratch).unwrap();
+                    let field = String::from_utf8_lossy(field);
+                    text += &if quoted { format!(" '{field}'") } else { format!(" {field}|") };
                 }
+                assert!(record.field(record.fields(), &mut scratch).is_none());
+                seen.push(text);
             }
         }
     }
@@ -296,7 +341,10 @@ mod tests {
         ];
         for (text, expected) in cases {
             for chunk in (1..=8).chain([1 << 16]) {
-                assert_eq!(split(text.as_bytes(), chunk, LONGEST), *expected, "{text:?} by {chunk}");
+                for most in [1, 2, 1000] {
+                    let seen = split(text.as_bytes(), chunk, LONGEST, most);
+                    assert_eq!(seen, *expected, "{text:?} by {chunk}, {most} records");
+                }
             }
         }
     }
@@ -304,21 +352,59 @@ mod tests {
     #[test]
     fn a_record_may_be_much_larger_than_a_chunk_but_not_endless() {
         let long = format!("a\n\"{}\",1\nb,2\n", "x\n".repeat(5000));
-        let seen = split(long.as_bytes(), 16, LONGEST);
+        let seen = split(long.as_bytes(), 16, LONGEST, 1000);
         assert_eq!(seen[1].len(), "2 ''".len() + 10_000 + " 1|".len());
         assert_eq!(seen[2], "5003 b| 2|");
         assert_eq!(
-            split(long.as_bytes(), 16, 100)[1],
+            split(long.as_bytes(), 16, 100, 1000)[1],
             "line 2: a record longer than 100 bytes; is the quote opened in line 2 left open?"
         );
-        assert_eq!(split(&[b'x'; 500], 16, 100), ["line 1: a record longer than 100 bytes"]);
+        assert_eq!(split(&[b'x'; 500], 16, 100, 1000), ["line 1: a record longer than 100 bytes"]);
     }
 
     #[test]
     fn a_large_buffer_is_given_back() {
         let text = format!("{}\n{}", "x".repeat(1000), "y\n".repeat(1000));
         let mut splitter = Splitter::with_sizes(text.as_bytes(), 16, LONGEST).unwrap();
-        while splitter.next().unwrap().is_some() {}
-        assert!(splitter.buffer.capacity() <= 32, "{}", splitter.buffer.capacity());
+        while splitter.next(10).unwrap().is_some() {}
+        assert!(splitter.buffer.len() <= 32, "{}", splitter.buffer.len());
+    }
+
+    /// A file of records as the `csv` crate reads them, which knows nothing of chunks.
+    fn peer(text: &[u8]) -> Vec<Vec<Vec<u8>>> {
+        let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text);
+        let fields = |record: csv::ByteRecord| record.iter().map(<[u8]>::to_vec).collect();
+        reader.byte_records().map(|record| fields(record.unwrap())).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn any_chunks_give_the_records_that_another_reader_finds(
+            records in prop::collection::vec(prop::collection::vec("[a-c\"\r\n, é]{0,6}", 2..4), 0..12),
+            crlf in any::<bool>(),
+            chunk in 1_usize..40,
+            most in 1_usize..6,
+        ) {
+            let mut text = Vec::new();
+            let mut lines = Vec::new();
+            for record in &records {
+                lines.push(1 + text.iter().filter(|byte| **byte == b'\n').count() as u64);
+                let quoted: Vec<String> =
+                    record.iter().map(|field| format!("\"{}\"", field.replace('"', "\"\""))).collect();
+                text.extend_from_slice(quoted.join(",").as_bytes());
+                text.extend_from_slice(if crlf { b"\r\n" } else { b"\n" });
+            }
+            let mut splitter = Splitter::with_sizes(&text[..], chunk, LONGEST).unwrap();
+            let (mut seen, mut seen_lines, mut scratch) = (Vec::new(), Vec::new(), Vec::new());
+            while let Some(some) = splitter.next(most).unwrap() {
+                for record in (0..some.len()).map(|number| some.get(number).unwrap()) {
+                    seen_lines.push(record.line);
+                    let field = |number| record.field(number, &mut scratch).unwrap().1.to_vec();
+                    seen.push((0..record.fields()).map(field).collect::<Vec<_>>());
+                }
+            }
+            prop_assert_eq!(seen, peer(&text));
+            prop_assert_eq!(seen_lines, lines);
+        }
     }
 }
