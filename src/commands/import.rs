@@ -84,16 +84,7 @@ fn open(file: &Path, options: &CsvOptions) -> Result<CsvReader> {
 
 async fn find_table(cluster: &Cluster, keyspace: &str, name: &str) -> Result<Table> {
     let schema = cluster.schema().await?;
-    let Some(found) = schema.keyspaces.get(keyspace) else {
-        let names: Vec<&str> = schema.keyspaces.keys().map(String::as_str).collect();
-        return Err(Error::usage(format!("the cluster has no keyspace {keyspace:?}"))
-            .hint(format!("its keyspaces are: {}", names.join(", "))));
-    };
-    let Some(table) = found.tables.get(name) else {
-        let names: Vec<&str> = found.tables.keys().map(String::as_str).collect();
-        return Err(Error::usage(format!("the keyspace {keyspace:?} has no table {name:?}"))
-            .hint(format!("its tables are: {}; create the table first", names.join(", "))));
-    };
+    let (found, table) = super::find_table(&schema, keyspace, name)?;
     if found.compact.contains(name) {
         return Err(Error::failed(format!("{} is a table WITH COMPACT STORAGE", table.full_name()))
             .hint("such a table drops rows without a value; import into an ordinary table"));
