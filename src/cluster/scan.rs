@@ -251,7 +251,7 @@ impl RangeScan<'_> {
     }
 
     /// Puts off the upper half of what is left of the range; answers false if nothing can be put off. The paging state
-    /// stays good: servers take the place to go on from it, and the end from the request (measured on 3.11, 4.1 and 5.0).
+    /// stays good: servers take the place to go on from it, and the end from the request (measured on 4.1 and 5.0).
     fn halve(&mut self) -> bool {
         let left = Interval { start: self.last, end: self.range.end };
         let middle = self.last.checked_add_unsigned(left.span() / 2).unwrap_or(self.last);
