@@ -73,7 +73,14 @@ fn pages_are_asked_of_a_replica() {
         .db
         .try_each((0..ROWS).map(|c| format!("INSERT INTO t (k, c, v) VALUES (1, {c}, '{text}')")))
         .unwrap();
-    let peers = source.db.rows("SELECT rpc_address FROM system.peers");
+    // A driver asks any node; behind port mapping it knows but one.
+    let alone = |node: &Node| {
+        let forwarder = Forwarder::to(node);
+        let (host, port) = (forwarder.address.ip().to_string(), forwarder.address.port());
+        (Db::connect(&Node { host, port, ..node.clone() }), forwarder)
+    };
+    let (db, _forwarder) = alone(&source.node);
+    let peers = db.rows("SELECT rpc_address FROM system.peers");
     let host = |row: &Vec<Option<Vec<u8>>>| {
         let bytes: [u8; 4] = row[0].clone().unwrap().try_into().unwrap();
         std::net::Ipv4Addr::from(bytes).to_string()
@@ -82,13 +89,7 @@ fn pages_are_asked_of_a_replica() {
     nodes.extend(peers.iter().map(|row| Node { host: host(row), ..source.node.clone() }));
     let scratch = Scratch::new();
     source.node.run(["dump", &source.name, "-o", &scratch.path("dump")]).success();
-    // A driver asks any node; behind port mapping it knows but one.
-    let alone = |node: &Node| {
-        let forwarder = Forwarder::to(node);
-        let (host, port) = (forwarder.address.ip().to_string(), forwarder.address.port());
-        scans(&Db::connect(&Node { host, port, ..node.clone() }), &source.name)
-    };
-    let mut scans: Vec<i64> = nodes.iter().map(alone).collect();
+    let mut scans: Vec<i64> = nodes.iter().map(|node| scans(&alone(node).0, &source.name)).collect();
     scans.sort_unstable();
     println!("pages by coordinator: {scans:?}");
     // 24 MB are some 24 pages, besides the first ones, of which nobody knows yet where they lead.
