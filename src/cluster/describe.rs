@@ -5,6 +5,7 @@ use super::Cluster;
 use super::retry::backoff;
 use crate::ddl;
 use crate::error::{Context, Error, Result};
+use crate::report;
 use crate::table::{Column, ColumnKind, Table};
 use crate::types::cql::{CqlType, Ident, Udt};
 use futures::TryStreamExt;
@@ -13,6 +14,11 @@ use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::Statement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+use uuid::Uuid;
+
+/// How long nodes may take to learn of a change: gossip spreads it within seconds, a node cut off from others never.
+const AGREEING: Duration = Duration::from_secs(10);
 
 /// Times that the catalogue is read before what it says is believed to be wrong.
 const ATTEMPTS: u32 = 5;
@@ -248,6 +254,44 @@ impl Cluster {
     pub async fn run_ddl(&self, cql: &str) -> Result<()> {
         let result = self.session.query_unpaged(cql, ()).await;
         result.map(drop).map_err(|error| Error::failed(format!("{error}\nin the statement\n{cql}")))
+    }
+
+    /// Waits until the nodes within reach have one schema, as they tell one another, but no longer than [`AGREEING`].
+    ///
+    /// The driver waits for the nodes that it has connections of its own to, with `--only-contact-points` a few of them;
+    /// a node that lags behind refuses what others send it of a new table (`INCOMPATIBLE_SCHEMA`, measured on 4.1.10).
+    ///
+    /// # Errors
+    /// `Error` if the system tables cannot be read.
+    pub async fn agree(&self) -> Result<()> {
+        let until = Instant::now() + AGREEING;
+        while !self.agrees().await? {
+            if Instant::now() > until {
+                report::warn(&format!(
+                    "the nodes still have different schemas {} s after the last change; see nodetool describecluster",
+                    AGREEING.as_secs()
+                ));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    async fn agrees(&self) -> Result<bool> {
+        let own: Vec<(Option<Uuid>,)> = self.read("SELECT schema_version FROM system.local").await?;
+        let peers: Vec<(Option<Uuid>, Option<Uuid>)> =
+            self.read("SELECT host_id, schema_version FROM system.peers").await?;
+        let state = self.session.get_cluster_state();
+        let within_reach =
+            |id: &Uuid| state.get_nodes_info().iter().any(|n| n.host_id == *id && n.is_connected());
+        let told = peers.into_iter().filter(|(id, _)| id.as_ref().is_some_and(within_reach));
+        let versions: BTreeSet<Uuid> = own
+            .into_iter()
+            .filter_map(|(version,)| version)
+            .chain(told.filter_map(|(_, version)| version))
+            .collect();
+        Ok(versions.len() <= 1)
     }
 
     async fn read<T>(&self, query: &str) -> Result<Vec<T>>

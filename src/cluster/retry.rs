@@ -38,6 +38,9 @@ pub fn verdict(error: &ExecutionError) -> Verdict {
 /// How servers say that a request, a batch or a mutation is too large.
 const TOO_LARGE: &[&str] = &["too large", "too big", "exceeds allowed maximum"];
 
+/// How servers since 4.1 say that a replica has an older schema than the coordinator.
+const SCHEMA_LAGS: &str = "INCOMPATIBLE_SCHEMA";
+
 fn db_verdict(error: &DbError, message: &str) -> Verdict {
     match error {
         DbError::Unavailable { .. }
@@ -45,6 +48,10 @@ fn db_verdict(error: &DbError, message: &str) -> Verdict {
         | DbError::IsBootstrapping
         | DbError::ReadTimeout { .. }
         | DbError::WriteTimeout { .. } => Verdict::Later,
+        // A replica that has not heard of the table yet: it will in a moment (4.1.10, two nodes, right after CREATE TABLE).
+        DbError::WriteFailure { .. } | DbError::ReadFailure { .. } if message.contains(SCHEMA_LAGS) => {
+            Verdict::Later
+        }
         // 1500 also answers a mutation that is too large (3.11, 4.0), 1300 a page with too many tombstones.
         DbError::WriteFailure { .. } | DbError::ReadFailure { .. } => Verdict::Smaller,
         DbError::Invalid if TOO_LARGE.iter().any(|words| message.contains(words)) => Verdict::Smaller,
@@ -63,6 +70,8 @@ pub fn backoff(attempt: u32, salt: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use scylla::errors::WriteType;
+    use scylla::statement::Consistency;
 
     #[test]
     fn waits_grow_and_stay_bounded() {
@@ -92,6 +101,16 @@ mod tests {
         );
         let too_big = "Request is too big: length 19282036 exceeds maximum allowed length 16777216.";
         assert_eq!(db(DbError::Invalid, too_big), Verdict::Smaller);
+        let failed = || DbError::WriteFailure {
+            consistency: Consistency::One,
+            received: 0,
+            required: 1,
+            numfailures: 1,
+            write_type: WriteType::Counter,
+        };
+        let lags = "Operation failed - received 0 responses and 1 failures: INCOMPATIBLE_SCHEMA from /127.0.0.2:7000";
+        assert_eq!(db(failed(), lags), Verdict::Later);
+        assert_eq!(db(failed(), "Operation failed - received 0 responses and 1 failures"), Verdict::Smaller);
         assert_eq!(db(DbError::Invalid, "Unknown identifier x"), Verdict::Never);
         assert_eq!(db(DbError::Unauthorized, ""), Verdict::Never);
     }

@@ -47,7 +47,10 @@ fn stopped(
             begun.elapsed() < Duration::from_secs(60),
             "{args:?} does not get where it should be stopped"
         );
-        assert!(child.try_wait().unwrap().is_none(), "{args:?} ended before it could be stopped");
+        if child.try_wait().unwrap().is_some() {
+            let told = String::from_utf8_lossy(&child.wait_with_output().unwrap().stderr).into_owned();
+            panic!("{args:?} ended before it could be stopped: {told}");
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
     let kill = tool("kill").args([signal, &child.id().to_string()]).status().unwrap();

@@ -297,6 +297,7 @@ async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output
             }
         }
     }
+    cluster.agree().await?;
     match failures.pop() {
         None => Ok(()),
         Some(error) => {
