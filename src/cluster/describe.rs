@@ -10,7 +10,9 @@ use crate::table::{Column, ColumnKind, Table};
 use crate::types::cql::{CqlType, Ident, Udt};
 use futures::TryStreamExt;
 use scylla::deserialize::row::DeserializeRow;
-use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::errors::{
+    DbError, ExecutionError, NextPageError, PagerExecutionError, RequestAttemptError, RequestError,
+};
 use scylla::statement::Statement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -79,92 +81,19 @@ impl Cluster {
     }
 
     async fn read_schema(&self) -> Result<Schema> {
-        let mut schema = Schema::default();
-        for (name,) in self.read::<(String,)>("SELECT keyspace_name FROM system_schema.keyspaces").await? {
-            schema.keyspaces.insert(name, Keyspace::default());
-        }
-        self.read_types(&mut schema).await?;
-        self.read_names(&mut schema).await?;
-        self.read_tables(&mut schema).await?;
-        Ok(schema)
+        Catalogue::read(self).await?.schema()
     }
 
-    async fn read_types(&self, schema: &mut Schema) -> Result<()> {
-        type Row = (String, String, Option<Vec<String>>, Option<Vec<String>>);
-        let rows = self.read::<Row>(
-            "SELECT keyspace_name, type_name, field_names, field_types FROM system_schema.types",
-        );
-        let mut pending: BTreeMap<String, Vec<RawUdt>> = BTreeMap::new();
-        for (keyspace, name, names, types) in rows.await? {
-            let fields = names.unwrap_or_default().into_iter().zip(types.unwrap_or_default()).collect();
-            pending.entry(keyspace).or_default().push((name, fields));
-        }
-        for (keyspace, types) in pending {
-            let udts = resolve(types).map_err(|e| e.context(format!("keyspace {keyspace}")))?;
-            schema.keyspaces.entry(keyspace).or_default().udts = udts;
-        }
-        Ok(())
-    }
-
-    async fn read_names(&self, schema: &mut Schema) -> Result<()> {
-        let views = "SELECT keyspace_name, view_name, base_table_name FROM system_schema.views";
-        for (ks, view, base) in self.read::<(String, String, String)>(views).await? {
-            schema.keyspaces.entry(ks).or_default().views.insert(view, base);
-        }
-        let indexes = "SELECT keyspace_name, index_name, table_name FROM system_schema.indexes";
-        for (ks, index, table) in self.read::<(String, String, String)>(indexes).await? {
-            schema.keyspaces.entry(ks).or_default().indexes.insert(index, table);
-        }
-        let triggers = "SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers";
-        for (ks, table, trigger) in self.read::<(String, String, String)>(triggers).await? {
-            schema.keyspaces.entry(ks).or_default().triggers.push((table, trigger));
-        }
-        let there = "SELECT table_name FROM system_schema.tables WHERE keyspace_name = 'system_schema' AND \
-                     table_name = 'column_masks'";
-        if !self.read::<(String,)>(there).await?.is_empty() {
-            let masks = "SELECT keyspace_name, table_name, column_name FROM system_schema.column_masks";
-            for (ks, table, column) in self.read::<(String, String, String)>(masks).await? {
-                schema.keyspaces.entry(ks).or_default().masked.push((table, column));
+    /// Which columns are masked, by keyspace; servers before 5.0 have no such table.
+    async fn read_masks(&self) -> Result<Vec<(String, String, String)>> {
+        let query = "SELECT keyspace_name, table_name, column_name FROM system_schema.column_masks";
+        match self.session.query_iter(query, ()).await {
+            Err(error) if lacks_table(&error) => Ok(Vec::new()),
+            rows => {
+                let rows = rows.doing(|| query)?.rows_stream().doing(|| query)?;
+                rows.try_collect().await.doing(|| query)
             }
         }
-        let tables = "SELECT keyspace_name, table_name, flags FROM system_schema.tables";
-        for (ks, table, flags) in self.read::<(String, String, Option<Vec<String>>)>(tables).await? {
-            let flags = flags.unwrap_or_default();
-            let has = |flag: &str| flags.iter().any(|f| f == flag);
-            // Every CQL table is compound and not dense; only tables WITH COMPACT STORAGE differ (measured 3.11-5.0).
-            if !has("compound") || has("dense") {
-                schema.keyspaces.entry(ks).or_default().compact.insert(table);
-            }
-        }
-        Ok(())
-    }
-
-    async fn read_tables(&self, schema: &mut Schema) -> Result<()> {
-        type Row = (String, String, String, String, String, i32, String);
-        let query = "SELECT keyspace_name, table_name, column_name, clustering_order, kind, position, type \
-                     FROM system_schema.columns";
-        let mut columns: BTreeMap<(String, String), Vec<Column>> = BTreeMap::new();
-        for (keyspace, table, name, order, kind, position, cql_type) in self.read::<Row>(query).await? {
-            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
-            if entry.views.contains_key(&table) {
-                continue;
-            }
-            let place = || format!("{keyspace}.{table}, column {name:?}");
-            let cql_type = CqlType::parse(&cql_type, &|udt| find(&entry.udts, udt)).doing(place)?;
-            let Some(kind) = ColumnKind::named(&kind) else {
-                return Err(Error::failed(format!(
-                    "{}: the catalogue calls it {kind:?}, which is unknown",
-                    place()
-                )));
-            };
-            let column = Column { name, cql_type, kind, position, descending: order == "desc" };
-            columns.entry((keyspace, table)).or_default().push(column);
-        }
-        for ((keyspace, table), columns) in columns {
-            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
-            entry.tables.insert(table.clone(), Table::new(keyspace, table, columns));
-        }
-        Ok(())
     }
 
     /// The statements that make a keyspace and all in it, as the server prints them.
@@ -302,6 +231,132 @@ impl Cluster {
         let rows = rows.rows_stream::<T>().doing(|| query.to_owned())?;
         rows.try_collect().await.doing(|| query.to_owned())
     }
+}
+
+/// The rows of the catalogue's tables: each begins with its keyspace.
+struct Catalogue {
+    keyspaces: Vec<(String,)>,
+    types: Vec<TypeRow>,
+    /// View and its base table.
+    views: Vec<(String, String, String)>,
+    /// Index and its table.
+    indexes: Vec<(String, String, String)>,
+    /// Table and its trigger.
+    triggers: Vec<(String, String, String)>,
+    /// Table and column.
+    masks: Vec<(String, String, String)>,
+    /// Table and its flags.
+    tables: Vec<(String, String, Option<Vec<String>>)>,
+    columns: Vec<ColumnRow>,
+}
+
+/// Keyspace, name, names of the fields, their types.
+type TypeRow = (String, String, Option<Vec<String>>, Option<Vec<String>>);
+/// Keyspace, table, column, its order, kind, position and type.
+type ColumnRow = (String, String, String, String, String, i32, String);
+
+impl Catalogue {
+    /// Reads them side by side: each is a scan of the whole ring, and takes a node some 10 ms.
+    async fn read(cluster: &Cluster) -> Result<Catalogue> {
+        let (keyspaces, types, views, indexes, triggers, masks, tables, columns) = futures::try_join!(
+            cluster.read("SELECT keyspace_name FROM system_schema.keyspaces"),
+            cluster
+                .read("SELECT keyspace_name, type_name, field_names, field_types FROM system_schema.types"),
+            cluster.read("SELECT keyspace_name, view_name, base_table_name FROM system_schema.views"),
+            cluster.read("SELECT keyspace_name, index_name, table_name FROM system_schema.indexes"),
+            cluster.read("SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers"),
+            cluster.read_masks(),
+            cluster.read("SELECT keyspace_name, table_name, flags FROM system_schema.tables"),
+            cluster.read(
+                "SELECT keyspace_name, table_name, column_name, clustering_order, kind, position, type \
+                 FROM system_schema.columns"
+            ),
+        )?;
+        Ok(Catalogue { keyspaces, types, views, indexes, triggers, masks, tables, columns })
+    }
+
+    fn schema(self) -> Result<Schema> {
+        let mut schema = Schema::default();
+        for (name,) in &self.keyspaces {
+            schema.keyspaces.insert(name.clone(), Keyspace::default());
+        }
+        self.types(&mut schema)?;
+        self.names(&mut schema);
+        self.tables(&mut schema)?;
+        Ok(schema)
+    }
+
+    fn types(&self, schema: &mut Schema) -> Result<()> {
+        let mut pending: BTreeMap<&str, Vec<RawUdt>> = BTreeMap::new();
+        for (keyspace, name, names, types) in &self.types {
+            let names = names.iter().flatten().cloned();
+            let fields = names.zip(types.iter().flatten().cloned()).collect();
+            pending.entry(keyspace).or_default().push((name.clone(), fields));
+        }
+        for (keyspace, types) in pending {
+            let udts = resolve(types).map_err(|e| e.context(format!("keyspace {keyspace}")))?;
+            schema.keyspaces.entry(keyspace.to_owned()).or_default().udts = udts;
+        }
+        Ok(())
+    }
+
+    fn names(&self, schema: &mut Schema) {
+        let keyspaces = &mut schema.keyspaces;
+        for (ks, view, base) in self.views.iter().cloned() {
+            keyspaces.entry(ks).or_default().views.insert(view, base);
+        }
+        for (ks, index, table) in self.indexes.iter().cloned() {
+            keyspaces.entry(ks).or_default().indexes.insert(index, table);
+        }
+        for (ks, table, trigger) in self.triggers.iter().cloned() {
+            keyspaces.entry(ks).or_default().triggers.push((table, trigger));
+        }
+        for (ks, table, column) in self.masks.iter().cloned() {
+            keyspaces.entry(ks).or_default().masked.push((table, column));
+        }
+        for (ks, table, flags) in self.tables.iter().cloned() {
+            let has = |flag: &str| flags.iter().flatten().any(|f| f == flag);
+            // Every CQL table is compound and not dense; only tables WITH COMPACT STORAGE differ (measured 3.11-5.0).
+            if !has("compound") || has("dense") {
+                keyspaces.entry(ks).or_default().compact.insert(table);
+            }
+        }
+    }
+
+    fn tables(self, schema: &mut Schema) -> Result<()> {
+        let mut columns: BTreeMap<(String, String), Vec<Column>> = BTreeMap::new();
+        for (keyspace, table, name, order, kind, position, cql_type) in self.columns {
+            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
+            if entry.views.contains_key(&table) {
+                continue;
+            }
+            let place = || format!("{keyspace}.{table}, column {name:?}");
+            let cql_type = CqlType::parse(&cql_type, &|udt| find(&entry.udts, udt)).doing(place)?;
+            let Some(kind) = ColumnKind::named(&kind) else {
+                return Err(Error::failed(format!(
+                    "{}: the catalogue calls it {kind:?}, which is unknown",
+                    place()
+                )));
+            };
+            let column = Column { name, cql_type, kind, position, descending: order == "desc" };
+            columns.entry((keyspace, table)).or_default().push(column);
+        }
+        for ((keyspace, table), columns) in columns {
+            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
+            entry.tables.insert(table.clone(), Table::new(keyspace, table, columns));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the server says that it has no such table.
+fn lacks_table(error: &PagerExecutionError) -> bool {
+    matches!(
+        error,
+        PagerExecutionError::NextPageError(NextPageError::RequestFailure(RequestError::LastAttemptError(
+            RequestAttemptError::DbError(DbError::Invalid, _)
+        )))
+    )
 }
 
 /// A user type as the catalogue has it: its name, its fields' names and types.

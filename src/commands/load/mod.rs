@@ -267,7 +267,7 @@ async fn check(
         return Ok(Findings::default());
     }
     let progress = Progress::start(output.quiet, "reading back", ("parts", units));
-    verify::cluster::compare(cluster, pairs, &progress).await
+    verify::cluster::compare((cluster, &cluster.schema().await?), pairs, &progress).await
 }
 
 /// Reads every part once, before anything is changed: a damaged dump must not cost the target its rows.

@@ -13,10 +13,11 @@ use crate::error::{Context, Error, Result};
 use crate::fingerprint::{Fingerprint, Sums};
 use crate::manifest::{Part, Position};
 use crate::progress::{Counters, Progress};
-use crate::ring::Interval;
+use crate::ring::{self, Interval};
 use crate::rows::Page;
 use crate::table::{ColumnKind, Table};
 use crate::types::cql::CqlType;
+use futures::{StreamExt, TryStreamExt};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,11 @@ use tokio::task::JoinSet;
 
 /// Units compared at a time.
 const WORKERS: usize = 8;
+
+/// Scans of one unit at a time.
+const SCANS_OF_A_UNIT: usize = 2;
+/// Rows that one scan is to find, about: some pages.
+const ROWS_OF_A_PIECE: u128 = 30_000;
 
 /// A dumped table and where the cluster has it.
 pub struct Pair {
@@ -60,14 +66,16 @@ pub struct Ready {
 ///
 /// # Errors
 /// `Error` if a file or the cluster could not be read.
-pub async fn compare(cluster: &Arc<Cluster>, pairs: Vec<Pair>, progress: &Progress) -> Result<Findings> {
+pub async fn compare(
+    (cluster, schema): (&Arc<Cluster>, &Schema),
+    pairs: Vec<Pair>,
+    progress: &Progress,
+) -> Result<Findings> {
     let mut findings = Findings { tables: pairs.len() as u64, ..Findings::default() };
     let mut ready = Vec::with_capacity(pairs.len());
     let mut probe = Probe::default();
-    let schema = cluster.schema().await?;
     for pair in pairs {
-        ready
-            .push(Arc::new(prepare((cluster, &schema), pair, &mut probe, &mut findings.not_compared).await?));
+        ready.push(Arc::new(prepare((cluster, schema), pair, &mut probe, &mut findings.not_compared).await?));
     }
     let each = |(number, table): (usize, &Arc<Ready>)| {
         (0..table.units.len()).map(|unit| (number, unit)).collect::<Vec<_>>()
@@ -188,20 +196,47 @@ async fn sums_agree((cluster, counters): (&Cluster, &Counters), ready: &Ready, u
         let Some(sums) = part.sums else { return Ok(false) };
         ours += sums;
     }
-    let mut fingerprint = Fingerprint::new(&ready.theirs, None);
-    for range in &unit.ranges {
-        let mut scan = ready.scan.range(cluster, *range);
-        while let Some(page) = scan.next_page().await? {
-            count(&page, counters);
-            fingerprint.add(&page).doing(|| format!("scan {}", ready.theirs.full_name()))?;
-        }
-    }
-    let theirs = fingerprint.tally().sums;
+    let rows = entries().map(|part| part.rows).sum();
+    let sums =
+        pieces(&unit.ranges, rows).into_iter().map(|range| scan_sums((cluster, counters), ready, range));
+    let scans = futures::stream::iter(sums).buffer_unordered(SCANS_OF_A_UNIT);
+    let theirs = scans.try_fold(Sums::default(), add).await?;
     let agree = |compared: bool, ours: u128, theirs: u128| !compared || ours == theirs;
     Ok(ours.values == theirs.values
         && agree(times, ours.times, theirs.times)
         && agree(times && tell_alike(ready), ours.element_times, theirs.element_times)
         && agree(expiries, ours.expiring, theirs.expiring))
+}
+
+/// The ranges cut so finely that no scan is much longer than the others: whoever ends last is waited for alone. Sums of
+/// whole partitions add up, wherever ranges are cut.
+fn pieces(ranges: &[Interval], rows: u64) -> Vec<Interval> {
+    let span: u128 = ranges.iter().map(|range| u128::from(range.span())).sum();
+    let cut = |range: &Interval| {
+        let rows = u128::from(rows) * u128::from(range.span()) / span.max(1);
+        ring::split(*range, usize::try_from(rows.div_ceil(ROWS_OF_A_PIECE)).unwrap_or(usize::MAX))
+    };
+    ranges.iter().flat_map(cut).collect()
+}
+
+async fn add(mut all: Sums, some: Sums) -> Result<Sums> {
+    all += some;
+    Ok(all)
+}
+
+/// The sums of what a scan of the range finds.
+async fn scan_sums(
+    (cluster, counters): (&Cluster, &Counters),
+    ready: &Ready,
+    range: Interval,
+) -> Result<Sums> {
+    let mut fingerprint = Fingerprint::new(&ready.theirs, None);
+    let mut scan = ready.scan.range(cluster, range);
+    while let Some(page) = scan.next_page().await? {
+        count(&page, counters);
+        fingerprint.add(&page).doing(|| format!("scan {}", ready.theirs.full_name()))?;
+    }
+    Ok(fingerprint.tally().sums)
 }
 
 /// Shows that a page was scanned.
@@ -253,6 +288,20 @@ mod tests {
         let units = units(&parts).unwrap();
         let shape: Vec<_> = units.iter().map(|unit| (unit.parts.clone(), unit.ranges.len())).collect();
         assert_eq!(shape, [(vec![1], 1), (vec![2, 3, 0], 3)]);
+    }
+
+    #[test]
+    fn pieces_cover_what_they_are_cut_from() {
+        let whole = [
+            Interval { start: 0, end: 3_000 },
+            Interval { start: 5_000, end: 5_010 },
+            Interval { start: 9, end: 9 },
+        ];
+        let cut = pieces(&whole, 301_000);
+        assert_eq!(cut.len(), 10 + 1);
+        assert_eq!(cut.iter().map(|piece| piece.span()).sum::<u64>(), 3_010);
+        assert_eq!((cut[0].start, cut[9].end, cut[10]), (0, 3_000, whole[1]));
+        assert_eq!(pieces(&whole, 0), whole[..2]);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod files;
 mod merge;
 
 use super::{OutputArgs, interruptible, plural};
+use crate::cluster::describe::Schema;
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::commands::parts::TableParts;
 use crate::compare::{Kind as Differs, Rules};
@@ -320,10 +321,11 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
         loaded: false,
         now: cluster.now().div_euclid(1_000_000),
     };
-    let pairs = pairs((&cluster, rules), (dir, manifest), &selection, &mappings, &mut findings).await?;
+    let schema = cluster.schema().await?;
+    let pairs = pairs((&schema, rules), (dir, manifest), &selection, &mappings, &mut findings)?;
     let units = pairs.iter().map(|pair| pair.parts.entries.len() as u64).sum();
     let progress = Progress::start(output.quiet, "comparing", ("parts", units));
-    let work = cluster::compare(&cluster, pairs, &progress);
+    let work = cluster::compare((&cluster, &schema), pairs, &progress);
     findings += interruptible(work, "the comparison was not finished").await?;
     if !output.quiet {
         findings.not_compared.iter().for_each(|left| report::note(&left.line()));
@@ -346,15 +348,14 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
 
 /// The tables to compare, each with the cluster's; one that the cluster does not have, or has in
 /// another shape, is a difference.
-async fn pairs(
-    (cluster, rules): (&Cluster, Rules),
+fn pairs(
+    (schema, rules): (&Schema, Rules),
     (dir, manifest): (&DumpDir, &Manifest),
     selection: &Selection,
     mappings: &[Mapping],
     findings: &mut Findings,
 ) -> Result<Vec<Pair>> {
     let renames = Mapping::renames(mappings).map_err(|e| Error::usage(format!("--map: {e}")))?;
-    let schema = cluster.schema().await?;
     let mut pairs = Vec::new();
     for keyspace in &manifest.keyspaces {
         for entry in keyspace.tables.iter().filter(|t| selection.wants_table(&keyspace.name, &t.name)) {
