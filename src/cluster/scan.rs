@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::time::Instant;
 
 /// Rows of a table's first page: enough to learn how large rows are, few enough for rows of many megabytes.
-const FIRST_PAGE_ROWS: u64 = 4;
+const FIRST_PAGE_ROWS: u64 = 2;
 /// By how much a page may have more rows than the one before: a few small rows say little of the others.
 const GROWTH: u64 = 16;
 /// Bytes a page is steered to.

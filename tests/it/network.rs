@@ -43,6 +43,16 @@ impl Forwarder {
         Forwarder { address, connections, budget, _runtime: runtime }
     }
 
+    /// One that counts the bytes of data, and lets all pass.
+    pub fn counting(node: &Node, mark: &'static [u8]) -> Forwarder {
+        Forwarder::stalling(node, mark, usize::MAX)
+    }
+
+    /// Bytes of data so far of one that counts.
+    pub fn marked(&self) -> usize {
+        usize::MAX - self.budget.load(Ordering::Relaxed)
+    }
+
     fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
