@@ -9,6 +9,7 @@ use scylla::client::session::Session;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::prepared::PreparedStatement;
 use serde_json::{Value, json};
+use std::ops::Range;
 use std::time::Instant;
 
 /// What to make.
@@ -24,6 +25,9 @@ pub struct Make {
     /// Rows of a partition [default: iot 100, wide 10, users and blobs 1].
     #[arg(long)]
     partition_rows: Option<u64>,
+    /// Rows of one more partition.
+    #[arg(long, value_name = "ROWS", default_value_t = 0)]
+    large_partition: u64,
     /// Size of a blob, in bytes.
     #[arg(long, default_value_t = 16 << 10)]
     blob_bytes: usize,
@@ -39,6 +43,9 @@ const FIRST_WRITE_TIME: u64 = 1_700_000_000_000_000;
 const IN_FLIGHT_BYTES: usize = 16 << 20;
 const IN_FLIGHT: usize = 128;
 
+/// Rows of a batch: more than a few hundred bring a server nothing.
+const BATCH: usize = 100;
+
 impl Make {
     /// Makes the table and its rows; tells rows and seconds.
     ///
@@ -52,13 +59,20 @@ impl Make {
             Kind::Blobs => (IN_FLIGHT_BYTES / self.blob_bytes.max(1)).clamp(1, IN_FLIGHT),
             Kind::Iot | Kind::Users | Kind::Wide => IN_FLIGHT,
         };
-        let partitions = self.rows.div_ceil(self.partition_rows());
-        stream::iter((0..partitions).map(|partition| self.write(session, &insert, partition)))
-            .buffer_unordered(in_flight)
-            .try_collect::<()>()
-            .await?;
+        let size = self.partition_rows();
+        let partitions = self.rows.div_ceil(size);
+        let small = (0..partitions).map(|partition| (partition, 0..size.min(self.rows - partition * size)));
+        // One request each, so that they go side by side.
+        let pieces = (0..self.large_partition).step_by(BATCH);
+        let large = pieces.map(|first| (partitions, first..self.large_partition.min(first + BATCH as u64)));
+        stream::iter(
+            small.chain(large).map(|(partition, rows)| self.write(session, &insert, partition, rows)),
+        )
+        .buffer_unordered(in_flight)
+        .try_collect::<()>()
+        .await?;
         let seconds = begun.elapsed().as_secs_f64();
-        Ok(json!({ "table": self.table, "rows": self.rows, "seconds": seconds }))
+        Ok(json!({ "table": self.table, "rows": self.rows + self.large_partition, "seconds": seconds }))
     }
 
     fn partition_rows(&self) -> u64 {
@@ -100,22 +114,26 @@ impl Make {
         Ok(insert)
     }
 
-    /// Writes one partition.
-    async fn write(&self, session: &Session, insert: &PreparedStatement, partition: u64) -> Result<()> {
-        let size = self.partition_rows();
-        let first = partition * size;
-        let rows: Vec<Row> = (first..self.rows.min(first + size))
+    /// Writes rows of one partition.
+    async fn write(
+        &self,
+        session: &Session,
+        insert: &PreparedStatement,
+        partition: u64,
+        rows: Range<u64>,
+    ) -> Result<()> {
+        let first = partition * self.partition_rows();
+        let rows: Vec<Row> = rows
             .map(|number| {
-                let row = self.kind.row(partition, number - first, self.blob_bytes);
-                row.cell(&(FIRST_WRITE_TIME + number).to_be_bytes())
+                let row = self.kind.row(partition, number, self.blob_bytes);
+                row.cell(&(FIRST_WRITE_TIME + first + number).to_be_bytes())
             })
             .collect();
         if let [row] = rows.as_slice() {
             session.execute_unpaged(insert, row).await?;
             return Ok(());
         }
-        // More than a few hundred rows in one batch bring a server nothing.
-        for rows in rows.chunks(100) {
+        for rows in rows.chunks(BATCH) {
             let mut batch =
                 Batch::new_with_statements(BatchType::Unlogged, vec![insert.clone().into(); rows.len()]);
             batch.set_is_idempotent(true);

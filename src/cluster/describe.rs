@@ -185,7 +185,7 @@ impl Cluster {
         result.map(drop).map_err(|error| Error::failed(format!("{error}\nin the statement\n{cql}")))
     }
 
-    /// Waits until the nodes within reach have one schema, as they tell one another, but no longer than [`AGREEING`].
+    /// Waits until the nodes within reach have one schema, as they tell one another, but no longer than 10 s.
     ///
     /// The driver waits for the nodes that it has connections of its own to, with `--only-contact-points` a few of them;
     /// a node that lags behind refuses what others send it of a new table (`INCOMPATIBLE_SCHEMA`, measured on 4.1.10).
