@@ -43,6 +43,9 @@ const FIRST_WRITE_TIME: u64 = 1_700_000_000_000_000;
 const IN_FLIGHT_BYTES: usize = 16 << 20;
 const IN_FLIGHT: usize = 128;
 
+/// Requests for one partition, which a server takes one after the other.
+const IN_FLIGHT_OF_ONE: usize = 8;
+
 /// Rows of a batch: more than a few hundred bring a server nothing.
 const BATCH: usize = 100;
 
@@ -62,15 +65,10 @@ impl Make {
         let size = self.partition_rows();
         let partitions = self.rows.div_ceil(size);
         let small = (0..partitions).map(|partition| (partition, 0..size.min(self.rows - partition * size)));
-        // One request each, so that they go side by side.
         let pieces = (0..self.large_partition).step_by(BATCH);
         let large = pieces.map(|first| (partitions, first..self.large_partition.min(first + BATCH as u64)));
-        stream::iter(
-            small.chain(large).map(|(partition, rows)| self.write(session, &insert, partition, rows)),
-        )
-        .buffer_unordered(in_flight)
-        .try_collect::<()>()
-        .await?;
+        self.write_all(session, &insert, small, in_flight).await?;
+        self.write_all(session, &insert, large, in_flight.min(IN_FLIGHT_OF_ONE)).await?;
         let seconds = begun.elapsed().as_secs_f64();
         Ok(json!({ "table": self.table, "rows": self.rows + self.large_partition, "seconds": seconds }))
     }
@@ -112,6 +110,17 @@ impl Make {
         let mut insert = session.prepare(insert).await?;
         insert.set_is_idempotent(true);
         Ok(insert)
+    }
+
+    async fn write_all(
+        &self,
+        session: &Session,
+        insert: &PreparedStatement,
+        pieces: impl Iterator<Item = (u64, Range<u64>)>,
+        in_flight: usize,
+    ) -> Result<()> {
+        let writes = pieces.map(|(partition, rows)| self.write(session, insert, partition, rows));
+        stream::iter(writes).buffer_unordered(in_flight).try_collect().await
     }
 
     /// Writes rows of one partition.

@@ -57,8 +57,8 @@ pub struct Flow {
 impl Flow {
     /// As the user says.
     pub fn of(args: &BudgetArgs) -> Flow {
-        // A quarter is left to what is not rows.
-        let rows = args.memory.as_u64() / 4 * 3;
+        // Half is left to what is not rows: row groups of the files that are open, and what the driver holds.
+        let rows = args.memory.as_u64() / 2;
         Flow { gate: Gate::new(IN_FLIGHT), budget: Budget::new(rows), throttle: Throttle::new(args.rate) }
     }
 
