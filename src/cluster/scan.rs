@@ -238,7 +238,7 @@ impl RangeScan<'_> {
         loop {
             let Some(state) = self.state.take() else {
                 let Some(next) = self.rest.pop() else { return Ok(None) };
-                (self.range, self.last) = (next, next.start);
+                (self.range, self.last, self.again) = (next, next.start, None);
                 self.state = Some(PagingState::start());
                 continue;
             };
@@ -246,6 +246,9 @@ impl RangeScan<'_> {
             let (rows, next, asked) = self.fetch(state).await?;
             if let ControlFlow::Continue(state) = next.into_paging_control_flow() {
                 self.state = Some(state);
+            }
+            if self.again.is_some() && self.state.is_some() && rows.rows_num() == 0 {
+                return Err(self.changed());
             }
             // A page may be empty with more to come: only the paging state tells the end.
             if rows.rows_num() > 0 {
@@ -256,6 +259,12 @@ impl RangeScan<'_> {
                 return Ok(Some(page));
             }
         }
+    }
+
+    fn changed(&self) -> Error {
+        Error::failed(format!("{}: a partition changed while it was read", self.place())).hint(
+            "its key is text that the server cannot spell, so it is read anew for every page: try again",
+        )
     }
 
     /// Takes note of where a page ends; answers what of it is new.
@@ -272,8 +281,7 @@ impl RangeScan<'_> {
                 again.skip
             }
             Some(_) => {
-                return Err(Error::failed(format!("{}: a partition changed while it was read", self.place()))
-                    .hint("its key is text that the server cannot spell, so it is read anew for every page: try again"));
+                return Err(self.changed());
             }
         };
         if all == known {
