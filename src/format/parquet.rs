@@ -10,7 +10,7 @@
 
 mod encoding;
 
-use self::encoding::{encoding, leaves};
+use self::encoding::{Storage, leaves, storage};
 use super::{Column, FormatError, Layout, Sink, SinkOptions, Source, check_width};
 use crate::rows::{Cell, Page, PageColumns};
 use crate::types::{BadValue, arrow};
@@ -197,13 +197,18 @@ impl<W: Write + Send> ParquetSink<W> {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_max_row_group_bytes(Some(self.options.row_group_bytes));
         for (leaf, values) in self.leaves.columns().iter().zip(leaves(&first.batches)) {
-            properties = match encoding(&values) {
+            let Storage { encoding, compresses } = storage(&values);
+            properties = match encoding {
                 Some(Encoding::RLE_DICTIONARY) => {
                     properties.set_column_dictionary_enabled(leaf.path().clone(), true)
                 }
                 Some(other) => properties.set_column_encoding(leaf.path().clone(), other),
                 None => properties,
             };
+            if !compresses {
+                let path = leaf.path().clone();
+                properties = properties.set_column_compression(path, Compression::UNCOMPRESSED);
+            }
         }
         let writer = ArrowWriter::try_new(file, Arc::clone(&self.schema), Some(properties.build()))?;
         self.out = Out::Writing(Box::new(writer));
@@ -680,26 +685,31 @@ mod tests {
         assert_eq!(fields[3].name(), "__wire");
     }
 
-    /// The encodings of each column of Parquet by its path, and the length of the file.
-    fn encodings(layout: &Layout, pages: &[Page]) -> (HashMap<String, Vec<Encoding>>, u64) {
+    /// How each column of Parquet is stored.
+    type Stored = HashMap<String, (Vec<Encoding>, Compression)>;
+
+    /// The columns by path, and the length of the file.
+    fn stored(layout: &Layout, pages: &[Page]) -> (Stored, u64) {
         let file = tempfile::tempfile().unwrap();
         let mut sink = Box::new(ParquetSink::new(layout, SinkOptions::default(), file).unwrap());
         pages.iter().for_each(|page| assert_eq!(sink.write(page).unwrap(), 0));
         let file = sink.finish().unwrap();
         let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap();
         let columns = metadata.metadata().row_group(0).columns().iter();
-        let of = |c: &ColumnChunkMetaData| (c.column_path().string(), c.encodings().collect());
+        let of =
+            |c: &ColumnChunkMetaData| (c.column_path().string(), (c.encodings().collect(), c.compression()));
         (columns.map(of).collect(), file.metadata().unwrap().len())
     }
 
     #[test]
-    fn each_column_has_the_encoding_that_its_first_rows_ask_for() {
+    fn each_column_is_stored_as_its_first_rows_ask_for() {
         let types = [
             ("few", "text"),
             ("many", "text"),
             ("at", "timestamp"),
             ("tags", "set<text>"),
             ("m", "map<text, text>"),
+            ("random", "blob"),
         ];
         let layout = Layout::new(columns(&types));
         let text = |codec: &dyn Codec, text: &str| {
@@ -719,6 +729,7 @@ mod tests {
                     format!("2026-11-23T14:{:02}:{:02}.{:03}Z", n / 100, n % 60, noise % 1000),
                     format!(r#"["tag {}", "tag {}"]"#, noise % 5, noise % 7),
                     format!(r#"{{"{}": "{noise:x}"}}"#, noise % 9),
+                    format!("0x{:016x}", noise.wrapping_mul(0x94d0_49bb_1331_11eb).rotate_left(27)),
                 ];
                 for (column, value) in layout.columns.iter().zip(texts) {
                     page.push(Some(&text(&*column.codec, &value))).unwrap();
@@ -727,8 +738,8 @@ mod tests {
             page.finish()
         };
         let pages: Vec<Page> = (0..60).map(page).collect();
-        let (found, len) = encodings(&layout, &pages);
-        let has = |path: &str, encoding| found[path].contains(&encoding);
+        let (found, len) = stored(&layout, &pages);
+        let has = |path: &str, encoding| found[path].0.contains(&encoding);
         for (path, dictionary) in [
             ("few", true),
             ("many", false),
@@ -741,9 +752,13 @@ mod tests {
             assert_eq!(has(path, Encoding::RLE_DICTIONARY), dictionary, "{path}: {:?}", found[path]);
         }
         assert!(has("at", Encoding::DELTA_BINARY_PACKED), "{:?}", found["at"]);
+        for (path, (_, compression)) in &found {
+            let compressed = *compression != Compression::UNCOMPRESSED;
+            assert_eq!(compressed, path != "random", "{path}: {compression:?}");
+        }
         // Were the first rows too few to tell, all would be plain.
-        let (plain, plain_len) = encodings(&layout, &pages[..1]);
-        assert!(!plain["few"].contains(&Encoding::RLE_DICTIONARY));
+        let (plain, plain_len) = stored(&layout, &pages[..1]);
+        assert!(!plain["few"].0.contains(&Encoding::RLE_DICTIONARY));
         assert!(len < plain_len * 50, "{len} {plain_len}");
         let back = {
             let file = tempfile::tempfile().unwrap();
