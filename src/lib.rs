@@ -24,7 +24,7 @@
 //! | [`progress`] | counters of a run and the line that shows them |
 //! | [`report`] | what is printed, on stdout and stderr |
 //! | [`manifest`] | what a dump and its parts say of themselves |
-//! | [`ddl`] | CQL statements: recognise, order, rename; pure |
+//! | [`ddl`] | CQL statements: recognise, make from a catalogue, order, rename, write for another server; pure |
 //! | [`ring`] | tokens and ranges: hash, split, cover; pure |
 //! | [`steal`] | who scans which range, and takes over half of another's; pure |
 //! | [`batch`] | rows of one partition into write batches; pure |

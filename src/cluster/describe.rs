@@ -1,120 +1,50 @@
-//! The schema: tables and types from `system_schema`, replayable statements from the server's `DESCRIBE`, rough sizes,
-//! and running DDL. Ordering and rewriting statements is left to `ddl`.
+//! The statements that make a keyspace and all in it, rough sizes, and running DDL. Servers that know `DESCRIBE` print
+//! the statements; where they do not, they are made from the catalogue. Ordering and rewriting them is left to `ddl`.
 
 use super::Cluster;
-use super::retry::backoff;
-use crate::ddl;
+use crate::ddl::create::{self, Row, Rows};
+use crate::ddl::{self, Kind};
 use crate::error::{Context, Error, Result};
 use crate::report;
-use crate::table::{Column, ColumnKind, Table};
-use crate::types::cql::{CqlType, Ident, Udt};
+use crate::table::{ColumnKind, Table};
+use crate::types::cql::Ident;
 use futures::TryStreamExt;
 use scylla::deserialize::row::DeserializeRow;
-use scylla::errors::{
-    DbError, ExecutionError, NextPageError, PagerExecutionError, RequestAttemptError, RequestError,
-};
+use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::statement::Statement;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// How long nodes may take to learn of a change: gossip spreads it within seconds, a node cut off from others never.
 const AGREEING: Duration = Duration::from_secs(10);
 
-/// Times that the catalogue is read before what it says is believed to be wrong.
-const ATTEMPTS: u32 = 5;
-
-/// What the catalogue says of the cluster's keyspaces.
-#[derive(Clone, Debug, Default)]
-pub struct Schema {
-    /// By true name.
-    pub keyspaces: BTreeMap<String, Keyspace>,
-}
-
-/// A keyspace of the catalogue.
-#[derive(Clone, Debug, Default)]
-pub struct Keyspace {
-    /// User types, inner ones first.
-    pub udts: Vec<Arc<Udt>>,
-    /// Tables by true name, without views.
-    pub tables: BTreeMap<String, Table>,
-    /// Tables made WITH COMPACT STORAGE.
-    pub compact: BTreeSet<String>,
-    /// Indexes: name and table.
-    pub indexes: BTreeMap<String, String>,
-    /// Materialized views: name and base table.
-    pub views: BTreeMap<String, String>,
-    /// Table and name of each trigger.
-    pub triggers: Vec<(String, String)>,
-    /// Table and name of each masked column (Cassandra 5.0 and later).
-    pub masked: Vec<(String, String)>,
-}
-
-impl Schema {
-    /// A table by true names.
-    pub fn table(&self, keyspace: &str, table: &str) -> Option<&Table> {
-        self.keyspaces.get(keyspace)?.tables.get(table)
-    }
+/// What a server prints of a keyspace.
+struct Printed {
+    statements: Vec<ddl::Statement>,
+    /// Tables that it prints as a comment only: those WITH COMPACT STORAGE (4.0 to 5.0).
+    commented: Vec<String>,
 }
 
 impl Cluster {
-    /// Reads the catalogue.
-    ///
-    /// It is read table by table, so that a keyspace that is made or dropped meanwhile may look as if it lacked a type:
-    /// what cannot be read is read again a few times.
-    ///
-    /// # Errors
-    /// `Error` names what could not be read.
-    pub async fn schema(&self) -> Result<Schema> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            match self.read_schema().await {
-                Err(error) if attempt < ATTEMPTS => {
-                    tracing::debug!("{error}; attempt {attempt} failed, reading the catalogue again");
-                    tokio::time::sleep(backoff(attempt, 0)).await;
-                }
-                read => return read,
-            }
-        }
-    }
-
-    async fn read_schema(&self) -> Result<Schema> {
-        Catalogue::read(self).await?.schema()
-    }
-
-    /// Which columns are masked, by keyspace; servers before 5.0 have no such table.
-    async fn read_masks(&self) -> Result<Vec<(String, String, String)>> {
-        let query = "SELECT keyspace_name, table_name, column_name FROM system_schema.column_masks";
-        match self.session.query_iter(query, ()).await {
-            Err(error) if lacks_table(&error) => Ok(Vec::new()),
-            rows => {
-                let rows = rows.doing(|| query)?.rows_stream().doing(|| query)?;
-                rows.try_collect().await.doing(|| query)
-            }
-        }
-    }
-
-    /// The statements that make a keyspace and all in it, as the server prints them.
-    ///
-    /// # Errors
-    /// `Error` says so if the server knows no `DESCRIBE` (Cassandra before 4.0).
-    pub async fn describe(&self, keyspace: &str) -> Result<Vec<ddl::Statement>> {
-        self.try_describe(keyspace).await?.ok_or_else(|| {
-            Error::failed(format!(
-                "the server (release {}) does not know DESCRIBE, so its schema cannot be read yet",
-                self.version()
-            ))
-            .hint("cqlift reads schemas of Cassandra 4.0 and later, and of ScyllaDB 5.2 and later")
-        })
-    }
-
-    /// The same, or `None` from a server that knows no `DESCRIBE`.
+    /// The statements that make a keyspace and all in it: as the server prints them, and what it does not print made from
+    /// the catalogue. In no certain order.
     ///
     /// # Errors
     /// `Error` if the server's answer cannot be used.
-    pub async fn try_describe(&self, keyspace: &str) -> Result<Option<Vec<ddl::Statement>>> {
+    pub async fn describe(&self, keyspace: &str) -> Result<Vec<ddl::Statement>> {
+        let Some(Printed { mut statements, commented }) = self.print(keyspace).await? else {
+            return self.create(keyspace, |_| true).await;
+        };
+        if !commented.is_empty() {
+            let is_commented = |s: &ddl::Statement| s.kind == Kind::Table && commented.contains(&s.name);
+            statements.extend(self.create(keyspace, is_commented).await?);
+        }
+        Ok(statements)
+    }
+
+    /// What the server prints; `None` if it knows no `DESCRIBE` (Cassandra before 4.0, ScyllaDB before 5.2).
+    async fn print(&self, keyspace: &str) -> Result<Option<Printed>> {
         // Unpaged: a schema change between two pages of a DESCRIBE is an error of the server.
         let query = format!("DESCRIBE KEYSPACE {}", Ident(keyspace));
         let answer = match self.session.query_unpaged(query.as_str(), ()).await {
@@ -124,13 +54,12 @@ impl Cluster {
             answer => answer.doing(|| query.clone())?,
         };
         let rows = answer.into_rows_result().doing(|| query.clone())?;
-        let mut statements = Vec::new();
+        let mut printed = Printed { statements: Vec::new(), commented: Vec::new() };
         for row in rows.rows::<(Option<String>, String, String, String)>().doing(|| query.clone())? {
             let (_, kind, name, cql) = row.doing(|| query.clone())?;
             match ddl::Statement::parse(&cql) {
-                Ok(statement) => statements.push(statement),
-                // COMPACT STORAGE tables come as a comment (4.0-5.0); whoever selects such a table is told by name.
-                Err(ddl::DdlError::OnlyComment) => {}
+                Ok(statement) => printed.statements.push(statement),
+                Err(ddl::DdlError::OnlyComment) => printed.commented.push(ddl::lex::true_name(&name)),
                 Err(error) => {
                     return Err(Error::failed(format!(
                         "{query} printed a statement for {kind} {name}: {error}"
@@ -138,7 +67,57 @@ impl Cluster {
                 }
             }
         }
-        Ok(Some(statements))
+        Ok(Some(printed))
+    }
+
+    /// Those statements of a keyspace that are `wanted`, made from the catalogue. What of the catalogue is not understood
+    /// is warned of.
+    async fn create(
+        &self,
+        keyspace: &str,
+        wanted: impl Fn(&ddl::Statement) -> bool,
+    ) -> Result<Vec<ddl::Statement>> {
+        let doing = || format!("read the schema of keyspace {keyspace} from the catalogue");
+        let rows = |table: &'static str| self.catalogue_rows(table, keyspace);
+        let (keyspaces, types, functions, aggregates, tables, columns, indexes, views) = futures::try_join!(
+            rows("keyspaces"),
+            rows("types"),
+            rows("functions"),
+            rows("aggregates"),
+            rows("tables"),
+            rows("columns"),
+            rows("indexes"),
+            rows("views"),
+        )?;
+        let Some(keyspace) = keyspaces.into_iter().next() else {
+            return Err(Error::failed(format!("{}: it is not there", doing())));
+        };
+        let rows = Rows { keyspace, types, functions, aggregates, tables, columns, indexes, views };
+        let made = create::create(&rows).doing(doing)?;
+        let mut statements = Vec::new();
+        for cql in &made.statements {
+            let statement = ddl::Statement::parse(cql).doing(doing)?;
+            if wanted(&statement) {
+                let object = format!("{}.{}", statement.keyspace, statement.name);
+                for (_, option) in made.unknown.iter().filter(|(of, _)| *of == object) {
+                    report::warn(&format!("the schema of {object} lacks {option}, which is not understood"));
+                }
+                statements.push(statement);
+            }
+        }
+        Ok(statements)
+    }
+
+    /// The rows of a keyspace in a table of the catalogue, with all columns that there are.
+    async fn catalogue_rows(&self, table: &'static str, keyspace: &str) -> Result<Vec<Row>> {
+        let query = format!("SELECT JSON * FROM system_schema.{table} WHERE keyspace_name = ?");
+        let rows = self.session.query_iter(query.as_str(), (keyspace,)).await.doing(|| query.clone())?;
+        let mut rows = rows.rows_stream::<(String,)>().doing(|| query.clone())?;
+        let mut all = Vec::new();
+        while let Some((json,)) = rows.try_next().await.doing(|| query.clone())? {
+            all.push(serde_json::from_str(&json).doing(|| format!("read what {query} answered"))?);
+        }
+        Ok(all)
     }
 
     /// Rough bytes per table of a keyspace from `system.size_estimates`: the contact point's own share, refreshed by the
@@ -181,8 +160,12 @@ impl Cluster {
     /// # Errors
     /// `Error` shows the statement.
     pub async fn run_ddl(&self, cql: &str) -> Result<()> {
-        let result = self.session.query_unpaged(cql, ()).await;
-        result.map(drop).map_err(|error| Error::failed(format!("{error}\nin the statement\n{cql}")))
+        match self.session.query_unpaged(cql, ()).await {
+            Ok(_) => Ok(()),
+            // The statement was run; that nodes still differ is told of, and what follows may fail or not.
+            Err(ExecutionError::SchemaAgreementError(_)) => self.agree().await,
+            Err(error) => Err(Error::failed(format!("{error}\nin the statement\n{cql}"))),
+        }
     }
 
     /// Waits until the nodes within reach have one schema, as they tell one another, but no longer than 10 s.
@@ -223,7 +206,8 @@ impl Cluster {
         Ok(versions.len() <= 1)
     }
 
-    async fn read<T>(&self, query: &str) -> Result<Vec<T>>
+    /// All rows of a query of system tables.
+    pub(super) async fn read<T>(&self, query: &str) -> Result<Vec<T>>
     where
         T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
     {
@@ -231,166 +215,4 @@ impl Cluster {
         let rows = rows.rows_stream::<T>().doing(|| query.to_owned())?;
         rows.try_collect().await.doing(|| query.to_owned())
     }
-}
-
-/// The rows of the catalogue's tables: each begins with its keyspace.
-struct Catalogue {
-    keyspaces: Vec<(String,)>,
-    types: Vec<TypeRow>,
-    /// View and its base table.
-    views: Vec<(String, String, String)>,
-    /// Index and its table.
-    indexes: Vec<(String, String, String)>,
-    /// Table and its trigger.
-    triggers: Vec<(String, String, String)>,
-    /// Table and column.
-    masks: Vec<(String, String, String)>,
-    /// Table and its flags.
-    tables: Vec<(String, String, Option<Vec<String>>)>,
-    columns: Vec<ColumnRow>,
-}
-
-/// Keyspace, name, names of the fields, their types.
-type TypeRow = (String, String, Option<Vec<String>>, Option<Vec<String>>);
-/// Keyspace, table, column, its order, kind, position and type.
-type ColumnRow = (String, String, String, String, String, i32, String);
-
-impl Catalogue {
-    /// Reads them side by side: each is a scan of the whole ring, and takes a node some 10 ms.
-    async fn read(cluster: &Cluster) -> Result<Catalogue> {
-        let (keyspaces, types, views, indexes, triggers, masks, tables, columns) = futures::try_join!(
-            cluster.read("SELECT keyspace_name FROM system_schema.keyspaces"),
-            cluster
-                .read("SELECT keyspace_name, type_name, field_names, field_types FROM system_schema.types"),
-            cluster.read("SELECT keyspace_name, view_name, base_table_name FROM system_schema.views"),
-            cluster.read("SELECT keyspace_name, index_name, table_name FROM system_schema.indexes"),
-            cluster.read("SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers"),
-            cluster.read_masks(),
-            cluster.read("SELECT keyspace_name, table_name, flags FROM system_schema.tables"),
-            cluster.read(
-                "SELECT keyspace_name, table_name, column_name, clustering_order, kind, position, type \
-                 FROM system_schema.columns"
-            ),
-        )?;
-        Ok(Catalogue { keyspaces, types, views, indexes, triggers, masks, tables, columns })
-    }
-
-    fn schema(self) -> Result<Schema> {
-        let mut schema = Schema::default();
-        for (name,) in &self.keyspaces {
-            schema.keyspaces.insert(name.clone(), Keyspace::default());
-        }
-        self.types(&mut schema)?;
-        self.names(&mut schema);
-        self.tables(&mut schema)?;
-        Ok(schema)
-    }
-
-    fn types(&self, schema: &mut Schema) -> Result<()> {
-        let mut pending: BTreeMap<&str, Vec<RawUdt>> = BTreeMap::new();
-        for (keyspace, name, names, types) in &self.types {
-            let names = names.iter().flatten().cloned();
-            let fields = names.zip(types.iter().flatten().cloned()).collect();
-            pending.entry(keyspace).or_default().push((name.clone(), fields));
-        }
-        for (keyspace, types) in pending {
-            let udts = resolve(types).map_err(|e| e.context(format!("keyspace {keyspace}")))?;
-            schema.keyspaces.entry(keyspace.to_owned()).or_default().udts = udts;
-        }
-        Ok(())
-    }
-
-    fn names(&self, schema: &mut Schema) {
-        let keyspaces = &mut schema.keyspaces;
-        for (ks, view, base) in self.views.iter().cloned() {
-            keyspaces.entry(ks).or_default().views.insert(view, base);
-        }
-        for (ks, index, table) in self.indexes.iter().cloned() {
-            keyspaces.entry(ks).or_default().indexes.insert(index, table);
-        }
-        for (ks, table, trigger) in self.triggers.iter().cloned() {
-            keyspaces.entry(ks).or_default().triggers.push((table, trigger));
-        }
-        for (ks, table, column) in self.masks.iter().cloned() {
-            keyspaces.entry(ks).or_default().masked.push((table, column));
-        }
-        for (ks, table, flags) in self.tables.iter().cloned() {
-            let has = |flag: &str| flags.iter().flatten().any(|f| f == flag);
-            // Every CQL table is compound and not dense; only tables WITH COMPACT STORAGE differ (measured 3.11-5.0).
-            if !has("compound") || has("dense") {
-                keyspaces.entry(ks).or_default().compact.insert(table);
-            }
-        }
-    }
-
-    fn tables(self, schema: &mut Schema) -> Result<()> {
-        let mut columns: BTreeMap<(String, String), Vec<Column>> = BTreeMap::new();
-        for (keyspace, table, name, order, kind, position, cql_type) in self.columns {
-            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
-            if entry.views.contains_key(&table) {
-                continue;
-            }
-            let place = || format!("{keyspace}.{table}, column {name:?}");
-            let cql_type = CqlType::parse(&cql_type, &|udt| find(&entry.udts, udt)).doing(place)?;
-            let Some(kind) = ColumnKind::named(&kind) else {
-                return Err(Error::failed(format!(
-                    "{}: the catalogue calls it {kind:?}, which is unknown",
-                    place()
-                )));
-            };
-            let column = Column { name, cql_type, kind, position, descending: order == "desc" };
-            columns.entry((keyspace, table)).or_default().push(column);
-        }
-        for ((keyspace, table), columns) in columns {
-            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
-            entry.tables.insert(table.clone(), Table::new(keyspace, table, columns));
-        }
-        Ok(())
-    }
-}
-
-/// Whether the server says that it has no such table.
-fn lacks_table(error: &PagerExecutionError) -> bool {
-    matches!(
-        error,
-        PagerExecutionError::NextPageError(NextPageError::RequestFailure(RequestError::LastAttemptError(
-            RequestAttemptError::DbError(DbError::Invalid, _)
-        )))
-    )
-}
-
-/// A user type as the catalogue has it: its name, its fields' names and types.
-type RawUdt = (String, Vec<(String, String)>);
-
-fn find(udts: &[Arc<Udt>], name: &str) -> Option<Arc<Udt>> {
-    udts.iter().find(|u| u.name == name).cloned()
-}
-
-/// Resolves the types of a keyspace: each after those it is made of.
-fn resolve(mut pending: Vec<RawUdt>) -> Result<Vec<Arc<Udt>>> {
-    let mut known: Vec<Arc<Udt>> = Vec::new();
-    while !pending.is_empty() {
-        let mut waiting = Vec::new();
-        let mut error = None;
-        let before = pending.len();
-        for (name, fields) in pending {
-            let parsed: Result<Vec<_>, _> = fields
-                .iter()
-                .map(|(field, t)| Ok((field.clone(), CqlType::parse(t, &|udt| find(&known, udt))?)))
-                .collect();
-            match parsed {
-                Ok(fields) => known.push(Arc::new(Udt { name, fields })),
-                Err(reason) => {
-                    let reason: crate::types::cql::BadType = reason;
-                    error = Some(Error::failed(format!("type {name}: {reason}")));
-                    waiting.push((name, fields));
-                }
-            }
-        }
-        if let (true, Some(error)) = (waiting.len() == before, error) {
-            return Err(error);
-        }
-        pending = waiting;
-    }
-    Ok(known)
 }

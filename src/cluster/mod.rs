@@ -1,6 +1,7 @@
 //! The only module that talks to the database: connect, read the schema, ask for permissions, scan token ranges into pages, write pages.
 //! What the cells of a page mean is left to `types`; which ranges and tables to work on, to `commands`.
 
+pub mod catalogue;
 pub mod connect;
 pub mod describe;
 pub mod gate;
@@ -9,6 +10,7 @@ pub mod probe;
 pub mod retry;
 mod route;
 pub mod scan;
+mod target;
 pub mod write;
 
 pub use connect::{Cluster, ConnectArgs};

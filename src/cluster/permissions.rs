@@ -3,7 +3,7 @@
 //! Which tables are asked about, and what a dump tells of an answer that cannot be had, is left to `commands`.
 
 use super::Cluster;
-use super::describe::Schema;
+use super::catalogue::Schema;
 use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
 use crate::error::{Context, Error, Result};
 use crate::table::{Column, ColumnKind, Table};
@@ -14,6 +14,7 @@ use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
 use scylla::policies::load_balancing::{NodeIdentifier, SingleTargetLoadBalancingPolicy};
 use scylla::response::query_result::QueryResult;
 use scylla::statement::Statement;
+use std::collections::BTreeSet;
 
 /// Tables asked about at a time.
 const AT_ONCE: usize = 8;
@@ -32,7 +33,55 @@ enum Sight {
     Unknown,
 }
 
+/// What a role may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grants {
+    /// Anything.
+    Superuser,
+    /// These: resource, as the server spells it, and permission. Those of granted roles are among them.
+    Some(BTreeSet<(String, String)>),
+}
+
+impl Grants {
+    /// Whether the role has the permission on one of the resources.
+    pub fn may(&self, permission: &str, resources: &[String]) -> bool {
+        match self {
+            Grants::Superuser => true,
+            Grants::Some(grants) => {
+                resources.iter().any(|resource| grants.contains(&(resource.clone(), permission.to_owned())))
+            }
+        }
+    }
+}
+
 impl Cluster {
+    /// What the role may do; `None` if the server does not tell.
+    pub async fn grants(&self, role: &str) -> Option<Grants> {
+        if self.is_superuser(role).await? {
+            return Some(Grants::Superuser);
+        }
+        let query = format!("LIST ALL PERMISSIONS OF {}", Ident(role));
+        // A role without any has no result at all.
+        let Ok(answer) = self.ask(&query).await.ok()?.into_rows_result() else {
+            return Some(Grants::Some(BTreeSet::new()));
+        };
+        let mut grants = BTreeSet::new();
+        for row in answer.rows::<ColumnIterator>().ok()? {
+            let (mut resource, mut permission) = (String::new(), String::new());
+            for column in row.ok()? {
+                let column = column.ok()?;
+                let text = column.slice.map(|s| String::from_utf8_lossy(s.as_slice()).into_owned());
+                match column.spec.name() {
+                    "resource" => resource = text.unwrap_or_default(),
+                    "permission" => permission = text.unwrap_or_default(),
+                    _ => {}
+                }
+            }
+            grants.insert((resource, permission));
+        }
+        Some(Grants::Some(grants))
+    }
+
     /// Makes sure that `role` may read all of `tables`, and what is behind their masks. Answers the role if it has masked
     /// columns before it of which the server does not tell. Without a login there is no role that could lack anything.
     ///

@@ -85,7 +85,7 @@ fn open(file: &Path, options: &CsvOptions) -> Result<CsvReader> {
 async fn find_table(cluster: &Cluster, keyspace: &str, name: &str) -> Result<Table> {
     let schema = cluster.schema().await?;
     let (found, table) = super::find_table(&schema, keyspace, name)?;
-    if found.compact.contains(name) {
+    if found.compact.contains_key(name) {
         return Err(Error::failed(format!("{} is a table WITH COMPACT STORAGE", table.full_name()))
             .hint("such a table drops rows without a value; import into an ordinary table"));
     }

@@ -14,7 +14,7 @@ mod parts;
 mod scanning;
 
 use crate::cluster::Cluster;
-use crate::cluster::describe::{Keyspace, Schema};
+use crate::cluster::catalogue::{Keyspace, Schema};
 use crate::ddl::Statement;
 use crate::error::{Context, Error, Result};
 use crate::format::{Column, Layout};

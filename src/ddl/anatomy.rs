@@ -1,7 +1,7 @@
 //! Which parts of one CREATE statement are names, and where they lie. What becomes of them is left to
 //! [`super::rewrite`].
 
-use super::lex::{Token, TokenKind, lex};
+use super::lex::{Token, TokenKind, lex, true_name};
 use super::{DdlError, Kind};
 use std::ops::Range;
 
@@ -44,7 +44,7 @@ pub(super) struct Anatomy {
     pub table: Option<Qualified>,
     /// Keyspaces before the names of types and functions.
     pub references: Vec<Name>,
-    /// The true names of user types that the fields of a CREATE TYPE may name (built-in ones among them).
+    /// The true names of user types that fields or columns may name (built-in ones among them).
     pub field_types: Vec<String>,
     /// Only for CREATE KEYSPACE.
     pub replication: Option<Replication>,
@@ -143,11 +143,10 @@ impl<'a> Cursor<'a> {
     fn name_at(&self, at: usize) -> Option<Name> {
         let token = self.tokens.get(at)?;
         let text = self.text(at)?;
-        let text = match token.kind {
-            TokenKind::Word => text.to_ascii_lowercase(),
-            TokenKind::QuotedName => text[1..text.len() - 1].replace("\"\"", "\""),
-            _ => return None,
-        };
+        if !matches!(token.kind, TokenKind::Word | TokenKind::QuotedName) {
+            return None;
+        }
+        let text = true_name(text);
         (!text.is_empty()).then(|| Name { range: token.range.clone(), text })
     }
 
@@ -218,9 +217,7 @@ impl<'a> Cursor<'a> {
                 anatomy.name = Some(self.qualified("the name")?);
                 self.expect_bracket()?;
                 let inside = self.at + 1..self.closing(self.at);
-                if kind == Kind::Type {
-                    anatomy.field_types = self.field_types(inside.clone());
-                }
+                anatomy.field_types = self.field_types(inside.clone());
                 anatomy.references = self.references(inside, false);
             }
             Kind::Function | Kind::Aggregate => {
@@ -247,13 +244,23 @@ impl<'a> Cursor<'a> {
             .collect()
     }
 
-    /// Every name in the types of the fields within; the first name of each field is the field's own.
+    /// Every name in the types of the fields within; the first name of each field is the field's own, and what a table's
+    /// PRIMARY KEY names are columns.
     fn field_types(&self, within: Range<usize>) -> Vec<String> {
         let mut names = Vec::new();
         let mut depth = 0usize;
         let mut field_begins = true;
+        let mut key_ends = within.start;
         for at in within {
             if std::mem::take(&mut field_begins) {
+                let is_key =
+                    self.is_word(at, "primary") && self.is_word(at + 1, "key") && self.is_punct(at + 2, "(");
+                if is_key {
+                    key_ends = self.closing(at + 2) + 1;
+                }
+                continue;
+            }
+            if at < key_ends {
                 continue;
             }
             match self.text(at) {

@@ -65,6 +65,14 @@ pub fn lex(text: &str) -> Result<Vec<Token>, LexError> {
     Ok(tokens)
 }
 
+/// The true name that an unquoted or quoted one stands for.
+pub fn true_name(written: &str) -> String {
+    match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        Some(inside) => inside.replace("\"\"", "\""),
+        None => written.to_ascii_lowercase(),
+    }
+}
+
 /// Kind and length of the token at the start of `rest`, or what does not end.
 fn token(rest: &str, first: char) -> Result<(TokenKind, usize), &'static str> {
     let run = |is: fn(u8) -> bool| rest.bytes().position(|b| !is(b)).unwrap_or(rest.len());

@@ -6,14 +6,23 @@
 //! statement of a known kind is refused.
 
 mod anatomy;
+pub mod create;
 pub mod lex;
+mod masks;
+pub mod options;
+mod replication;
 pub mod rewrite;
+pub mod servers;
+pub mod target;
+pub mod words;
 
+use crate::types::cql::Ident;
 use anatomy::Anatomy;
 use std::collections::{HashMap, HashSet};
 use thiserror::Error;
 
-pub use rewrite::{Renames, Replication};
+pub use replication::{BadReplication, Overrides, Replication};
+pub use rewrite::Renames;
 
 /// What a statement creates, in replay order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,11 +197,60 @@ impl Statement {
         })
     }
 
+    /// What it creates, for people: `index ks.name`.
+    pub fn label(&self) -> String {
+        let kind = self.kind.name().replace('_', " ");
+        match self.kind {
+            Kind::Keyspace => format!("{kind} {}", Ident(&self.keyspace)),
+            _ => format!("{kind} {}.{}", Ident(&self.keyspace), Ident(&self.name)),
+        }
+    }
+
+    /// Whether it cannot be run without what another statement makes, keyspaces aside.
+    pub fn needs(&self, other: &Statement) -> bool {
+        if self.keyspace != other.keyspace {
+            return false;
+        }
+        match other.kind {
+            Kind::Type => self.uses_type(&other.name),
+            Kind::Function => {
+                self.kind == Kind::Aggregate && words::names(&self.cql, &other.name).unwrap_or(false)
+            }
+            Kind::Table => self.table.as_ref() == Some(&other.name),
+            Kind::Keyspace | Kind::Aggregate | Kind::Index | Kind::View => false,
+        }
+    }
+
+    /// The arguments of a function or aggregate, `(a int, b text)`; nothing of other statements.
+    pub fn arguments(&self) -> String {
+        if !self.kind.is_function() {
+            return String::new();
+        }
+        words::bracket(&self.cql).unwrap_or_default()
+    }
+
+    /// Whether it names a type of its own keyspace: in a field, a column, or among the arguments of a function.
+    pub fn uses_type(&self, name: &str) -> bool {
+        match self.kind {
+            Kind::Type | Kind::Table => {
+                Anatomy::read(&self.cql).is_ok_and(|a| a.field_types.iter().any(|used| used == name))
+            }
+            Kind::Function | Kind::Aggregate => words::names(&self.cql, name).unwrap_or(false),
+            Kind::Keyspace | Kind::Index | Kind::View => false,
+        }
+    }
+
     /// Whether a table names functions of its own keyspace, as columns masked by a user function do.
     pub fn uses_functions(&self) -> bool {
         let own = |a: Anatomy| a.references.iter().any(|reference| reference.text == self.keyspace);
         self.kind == Kind::Table && Anatomy::read(&self.cql).is_ok_and(own)
     }
+}
+
+/// What was changed in a statement for a server, as a comment above it.
+pub fn comment(change: &str, server: Option<&servers::Target>) -> String {
+    let server = server.map_or_else(String::new, |server| format!(" for {server}"));
+    format!("-- changed{server}: {}\n", change.replace('\n', " "))
 }
 
 /// Replay order: keyspaces, types after the types they use, functions, aggregates, tables; then indexes, views.

@@ -1,15 +1,11 @@
 //! How a statement reads under other names or another replication. Only names and the replication map are touched;
-//! options of other server versions are not looked at here.
+//! options that other servers have or lack are left to [`super::target`].
 
 use super::anatomy::{self, Anatomy, Name, Qualified};
-use super::lex::{Token, TokenKind, lex};
-use super::{DdlError, Kind, Statement};
+use super::{DdlError, Kind, Replication, Statement};
 use crate::types::cql::Ident;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::str::FromStr;
-use thiserror::Error;
 
 /// New names for keyspaces and tables; what has none keeps its own. All names are true names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,139 +158,4 @@ impl Edits {
         out.push_str(&text[at..]);
         out
     }
-}
-
-/// A keyspace's replication, printed as the CQL map.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Replication {
-    map: String,
-}
-
-/// A replication that cannot be read.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error(
-    "cannot read the replication {text:?}: {why}. It is one of: \
-     3 (SimpleStrategy with that factor); \
-     dc1=3,dc2=2 (NetworkTopologyStrategy with a factor per data centre); \
-     {{'class': 'SimpleStrategy', 'replication_factor': 1}} (as in CREATE KEYSPACE)"
-)]
-pub struct BadReplication {
-    text: String,
-    why: &'static str,
-}
-
-impl Replication {
-    /// Reads a CQL map (kept as written), a factor, or `dc=factor` separated by commas.
-    ///
-    /// # Errors
-    /// `BadReplication` shows the three forms.
-    pub fn parse(text: &str) -> Result<Replication, BadReplication> {
-        let trimmed = text.trim();
-        let map = if trimmed.starts_with('{') {
-            check_map(trimmed).map(|()| trimmed.to_owned())
-        } else if trimmed.contains('=') {
-            per_data_centre(trimmed)
-        } else {
-            simple(trimmed)
-        };
-        map.map(|map| Replication { map }).map_err(|why| BadReplication { text: text.to_owned(), why })
-    }
-}
-
-impl FromStr for Replication {
-    type Err = BadReplication;
-
-    fn from_str(text: &str) -> Result<Replication, BadReplication> {
-        Replication::parse(text)
-    }
-}
-
-impl fmt::Display for Replication {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.map)
-    }
-}
-
-fn simple(text: &str) -> Result<String, &'static str> {
-    match factor(text) {
-        None => Err("not a number"),
-        Some(0) => Err("a factor of 0 keeps no data"),
-        Some(n) => Ok(format!("{{'class': 'SimpleStrategy', 'replication_factor': '{n}'}}")),
-    }
-}
-
-fn per_data_centre(text: &str) -> Result<String, &'static str> {
-    let mut map = "{'class': 'NetworkTopologyStrategy'".to_owned();
-    let mut seen = BTreeSet::new();
-    let mut total = 0u64;
-    for part in text.split(',') {
-        let (dc, n) = part.split_once('=').ok_or("a data centre without its factor")?;
-        let dc = dc.trim();
-        if dc.is_empty() {
-            return Err("a factor without its data centre");
-        }
-        if dc == "class" || !seen.insert(dc) {
-            return Err("a data centre named twice, or named class");
-        }
-        let n = factor(n.trim()).ok_or("a factor that is not a number")?;
-        total += u64::from(n);
-        map.push_str(&format!(", '{}': '{n}'", dc.replace('\'', "''")));
-    }
-    map.push('}');
-    if total == 0 {
-        return Err("a factor of 0 everywhere keeps no data");
-    }
-    Ok(map)
-}
-
-fn factor(text: &str) -> Option<u32> {
-    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    digits.then(|| text.parse().ok()).flatten()
-}
-
-/// Whether the text is one map from strings to strings, numbers or lists of them (racks), with a class.
-fn check_map(text: &str) -> Result<(), &'static str> {
-    const SHAPE: &str = "not a map of quoted names to values";
-    let tokens = lex(text).map_err(|_| "a quote or comment does not end")?;
-    if tokens.iter().any(|t| t.kind == TokenKind::Comment) {
-        return Err("a comment inside");
-    }
-    let tokens: Vec<Token> = tokens.into_iter().filter(|t| !t.is_trivia()).collect();
-    let is = |at: usize, punct: &str| tokens.get(at).is_some_and(|t| &text[t.range.clone()] == punct);
-    let kind = |at: usize| tokens.get(at).map(|t| t.kind);
-    let is_scalar = |at: usize| matches!(kind(at), Some(TokenKind::Text | TokenKind::Number));
-    let mut keys = BTreeSet::new();
-    // Each round begins at the `{` or `,` before an entry.
-    let mut at = 0;
-    loop {
-        let key = tokens.get(at + 1).ok_or(SHAPE)?;
-        if key.kind != TokenKind::Text || !is(at + 2, ":") {
-            return Err(SHAPE);
-        }
-        if !keys.insert(&text[key.range.clone()]) {
-            return Err("a key twice");
-        }
-        at += 3;
-        if is(at, "[") {
-            at += 1;
-            while is_scalar(at) && is(at + 1, ",") {
-                at += 2;
-            }
-            if !is_scalar(at) || !is(at + 1, "]") {
-                return Err(SHAPE);
-            }
-            at += 2;
-        } else if is_scalar(at) {
-            at += 1;
-        } else {
-            return Err(SHAPE);
-        }
-        if !is(at, ",") {
-            break;
-        }
-    }
-    if !is(at, "}") || at + 1 != tokens.len() {
-        return Err(SHAPE);
-    }
-    if keys.contains("'class'") { Ok(()) } else { Err("no 'class'") }
 }

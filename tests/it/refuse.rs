@@ -333,9 +333,6 @@ fn a_compact_table_takes_no_rows_since_it_drops_some() {
     let file = scratch.write("in.csv", "a,b,v\n1,2,x\n");
     old.node.run(["import", &old.table("t"), &file]).fails(1).stderr_has(&["COMPACT STORAGE"]);
     assert_eq!(old.db.rows("SELECT a, b, v FROM t").len(), 0);
-    // Neither can such a table be dumped; it is refused by name.
-    let here = TestKeyspace::with("compact_here", &[compact]);
-    here.dump(&scratch.path("d2"), "csv").fails(1).stderr_has(&["COMPACT STORAGE", "--exclude"]);
 }
 
 #[test]

@@ -115,9 +115,30 @@ pub fn compare(db: &Db, source: &str, loaded: &str, differences: &mut Vec<String
     if !differences.is_empty() {
         return 0;
     }
+    compare_tables([(db, source), (db, loaded)], &columns[0], differences)
+}
+
+/// Columns and rows of keyspaces of two servers, as far as both have the table; answers how many rows the first has.
+pub fn compare_across(sides: [(&Db, &str); 2], differences: &mut Vec<String>) -> usize {
+    let [mut before, after] = sides.map(|(db, keyspace)| columns(db, keyspace));
+    before.retain(|name, _| after.contains_key(name));
+    for (name, columns) in &before {
+        if *columns != after[name] {
+            differences.push(format!("table {name}: columns\n  {columns:?}\n  {:?}", after[name]));
+        }
+    }
+    if differences.is_empty() { compare_tables(sides, &before, differences) } else { 0 }
+}
+
+fn compare_tables(
+    sides: [(&Db, &str); 2],
+    tables: &BTreeMap<String, Vec<Column>>,
+    differences: &mut Vec<String>,
+) -> usize {
+    let (db, source) = sides[0];
     let views = db.names("view_name", "views", source);
-    let tables = columns[0].iter().filter(|(name, _)| !views.contains(name));
-    tables.map(|(name, columns)| compare_rows(db, [source, loaded], name, columns, differences)).sum()
+    let tables = tables.iter().filter(|(name, _)| !views.contains(name));
+    tables.map(|(name, columns)| compare_rows(sides, name, columns, differences)).sum()
 }
 
 /// What `system_schema.columns` says of a column, in the order of the key first.
@@ -171,8 +192,7 @@ fn description(db: &Db, keyspace: &str) -> Vec<String> {
 }
 
 fn compare_rows(
-    db: &Db,
-    keyspaces: [&str; 2],
+    sides: [(&Db, &str); 2],
     table: &str,
     columns: &[Column],
     differences: &mut Vec<String>,
@@ -180,7 +200,7 @@ fn compare_rows(
     const SHOWN: usize = 20;
     let names: Vec<String> = columns.iter().map(|c| quoted(&c.name)).collect();
     let key_width = columns.iter().filter(|c| c.is_key()).count();
-    let [before, after] = keyspaces.map(|keyspace| {
+    let [before, after] = sides.map(|(db, keyspace)| {
         let select = format!("SELECT {} FROM {keyspace}.{}", names.join(", "), quoted(table));
         let rows = db.rows(&select);
         let count = rows.len();

@@ -1,4 +1,4 @@
-//! Between versions: what works today, and what a server that lacks `DESCRIBE` is told. The 4.1 server that `scripts/test`
+//! Several nodes, and tables that are there already on a server of another version. The 4.1 server that `scripts/test`
 //! starts has two nodes, each with the rows that the other has not.
 
 use crate::harness::{NEWEST, Node, Scratch, TestKeyspace, json};
@@ -7,17 +7,6 @@ use crate::script::Script;
 
 const TABLE: &str =
     "CREATE TABLE t (k int, c text, v list<int>, PRIMARY KEY (k, c)) WITH CLUSTERING ORDER BY (c DESC)";
-
-#[test]
-fn a_server_without_describe_is_told_so_before_anything_is_written() {
-    let old = TestKeyspace::on(Node::get("3.11"), "no_describe");
-    old.db.execute(TABLE);
-    let scratch = Scratch::new();
-    let dir = scratch.path("dump");
-    old.dump(&dir, "parquet").fails(1).stderr_has(&["3.11", "DESCRIBE", "4.0"]);
-    assert!(!std::path::Path::new(&dir).exists());
-    old.node.run(["schema", &old.name]).fails(1).stderr_has(&["3.11", "DESCRIBE"]);
-}
 
 #[test]
 fn data_goes_into_an_older_server_where_the_table_is_there() {

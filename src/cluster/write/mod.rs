@@ -54,6 +54,8 @@ pub struct Loading {
     /// Whether the table held no rows when the load began. If it did, they may be newer than the dump's, or the dump's own
     /// from an earlier load.
     pub was_empty: bool,
+    /// Whether it comes from a table WITH COMPACT STORAGE, whose rows may lack their last clustering columns.
+    pub compact: bool,
 }
 
 impl Loading {

@@ -39,6 +39,8 @@ pub struct RowWriter {
 struct Statements {
     places: Vec<Place>,
     insert: Option<Bound>,
+    /// INSERTs of rows that lack their last clustering columns: without the last, without the last two, and so on.
+    shorter: Vec<Bound>,
     update: Option<Bound>,
     /// By column.
     elements: HashMap<usize, Bound>,
@@ -63,6 +65,15 @@ impl Statements {
             ColumnKind::Regular => Some(texts.insert(key, &whole, true).await?),
             _ => None,
         };
+        let mut shorter = Vec::new();
+        if loading.compact && insert.is_some() {
+            let least = table.indexes(ColumnKind::PartitionKey).len() + 1;
+            for width in (least..key.len()).rev() {
+                // Only a target WITH COMPACT STORAGE takes it; what another one cannot hold is told with its row.
+                let Ok(bound) = texts.insert(&key[..width], &whole, true).await else { break };
+                shorter.push(bound);
+            }
+        }
         // Without write times every row is one INSERT.
         let update = match (is_told || insert.is_none()) && !whole.is_empty() {
             true => Some(texts.update(key, &whole).await?),
@@ -78,7 +89,17 @@ impl Statements {
                 elements.insert(column, texts.elements(key, column).await?);
             }
         }
-        Ok(Statements { places, insert, update, elements, lists })
+        Ok(Statements { places, insert, shorter, update, elements, lists })
+    }
+}
+
+impl Statements {
+    /// The INSERT of a row whose last `lacking` clustering columns are null.
+    fn insert(&self, lacking: usize) -> Option<&Bound> {
+        match lacking.checked_sub(1).and_then(|n| self.shorter.get(n)) {
+            Some(shorter) => Some(shorter),
+            None => self.insert.as_ref(),
+        }
     }
 }
 
@@ -151,11 +172,13 @@ impl RowWriter {
                 cells,
                 ..Item::new(bound, page, row)
             };
-            let whole = |bound: &'a Option<Bound>| bound.as_ref().ok_or_else(lacking);
+            let nulls = || self.keys.row.iter().rev().take_while(|c| page.cell(row, **c).is_none()).count();
+            let insert = || statements.insert(nulls()).ok_or_else(lacking);
+            let update = || statements.update.as_ref().ok_or_else(lacking);
             let elements = |column| statements.elements.get(column).ok_or_else(lacking);
             let written = match what {
-                What::Insert(only) => item(whole(&statements.insert)?, only, Vec::new()),
-                What::Update(only) => item(whole(&statements.update)?, only, Vec::new()),
+                What::Insert(only) => item(insert()?, only, Vec::new()),
+                What::Update(only) => item(update()?, only, Vec::new()),
                 What::Add(column, cell) => item(elements(&column)?, None, vec![Some(cell)]),
                 What::Fields(column, fields) => item(elements(&column)?, None, fields),
                 What::List(column, cell) => {

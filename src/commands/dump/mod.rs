@@ -6,7 +6,7 @@ pub mod plan;
 mod unsupported;
 
 use super::{BudgetArgs, OutputArgs, interruptible, layout, plural, rfc3339};
-use crate::cluster::describe::Schema;
+use crate::cluster::catalogue::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
 use crate::cluster::{Cluster, ConnectArgs};

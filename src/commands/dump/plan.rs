@@ -1,7 +1,7 @@
 //! What a dump will hold: the selected tables, biggest first, and their DDL.
 
 use crate::cluster::Cluster;
-use crate::cluster::describe::Schema;
+use crate::cluster::catalogue::{Compact, Schema};
 use crate::ddl::{self, Kind, Statement};
 use crate::error::{Error, Result};
 use crate::manifest::NotPreserved;
@@ -55,8 +55,8 @@ impl Plan {
 }
 
 impl PlannedKeyspace {
-    /// What of it a dump cannot carry, or may not: triggers, whose classes live outside the database, and masked columns
-    /// if a role is given, one of which the server does not tell whether it may unmask them.
+    /// What of it a dump cannot carry, or may not: triggers, whose classes live outside the database, logs of changes, and
+    /// masked columns if a role is given, one of which the server does not tell whether it may unmask them.
     pub fn not_preserved(&self, schema: &Schema, unsure: Option<&str>) -> Vec<NotPreserved> {
         let Some(keyspace) = schema.keyspaces.get(&self.name) else {
             return Vec::new();
@@ -79,7 +79,14 @@ impl PlannedKeyspace {
                 unsure.unwrap_or_default()
             ),
         };
-        triggers.map(trigger).chain(masked.map(mask)).collect()
+        let log = |table: &String| NotPreserved {
+            object: format!("{}.{table}", self.name),
+            what: "a log of changes".to_owned(),
+            count: None,
+            reason: "ScyllaDB keeps it, and begins another where it is loaded".to_owned(),
+        };
+        let logs = keyspace.logs.iter().filter(|log| log.strip_suffix("_scylla_cdc_log").is_some_and(dumped));
+        triggers.map(trigger).chain(masked.map(mask)).chain(logs.map(log)).collect()
     }
 }
 
@@ -107,12 +114,13 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
         if wanted.is_empty() && !whole {
             continue;
         }
-        if let Some(compact) = wanted.iter().find(|t| keyspace.compact.contains(&t.name)) {
+        let is_super = |t: &&&Table| keyspace.compact.get(&t.name) == Some(&Compact::Super);
+        if let Some(table) = wanted.iter().find(is_super) {
             return Err(Error::failed(format!(
-                "{} is a table WITH COMPACT STORAGE, which this version cannot dump",
-                compact.full_name()
+                "{} is a super column family of Thrift, which CQL shows in part only",
+                table.full_name()
             ))
-            .hint(format!("leave it out with --exclude {}", compact.cql_name())));
+            .hint(format!("leave it out with --exclude {}", table.cql_name())));
         }
         let sizes = cluster.size_estimates(name).await?;
         let mut tables: Vec<PlannedTable> = wanted
@@ -207,13 +215,18 @@ mod tests {
         keyspace.masked = vec![("t".into(), "v".into())];
         let planned = PlannedTable { table: table("t"), estimate: None };
         let planned = PlannedKeyspace { name: "ks".into(), statements: Vec::new(), tables: vec![planned] };
-        let told = |unsure| -> Vec<(String, String)> {
-            let missing = planned.not_preserved(&schema, unsure).into_iter();
+        let told = |schema: &Schema, unsure| -> Vec<(String, String)> {
+            let missing = planned.not_preserved(schema, unsure).into_iter();
             missing.map(|m| (m.object, m.what)).collect()
         };
         let trigger = ("ks.t".to_owned(), "trigger audit".to_owned());
-        assert_eq!(told(None), std::slice::from_ref(&trigger));
+        assert_eq!(told(&schema, None), std::slice::from_ref(&trigger));
         let mask = ("ks.t.v".to_owned(), "the values behind the mask, perhaps".to_owned());
-        assert_eq!(told(Some("role")), [trigger, mask]);
+        assert_eq!(told(&schema, Some("role")), [trigger.clone(), mask]);
+        schema.keyspaces.get_mut("ks").unwrap().logs =
+            vec!["t_scylla_cdc_log".into(), "x_scylla_cdc_log".into()];
+        let told: Vec<String> =
+            planned.not_preserved(&schema, None).into_iter().map(|missing| missing.object).collect();
+        assert_eq!(told, ["ks.t", "ks.t_scylla_cdc_log"]);
     }
 }

@@ -1,7 +1,11 @@
 //! `cqlift load`: schema first, then data, then indexes and views.
 
+mod fitting;
+mod list;
 mod plan;
+mod preflight;
 mod schema;
+mod statements;
 mod summary;
 
 use super::feed::{Flow, Input, Order, feed};
@@ -24,8 +28,8 @@ use crate::store::DumpDir;
 use crate::types::cql::Ident;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
-use plan::{Plan, Treatment};
-use schema::{Existing, Step};
+use plan::{ForArg, Plan, Treatment};
+use statements::Runner;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -47,9 +51,43 @@ pub struct LoadArgs {
     /// Load under another name: ks=ks2 or ks.table=ks2.table2; may repeat
     #[arg(long, value_name = "OLD=NEW")]
     pub map: Vec<String>,
-    /// Replication of the keyspaces to create: a factor (SimpleStrategy), dc1=3,dc2=2, or a CQL map
-    #[arg(long, env = "CQLIFT_REPLICATION", conflicts_with = "data_only")]
-    pub replication: Option<String>,
+    /// Replication of the keyspaces to create: a factor (SimpleStrategy), dc1=3,dc2=2, a CQL map, or same (the dump's factor
+    /// in the target's datacenters); keyspace:… for one of them; may repeat
+    #[arg(
+        long,
+        env = "CQLIFT_REPLICATION",
+        conflicts_with = "data_only",
+        value_name = "[KEYSPACE:]REPLICATION"
+    )]
+    pub replication: Vec<String>,
+    /// Server that the schema is written for: auto (the target), none (as it is in the dump), cassandra-4.1, scylla-2025.1, …
+    #[arg(
+        long = "for",
+        env = "CQLIFT_FOR",
+        default_value = "auto",
+        value_name = "SERVER",
+        conflicts_with = "data_only"
+    )]
+    pub server: ForArg,
+    /// Load what the target can hold, and leave out what it cannot, with all that needs it
+    #[arg(long)]
+    pub skip_unsupported: bool,
+    /// Fail where the target refuses an option of a table, instead of leaving the option out
+    #[arg(long, env = "CQLIFT_STRICT_DDL", value_parser = FalseyValueParser::new())]
+    pub strict_ddl: bool,
+    /// Make tables that were made WITH COMPACT STORAGE without it
+    #[arg(long)]
+    pub drop_compact_storage: bool,
+    /// Print a list of what the dump holds, to be edited and given back with --use-list, and stop
+    #[arg(long, conflicts_with_all = ["use_list", "dry_run"])]
+    pub list: bool,
+    /// Load only what is in this list, which --list printed and somebody may have edited
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["selectors", "exclude", "schema_only", "data_only"])]
+    pub use_list: Option<PathBuf>,
+    /// Where the schema is written as it was run, if anything of it was changed for the target
+    /// [default: cqlift/load-ID.cql in the user's state directory]
+    #[arg(long, value_name = "FILE", conflicts_with = "data_only")]
+    pub ddl_log: Option<PathBuf>,
     /// What to do about a table that exists and holds rows
     #[arg(long, value_enum, default_value_t = IfExists::Fail)]
     pub if_exists: IfExists,
@@ -163,35 +201,51 @@ impl FromStr for TimestampArg {
 pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     let request = plan::Request::of(&args)?;
     let (dir, manifest) = DumpDir::open(&args.dump)?;
-    request.check(&manifest)?;
+    let request = request.of_dump(&args, &manifest)?;
+    if args.list {
+        return report::result(&list::text(&manifest, &request.selection)?);
+    }
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let plan = plan::plan(&cluster, &manifest, request).await?;
     if args.dry_run {
-        return report::result(&plan.text());
+        report::result(&plan.text())?;
+        return plan.check();
     }
+    plan.check()?;
+    plan.warn();
     let request = (args.ttl, args.timestamp);
+    let record = args.ddl_log.unwrap_or_else(|| statements::record(&manifest.id));
     let work = async {
         let parts = parts(&dir, &manifest, &plan)?;
         check_parts(&parts).await?;
-        run_statements(&cluster, &plan, Section::PreData, output).await?;
+        let mut runner = Runner::begin(&cluster, &plan, (args.strict_ddl, record), output);
+        runner.run(Section::PreData).await?;
         empty_tables(&cluster, &plan).await?;
         let how = How::of(&cluster, &manifest, request).await?;
         let loaded = load_data(&cluster, parts, how, Flow::of(&args.budget), output).await?;
-        run_statements(&cluster, &plan, Section::PostData, output).await?;
+        runner.run(Section::PostData).await?;
         let findings = check(&cluster, (&dir, &manifest), &plan, how, (args.no_check, output)).await?;
-        Ok((loaded, findings, how))
+        Ok((Done { loaded, findings, runner }, how))
     };
     let left = "the tables that were being loaded may hold a part of their rows";
-    let (loaded, findings, how) = interruptible(work, left).await.map_err(|error| match error.kind() {
+    let (done, how) = interruptible(work, left).await.map_err(|error| match error.kind() {
         Kind::Interrupted => error.hint("load again with --if-exists truncate to begin anew"),
         _ => error,
     })?;
-    summary::summarise(&plan, &manifest, &loaded, &findings, how, output)?;
+    summary::summarise(&plan, &manifest, &done, how, output)?;
+    let Done { loaded, findings, .. } = done;
     findings.result(
         "deletions and other data in the target prevail where they are not older than what was loaded: load with \
          --if-exists truncate, or with --timestamp now",
     )?;
     if args.strict { summary::strict(&plan, &manifest, &loaded) } else { Ok(()) }
+}
+
+/// What has been done.
+struct Done<'a> {
+    loaded: Loaded,
+    findings: Findings,
+    runner: Runner<'a>,
 }
 
 /// How rows are written.
@@ -280,45 +334,6 @@ async fn check_parts(parts: &[PartToLoad]) -> Result<()> {
         .map_err(|e| e.hint("nothing was written"))
 }
 
-async fn run_statements(cluster: &Cluster, plan: &Plan, section: Section, output: OutputArgs) -> Result<()> {
-    let mut failures: Vec<Error> = Vec::new();
-    for step in plan.steps.iter().filter(|s| s.statement.kind.section() == section) {
-        if step.existing != Existing::No {
-            note_kept(step, output);
-            continue;
-        }
-        match cluster.run_ddl(&step.statement.cql).await {
-            Ok(()) => {}
-            // Indexes and views stand alone: one that fails must not keep the others from being made.
-            Err(error) if section == Section::PostData => failures.push(error),
-            Err(error) => {
-                return Err(error
-                    .hint("what stands before it in the schema was created and stays; no data was loaded"));
-            }
-        }
-    }
-    cluster.agree().await?;
-    match failures.pop() {
-        None => Ok(()),
-        Some(error) => {
-            failures.iter().for_each(|e| report::note(&format!("error: {e}")));
-            Err(error.hint(
-                "the data is loaded whole; only this index or view is missing, and can be made by hand",
-            ))
-        }
-    }
-}
-
-fn note_kept(step: &Step, output: OutputArgs) {
-    match step.existing {
-        Existing::Differs => {
-            report::warn(&format!("{} exists and is kept, though it differs from the dump's", step.label()))
-        }
-        _ if output.quiet => {}
-        _ => report::note(&format!("{} exists and is kept", step.label())),
-    }
-}
-
 async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {
     for load in plan.loads.iter().filter(|l| l.treatment == Treatment::Truncate) {
         let (keyspace, table) = &load.target;
@@ -352,7 +367,8 @@ async fn load_data(
             Some(writer) => writer.clone(),
             None => {
                 let How { policy, keeps_times, .. } = how;
-                let loading = Loading { policy, keeps_times, was_empty: to_load.was_empty };
+                let TableToLoad { was_empty, compact, .. } = *to_load;
+                let loading = Loading { policy, keeps_times, was_empty, compact };
                 let purpose = Purpose::Load(loading);
                 Arc::new(TableWriter::prepare(cluster, table, to_load.target(), purpose, flow.gate()).await?)
             }
@@ -392,6 +408,7 @@ struct TableToLoad {
     parts: TableParts,
     into: (String, String),
     was_empty: bool,
+    compact: bool,
 }
 
 impl TableToLoad {
@@ -422,6 +439,7 @@ fn parts(dir: &DumpDir, manifest: &Manifest, plan: &Plan) -> Result<Vec<PartToLo
             parts: TableParts::of(dir, manifest, &load.entry, &load.table)?,
             into: load.target.clone(),
             was_empty: load.treatment != Treatment::Append,
+            compact: load.compact,
         });
         for part in &table.parts.entries {
             if let Some(path) = table.parts.path(part)? {

@@ -1,27 +1,64 @@
 //! What a load will do, decided and checked before anything is written: which statements run, which tables are loaded
 //! from which parts, and how tables that exist are treated.
 
-use super::schema::{self, Existing, Step, Target};
+use super::fitting::Unsupported;
+use super::list::List;
+use super::preflight::{Check, Intent, Verdict, checks};
+use super::schema::{self, Schemas, Step, Target};
 use super::{IfExists, LoadArgs};
 use crate::cluster::Cluster;
-use crate::cluster::describe::Schema;
-use crate::ddl::rewrite::{Renames, Replication};
+use crate::cluster::catalogue::Compact;
+use crate::ddl::options::Parts;
+use crate::ddl::servers::Target as Server;
+use crate::ddl::target::Choices;
+use crate::ddl::{Kind, Overrides, Renames, Statement};
 use crate::error::{Context, Error, Result};
-use crate::manifest::{Manifest, TableEntry};
+use crate::manifest::{KeyspaceEntry, Manifest, TableEntry};
+use crate::report;
 use crate::selector::{Mapping, Selection};
 use crate::table::Table;
 use crate::types::cql::Ident;
 use std::collections::BTreeSet;
+use std::str::FromStr;
+
+/// What statements are written for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForArg {
+    /// The server that is there.
+    Auto,
+    /// No server: they run as they are.
+    Nobody,
+    /// This one.
+    Server(Server),
+}
+
+impl FromStr for ForArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ForArg, String> {
+        match text {
+            "auto" => Ok(ForArg::Auto),
+            "none" => Ok(ForArg::Nobody),
+            _ => text.parse().map(ForArg::Server).map_err(|e: crate::ddl::servers::BadTarget| e.to_string()),
+        }
+    }
+}
 
 /// What the command line asks for.
 pub struct Request {
     pub(super) selection: Selection,
     pub(super) mappings: Vec<Mapping>,
     pub(super) renames: Renames,
-    pub(super) replication: Option<Replication>,
+    pub(super) overrides: Overrides,
+    pub(super) server: ForArg,
+    pub(super) choices: Choices,
+    pub(super) skip_unsupported: bool,
     pub(super) if_exists: IfExists,
     pub(super) schema: bool,
     pub(super) data: bool,
+    /// What of the dump is wanted, line by line; without it all that the selectors leave.
+    pub(super) list: Option<List>,
+    role: Option<String>,
 }
 
 impl Request {
@@ -33,30 +70,73 @@ impl Request {
         let selection = crate::commands::selection(&args.selectors, &args.exclude)?;
         let mappings = crate::commands::mappings(&args.map)?;
         let renames = Mapping::renames(&mappings).map_err(|e| Error::usage(format!("--map: {e}")))?;
-        let replication = match &args.replication {
-            Some(text) => {
-                Some(Replication::parse(text).map_err(|e| Error::usage(format!("--replication: {e}")))?)
-            }
-            None => None,
-        };
+        let overrides =
+            Overrides::parse(&args.replication).map_err(|e| Error::usage(format!("--replication: {e}")))?;
         Ok(Request {
             selection,
             mappings,
             renames,
-            replication,
+            overrides,
+            server: args.server.clone(),
+            choices: Choices { drop_compact_storage: args.drop_compact_storage },
+            skip_unsupported: args.skip_unsupported,
             if_exists: args.if_exists,
             schema: !args.data_only,
             data: !args.schema_only,
+            list: None,
+            role: args.connect.username.clone(),
         })
     }
 
-    /// Checks that the dump holds what is asked for.
+    /// Checks that the dump holds what is asked for, and reads the edited list, if there is one.
     ///
     /// # Errors
-    /// A usage error names the selector or mapping that matches nothing.
-    pub fn check(&self, manifest: &Manifest) -> Result<()> {
-        crate::commands::check_selection(manifest, &self.selection, &self.mappings)
+    /// A usage error names the selector, the mapping or the line that matches nothing.
+    pub fn of_dump(mut self, args: &LoadArgs, manifest: &Manifest) -> Result<Request> {
+        crate::commands::check_selection(manifest, &self.selection, &self.mappings)?;
+        let known = |keyspace: &&String| manifest.keyspaces.iter().any(|k| k.name == **keyspace);
+        if let Some(unknown) = self.overrides.keyspaces().find(|keyspace| !known(keyspace)) {
+            return Err(Error::usage(format!("--replication: the dump has no keyspace {}", Ident(unknown))));
+        }
+        self.list = args.use_list.as_deref().map(|path| List::read(path, manifest)).transpose()?;
+        Ok(self)
     }
+
+    /// Whether a table's statement and its rows are wanted.
+    fn wants(&self, keyspace: &KeyspaceEntry, table: &TableEntry) -> Result<Wanted> {
+        let selected = self.selection.wants_table(&keyspace.name, &table.name);
+        let Some(list) = &self.list else {
+            return Ok(Wanted { schema: selected && self.schema, data: selected && self.data });
+        };
+        let statement = statement(keyspace, &table.name)?;
+        let schema = statement.is_some_and(|statement| list.has(&statement));
+        Ok(Wanted { schema, data: list.has_data(&keyspace.name, &table.name) })
+    }
+}
+
+/// What of a table is wanted.
+#[derive(Clone, Copy)]
+struct Wanted {
+    schema: bool,
+    data: bool,
+}
+
+/// The statement that makes a table.
+fn statement(keyspace: &KeyspaceEntry, table: &str) -> Result<Option<Statement>> {
+    let entry = keyspace.statements.iter().find(|s| s.kind == Kind::Table.name() && s.name == table);
+    let parse = |entry: &crate::manifest::StatementEntry| {
+        Statement::parse(&entry.cql).doing(|| format!("read the statement of table {table} in the manifest"))
+    };
+    entry.map(parse).transpose()
+}
+
+/// Whether a dumped table was made WITH COMPACT STORAGE.
+fn is_compact(keyspace: &KeyspaceEntry, table: &str) -> Result<bool> {
+    let doing = || format!("read the statement of table {table} in the manifest");
+    Ok(match statement(keyspace, table)? {
+        Some(statement) => Parts::of(&statement).doing(doing)?.option("compact storage").is_some(),
+        None => false,
+    })
 }
 
 /// What to do.
@@ -65,6 +145,12 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// Tables.
     pub loads: Vec<TableLoad>,
+    /// What the target cannot hold and is left out.
+    pub unsupported: Vec<Unsupported>,
+    /// What statements are written for, if not as they are in the dump.
+    pub server: Option<Server>,
+    checks: Vec<Check>,
+    problems: Problems,
 }
 
 /// A table to load.
@@ -75,6 +161,8 @@ pub struct TableLoad {
     pub target: (String, String),
     /// What the manifest says of it.
     pub entry: TableEntry,
+    /// Whether it was made WITH COMPACT STORAGE.
+    pub compact: bool,
     /// What to do with it.
     pub treatment: Treatment,
 }
@@ -109,24 +197,21 @@ impl Treatment {
 }
 
 impl Plan {
-    /// The plan for people, and for `--dry-run`.
+    /// The plan for people: what was checked, the statements, the rows, and what stands in the way.
     pub fn text(&self) -> String {
         let mut text = String::new();
+        for check in &self.checks {
+            text.push_str(&format!("{}\n", check.line()));
+        }
+        for left_out in &self.unsupported {
+            text.push_str(&format!("-- left out: {}: {}\n", left_out.object, left_out.why));
+        }
+        for problem in &self.problems.messages {
+            text.push_str(&format!("-- problem: {}\n", problem.replace('\n', "\n--   ")));
+        }
+        text.push('\n');
         for step in &self.steps {
-            match step.existing {
-                Existing::No => text.push_str(&format!(
-                    "{}
-
-",
-                    step.statement.cql.trim_end()
-                )),
-                _ => text.push_str(&format!(
-                    "-- exists: {}
-
-",
-                    step.label()
-                )),
-            }
+            text.push_str(&step.text(self.server.as_ref()));
         }
         for load in &self.loads {
             let (keyspace, table) = &load.target;
@@ -138,8 +223,7 @@ impl Plan {
                 Treatment::Skip | Treatment::SchemaOnly => continue,
             };
             text.push_str(&format!(
-                "-- {} rows of {} {how} {}.{}
-",
+                "-- {} rows of {} {how} {}.{}\n",
                 load.entry.rows,
                 load.table.cql_name(),
                 Ident(keyspace),
@@ -148,12 +232,27 @@ impl Plan {
         }
         text
     }
+
+    /// Tells what the target's checks warn of.
+    pub fn warn(&self) {
+        for check in self.checks.iter().filter(|check| check.verdict == Verdict::Warning) {
+            report::warn(&check.text);
+        }
+    }
+
+    /// Lets it be carried out.
+    ///
+    /// # Errors
+    /// `Error` lists everything that stands in the way; nothing has been written then.
+    pub fn check(&self) -> Result<()> {
+        self.problems.result()
+    }
 }
 
-/// Makes the plan and checks it against the target.
+/// Makes the plan and checks it against the target. What stands in the way is in the plan.
 ///
 /// # Errors
-/// `Error` lists every table that stands in the way; nothing has been written then.
+/// `Error` if the dump or the target cannot be read.
 pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> Result<Plan> {
     let into = |(k, t): (&str, &str)| request.renames.table(k, t).0.to_owned();
     let mut keyspaces: BTreeSet<String> = BTreeSet::new();
@@ -162,29 +261,47 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
         keyspaces.extend(keyspace.tables.iter().map(|t| into((&keyspace.name, &t.name))));
     }
     let target_side = Target::read(cluster, &request, &keyspaces).await?;
-    let schema = &target_side.schema;
-    let mut loads = Vec::new();
     let mut problems = Problems::default();
+    let mut loads = Vec::new();
     for keyspace in &manifest.keyspaces {
         for entry in &keyspace.tables {
-            if !request.selection.wants_table(&keyspace.name, &entry.name) {
+            let wanted = request.wants(keyspace, entry)?;
+            if !wanted.schema && !wanted.data {
                 continue;
             }
             let table = keyspace.table(entry).doing(|| "read the manifest")?;
             let (to_keyspace, to_table) = request.renames.table(&keyspace.name, &entry.name);
             let target = (to_keyspace.to_owned(), to_table.to_owned());
-            let treatment = treat(cluster, schema, &request, &table, &target, &mut problems).await?;
-            loads.push(TableLoad { table, target, entry: entry.clone(), treatment });
+            let compact = is_compact(keyspace, &entry.name)?;
+            let asked = Asked { wanted, compact, if_exists: request.if_exists };
+            let treatment = treat(cluster, &target_side, asked, &table, &target, &mut problems).await?;
+            loads.push(TableLoad { table, target, entry: entry.clone(), compact, treatment });
         }
     }
     two_into_one(&loads, &mut problems);
-    let steps = if request.schema {
-        schema::steps(manifest, &target_side, &request, &loads, &mut problems)?
-    } else {
-        Vec::new()
+    let Schemas { steps, unsupported, without } = match request.schema {
+        true => schema::schemas(manifest, &target_side, &request, &loads, &mut problems)?,
+        false => Schemas::default(),
     };
-    problems.finish()?;
-    Ok(Plan { steps, loads })
+    if !request.skip_unsupported {
+        for Unsupported { object, why } in &unsupported {
+            problems.add(
+                format!("the target cannot hold {object}: {why}"),
+                "load everything else with --skip-unsupported",
+            );
+        }
+    }
+    loads.retain(|load| !without.contains(&load.target));
+    let server = target_side.server.filter(|_| request.schema);
+    let intent =
+        Intent { steps: &steps, loads: &loads, target: server.as_ref(), role: request.role.as_deref() };
+    let checks = checks(cluster, &intent).await?;
+    for check in &checks {
+        if let Verdict::Problem(hint) = check.verdict {
+            problems.add(check.text.clone(), hint);
+        }
+    }
+    Ok(Plan { steps, loads, unsupported, server, checks, problems })
 }
 
 /// What stands in the way of a load; told all at once.
@@ -200,29 +317,41 @@ impl Problems {
         self.hints.insert(hint.to_owned());
     }
 
-    fn finish(self) -> Result<()> {
+    fn result(&self) -> Result<()> {
         if self.messages.is_empty() {
             return Ok(());
         }
         let failed = Error::failed(format!("{}; nothing was written", self.messages.join("\n")));
-        Err(self.hints.into_iter().fold(failed, Error::hint))
+        Err(self.hints.iter().cloned().fold(failed, Error::hint))
     }
+}
+
+/// What is asked for a table.
+#[derive(Clone, Copy)]
+struct Asked {
+    wanted: Wanted,
+    /// It was made WITH COMPACT STORAGE.
+    compact: bool,
+    if_exists: IfExists,
 }
 
 async fn treat(
     cluster: &Cluster,
-    schema: &Schema,
-    request: &Request,
+    target_side: &Target,
+    asked: Asked,
     table: &Table,
     (keyspace, name): &(String, String),
     problems: &mut Problems,
 ) -> Result<Treatment> {
-    if schema.keyspaces.get(keyspace).is_some_and(|k| k.views.contains_key(name)) {
+    let schema = &target_side.schema;
+    let there = schema.keyspaces.get(keyspace);
+    if there.is_some_and(|k| k.views.contains_key(name)) {
         problems
             .add(format!("{keyspace}.{name} exists and is a materialized view"), "load elsewhere with --map");
         return Ok(Treatment::Skip);
     }
-    if schema.keyspaces.get(keyspace).is_some_and(|k| k.compact.contains(name)) {
+    let compact = there.and_then(|k| k.compact.get(name));
+    if compact.is_some_and(|compact| !asked.compact || *compact == Compact::Super) {
         problems.add(
             format!("the table {keyspace}.{name} exists and is WITH COMPACT STORAGE, which drops rows without a value"),
             "load under another name with --map",
@@ -230,16 +359,16 @@ async fn treat(
         return Ok(Treatment::Skip);
     }
     let Some(target) = schema.table(keyspace, name) else {
-        if !request.schema {
+        if !asked.wanted.schema {
             problems.add(
                 format!("the table {keyspace}.{name} does not exist"),
-                "leave --data-only away to have it created",
+                "have it created: leave --data-only away, or its line in the list",
             );
         }
-        return Ok(if request.data { Treatment::Create } else { Treatment::SchemaOnly });
+        return Ok(if asked.wanted.data { Treatment::Create } else { Treatment::SchemaOnly });
     };
-    let rows = request.data && cluster.holds_rows(target).await?;
-    if rows && request.if_exists == IfExists::Skip {
+    let rows = asked.wanted.data && cluster.holds_rows(target).await?;
+    if rows && asked.if_exists == IfExists::Skip {
         return Ok(Treatment::Skip);
     }
     if let Some(misfit) = table.misfit(target) {
@@ -248,13 +377,13 @@ async fn treat(
             "load under another name with --map, or drop the table first",
         );
     }
-    if !request.data {
+    if !asked.wanted.data {
         return Ok(Treatment::SchemaOnly);
     }
     if !rows {
         return Ok(Treatment::Fill);
     }
-    match request.if_exists {
+    match asked.if_exists {
         IfExists::Truncate => return Ok(Treatment::Truncate),
         IfExists::Append => return Ok(Treatment::Append),
         IfExists::Fail | IfExists::Skip => problems.add(

@@ -1,20 +1,22 @@
 //! The schema side of a load's plan: which statements of the dump belong to the wanted tables, under which names, and
 //! which of them the target has already. What becomes of tables and their rows is left to [`super::plan`].
 
-use super::plan::{Problems, Request, TableLoad, Treatment};
+use super::fitting::{Fitted, Fitting, Unsupported, fit};
+use super::plan::{ForArg, Problems, Request, TableLoad, Treatment};
 use crate::cluster::Cluster;
-use crate::cluster::describe::Schema;
-use crate::ddl::rewrite;
-use crate::ddl::{self, Kind, Statement};
+use crate::cluster::catalogue::Schema;
+use crate::ddl::servers::Target as Server;
+use crate::ddl::{self, Kind, Statement, options, rewrite};
 use crate::error::{Context, Result};
 use crate::manifest::{KeyspaceEntry, Manifest};
-use crate::types::cql::Ident;
 use std::collections::BTreeSet;
 
 /// A statement to run.
 pub struct Step {
-    /// Under its target's names.
+    /// Under its target's names, as the target takes it.
     pub statement: Statement,
+    /// What was changed for that, each in words.
+    pub changes: Vec<String>,
     /// Whether the target has the object already.
     pub existing: Existing,
 }
@@ -33,28 +35,41 @@ pub enum Existing {
 impl Step {
     /// `index ks.name`.
     pub fn label(&self) -> String {
-        label(&self.statement)
+        self.statement.label()
+    }
+
+    /// The statement for people, with what was changed above it.
+    pub fn text(&self, server: Option<&Server>) -> String {
+        if self.existing != Existing::No {
+            return format!("-- exists: {}\n\n", self.label());
+        }
+        let changes = self.changes.iter().map(|change| ddl::comment(change, server));
+        format!("{}{}\n\n", changes.collect::<String>(), self.statement.cql.trim_end())
     }
 }
 
-fn label(Statement { kind, keyspace, name, .. }: &Statement) -> String {
-    match kind {
-        Kind::Keyspace => format!("keyspace {}", Ident(keyspace)),
-        _ => format!("{} {}.{}", kind.name().replace('_', " "), Ident(keyspace), Ident(name)),
-    }
+/// What a load makes.
+#[derive(Default)]
+pub struct Schemas {
+    /// The statements, in replay order.
+    pub steps: Vec<Step>,
+    /// What the target cannot hold.
+    pub unsupported: Vec<Unsupported>,
+    /// Keyspace and name of the tables that it cannot hold.
+    pub without: BTreeSet<(String, String)>,
 }
 
-/// The statements for the wanted tables, under their target's names, per target keyspace.
+/// The statements for the wanted tables, under their target's names, per target keyspace, as the target takes them.
 ///
 /// # Errors
 /// `Error` if a statement of the manifest cannot be read.
-pub fn steps(
+pub fn schemas(
     manifest: &Manifest,
     target: &Target,
     request: &Request,
     loads: &[TableLoad],
     problems: &mut Problems,
-) -> Result<Vec<Step>> {
+) -> Result<Schemas> {
     let mut statements = Vec::new();
     for keyspace in &manifest.keyspaces {
         let tables: Vec<&TableLoad> = loads
@@ -70,7 +85,7 @@ pub fn steps(
         for into in targets {
             let mut group = Group { keyspace, target: into, code: whole && into == home, tables: &tables };
             group.code |= group.uses_functions();
-            for statement in group.statements(request)? {
+            for statement in group.statements(request, target)? {
                 if group.uses_type(&statement.name) {
                     check_type(&target.schema, &statement, keyspace, problems)?;
                 }
@@ -78,12 +93,17 @@ pub fn steps(
             }
         }
     }
+    let statements = ddl::order(statements);
+    let fitting = match &target.server {
+        Some(server) => fit(statements, server, request.choices, |statement| target.has(statement))?,
+        None => Fitting::unchanged(statements),
+    };
     let mut steps = Vec::new();
-    for statement in ddl::order(statements) {
+    for Fitted { statement, changes } in fitting.fitted {
         let existing = existing(target, &statement, problems);
-        steps.push(Step { statement, existing });
+        steps.push(Step { statement, changes, existing });
     }
-    Ok(steps)
+    Ok(Schemas { steps, unsupported: fitting.unsupported, without: fitting.tables })
 }
 
 /// What of one dumped keyspace goes into one target keyspace.
@@ -102,21 +122,30 @@ impl Group<'_> {
         parsed.into_iter().any(|s| self.wants(&s) && s.uses_functions())
     }
 
-    fn statements(&self, request: &Request) -> Result<Vec<Statement>> {
+    fn statements(&self, request: &Request, target: &Target) -> Result<Vec<Statement>> {
+        let datacenters: Vec<&str> = target.datacenters.iter().map(String::as_str).collect();
         let mut renames = request.renames.clone();
         renames.keyspaces.insert(self.keyspace.name.clone(), self.target.to_owned());
         let mut out = Vec::new();
         for entry in &self.keyspace.statements {
             let statement = Statement::parse(&entry.cql)
                 .doing(|| format!("read the statement of {} {} in the manifest", entry.kind, entry.name))?;
-            if !self.wants(&statement) {
+            let wanted = match &request.list {
+                Some(list) => list.has(&statement) && self.is_here(&statement),
+                None => self.wants(&statement),
+            };
+            if !wanted {
                 continue;
             }
             let mut renamed = rewrite::rename(&statement, &renames)
                 .doing(|| format!("rename {} {}", entry.kind, entry.name))?;
-            if let (Kind::Keyspace, Some(replication)) = (statement.kind, &request.replication) {
-                renamed = rewrite::replication(&renamed, replication)
-                    .doing(|| format!("set the replication of {}", entry.name))?;
+            let doing = || format!("set the replication of {}", entry.name);
+            let other = match statement.kind {
+                Kind::Keyspace => request.overrides.of(&entry.name, &statement, &datacenters).doing(doing)?,
+                _ => None,
+            };
+            if let Some(replication) = other {
+                renamed = rewrite::replication(&renamed, &replication).doing(doing)?;
             }
             out.push(renamed);
         }
@@ -127,6 +156,15 @@ impl Group<'_> {
     fn uses_type(&self, name: &str) -> bool {
         let mut tables = self.tables.iter().filter(|l| l.target.0 == self.target);
         tables.any(|l| l.table.udts().iter().any(|u| u.name == name))
+    }
+
+    /// Whether a table goes there, or what belongs to one. Anything else may go anywhere.
+    fn is_here(&self, statement: &Statement) -> bool {
+        let table =
+            if statement.kind == Kind::Table { Some(&statement.name) } else { statement.table.as_ref() };
+        table.is_none_or(|table| {
+            self.tables.iter().any(|l| l.table.name == *table && l.target.0 == self.target)
+        })
     }
 
     fn wants(&self, statement: &Statement) -> bool {
@@ -155,7 +193,7 @@ fn add_once(statements: &mut Vec<Statement>, statement: Statement, problems: &mu
         Some(_) if statement.kind == Kind::Keyspace => {}
         Some(other) if other.cql == statement.cql => {}
         Some(_) => problems.add(
-            format!("two keyspaces of the dump bring a different {}", label(&statement)),
+            format!("two keyspaces of the dump bring a different {}", statement.label()),
             "load them into different keyspaces with --map",
         ),
     }
@@ -185,15 +223,18 @@ fn check_type(
     Ok(())
 }
 
-/// What the target has: its catalogue, and the statements of its keyspaces as it prints them, if it does.
+/// What the target is and has.
 pub struct Target {
+    /// What statements are written for; `None` if they run as they are.
+    pub server: Option<Server>,
     /// The catalogue.
     pub schema: Schema,
+    datacenters: Vec<String>,
     statements: Vec<Statement>,
 }
 
 impl Target {
-    /// Reads both.
+    /// Asks for it.
     ///
     /// # Errors
     /// `Error` if the target cannot be read.
@@ -202,12 +243,32 @@ impl Target {
         let mut statements = Vec::new();
         let there = keyspaces.iter().filter(|k| schema.keyspaces.contains_key(*k));
         for keyspace in there.filter(|_| request.schema) {
-            // Servers without DESCRIBE tell names only.
-            if let Some(described) = cluster.try_describe(keyspace).await? {
-                statements.extend(described);
-            }
+            statements.extend(cluster.describe(keyspace).await?);
         }
-        Ok(Target { schema, statements })
+        let server = match &request.server {
+            ForArg::Auto => Some(cluster.target().await?),
+            ForArg::Nobody => None,
+            ForArg::Server(server) => Some(server.clone()),
+        };
+        let datacenters = cluster.about.datacenters.iter().map(|dc| dc.name.clone()).collect();
+        Ok(Target { server, schema, datacenters, statements })
+    }
+
+    /// Whether it has an object of that kind and name.
+    fn has(&self, statement: &Statement) -> bool {
+        let Some(keyspace) = self.schema.keyspaces.get(&statement.keyspace) else {
+            return false;
+        };
+        let name = &statement.name;
+        match statement.kind {
+            Kind::Keyspace => true,
+            Kind::Type => keyspace.udts.iter().any(|u| u.name == *name),
+            // Names do not tell overloads apart.
+            Kind::Function | Kind::Aggregate => self.prints(statement),
+            Kind::Table => keyspace.tables.contains_key(name),
+            Kind::Index => keyspace.indexes.contains_key(name),
+            Kind::View => keyspace.views.contains_key(name),
+        }
     }
 
     /// The function of the same name and arguments that it has, if that is another one.
@@ -215,12 +276,12 @@ impl Target {
         let signature = |s: &Statement| s.cql.split_inclusive(')').next().map(str::to_owned);
         let same = |s: &&Statement| s.kind == statement.kind && signature(s) == signature(statement);
         let found = self.statements.iter().filter(|_| statement.kind.is_function()).find(same)?;
-        (found.cql != statement.cql).then_some(found)
+        (!options::same(found, statement)).then_some(found)
     }
 
     /// Whether it prints the same statement.
     fn prints(&self, statement: &Statement) -> bool {
-        self.statements.iter().any(|s| s.kind == statement.kind && s.cql == statement.cql)
+        self.statements.iter().any(|s| s.kind == statement.kind && options::same(s, statement))
     }
 }
 
@@ -243,7 +304,7 @@ fn existing(target: &Target, statement: &Statement, problems: &mut Problems) -> 
     }
     if let Some(other) = target.other_function(statement) {
         problems.add(
-            format!("{} exists and differs from the dump's:\n{}", label(statement), other.cql),
+            format!("{} exists and differs from the dump's:\n{}", statement.label(), other.cql),
             "load into another keyspace with --map, or drop it first",
         );
     }
@@ -254,20 +315,15 @@ fn existing(target: &Target, statement: &Statement, problems: &mut Problems) -> 
                 "load into another keyspace with --map, or drop it first",
             );
         }
-        table.is_some()
     };
-    let found = match statement.kind {
-        Kind::Keyspace => true,
-        Kind::Type => keyspace.udts.iter().any(|u| u.name == *name),
-        // Names do not tell overloads apart.
-        Kind::Function | Kind::Aggregate => target.prints(statement),
-        Kind::Table => keyspace.tables.contains_key(name),
+    match statement.kind {
         Kind::Index => on(keyspace.indexes.get(name), "index"),
         Kind::View => on(keyspace.views.get(name), "materialized view"),
-    };
-    match found {
+        _ => {}
+    }
+    match target.has(statement) {
         false => Existing::No,
-        true if target.statements.is_empty() || target.prints(statement) => Existing::Same,
+        true if target.prints(statement) => Existing::Same,
         true => Existing::Differs,
     }
 }

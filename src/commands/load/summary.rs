@@ -1,10 +1,12 @@
 //! What a load tells at its end: what was loaded, and what of it is not as it was dumped.
 
+use super::fitting::Unsupported;
 use super::plan::{Plan, TableLoad, Treatment};
 use super::schema::{Existing, Step};
-use super::{How, Loaded};
+use super::statements::{Change, lines};
+use super::{Done, How, Loaded};
 use crate::cluster::write::Counts;
-use crate::commands::verify::{Difference, Findings};
+use crate::commands::verify::Difference;
 use crate::commands::{OutputArgs, note_missing, plural};
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, NotPreserved, Part};
@@ -29,6 +31,9 @@ struct Summary<'a> {
     rows: u64,
     tables: Vec<LoadedTable>,
     kept_different: Vec<String>,
+    changes: &'a [Change],
+    ddl_log: Option<String>,
+    left_out: &'a [Unsupported],
     expired_rows: u64,
     expired_cells: u64,
     capped: u64,
@@ -46,11 +51,11 @@ struct Summary<'a> {
 pub fn summarise(
     plan: &Plan,
     manifest: &Manifest,
-    loaded: &Loaded,
-    findings: &Findings,
+    done: &Done<'_>,
     how: How,
     output: OutputArgs,
 ) -> Result<()> {
+    let Done { loaded, findings, runner } = done;
     let table = |load: &TableLoad| LoadedTable {
         expired_rows: of_table(loaded, load, |counts| &counts.expired_rows),
         expired_cells: of_table(loaded, load, |counts| &counts.expired_cells),
@@ -67,6 +72,9 @@ pub fn summarise(
         rows: loaded.rows,
         tables: plan.loads.iter().map(table).collect(),
         kept_different: different.map(Step::label).collect(),
+        changes: &runner.changes,
+        ddl_log: runner.record().map(|path| path.display().to_string()),
+        left_out: &plan.unsupported,
         expired_rows: total(loaded, |counts| &counts.expired_rows),
         expired_cells: total(loaded, |counts| &counts.expired_cells),
         capped: total(loaded, |counts| &counts.capped),
@@ -87,6 +95,15 @@ pub fn summarise(
 }
 
 fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
+    for change in lines(summary.changes) {
+        report::note(&change);
+    }
+    if let Some(log) = &summary.ddl_log {
+        report::note(&format!("the schema as it was run, with each change: {log}"));
+    }
+    for Unsupported { object, why } in summary.left_out {
+        report::note(&format!("left out: {object}: {why}"));
+    }
     for table in summary.tables.iter().filter(|t| t.skipped) {
         report::note(&format!("skipped {}: it exists and holds rows", table.into));
     }
@@ -127,7 +144,9 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
 /// # Errors
 /// `Error` (exit 3) if anything is not as it was dumped.
 pub fn strict(plan: &Plan, manifest: &Manifest, loaded: &Loaded) -> Result<()> {
-    let lacking = !not_preserved(plan, manifest).is_empty() || total(loaded, |c| &c.capped) > 0;
+    let lacking = !not_preserved(plan, manifest).is_empty()
+        || total(loaded, |c| &c.capped) > 0
+        || !plan.unsupported.is_empty();
     match lacking {
         true => Err(Error::incomplete("not everything could be brought back as it was, see above")),
         false => Ok(()),

@@ -3,7 +3,7 @@
 
 use super::{Findings, NotCompared, merge};
 use crate::cluster::Cluster;
-use crate::cluster::describe::Schema;
+use crate::cluster::catalogue::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
 use crate::commands::parts::TableParts;

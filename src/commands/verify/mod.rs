@@ -5,7 +5,7 @@ mod files;
 mod merge;
 
 use super::{OutputArgs, interruptible, plural};
-use crate::cluster::describe::Schema;
+use crate::cluster::catalogue::Schema;
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::commands::parts::TableParts;
 use crate::compare::{Kind as Differs, Rules};

@@ -1,0 +1,311 @@
+//! The catalogue: keyspaces, tables, columns and types from `system_schema`, as CQL sees them. The statements that make
+//! them are left to [`super::describe`].
+
+use super::Cluster;
+use super::retry::backoff;
+use crate::error::{Context, Error, Result};
+use crate::table::{Column, ColumnKind, Table};
+use crate::types::cql::{CqlType, Udt};
+use futures::TryStreamExt;
+use scylla::errors::{DbError, NextPageError, PagerExecutionError, RequestAttemptError, RequestError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Times that the catalogue is read before what it says is believed to be wrong.
+const ATTEMPTS: u32 = 5;
+
+/// What the catalogue says of the cluster's keyspaces.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    /// By true name.
+    pub keyspaces: BTreeMap<String, Keyspace>,
+}
+
+/// A keyspace of the catalogue.
+#[derive(Clone, Debug, Default)]
+pub struct Keyspace {
+    /// User types, inner ones first.
+    pub udts: Vec<Arc<Udt>>,
+    /// Tables by true name, without views.
+    pub tables: BTreeMap<String, Table>,
+    /// Tables made WITH COMPACT STORAGE.
+    pub compact: BTreeMap<String, Compact>,
+    /// Indexes: name and table.
+    pub indexes: BTreeMap<String, String>,
+    /// Materialized views: name and base table.
+    pub views: BTreeMap<String, String>,
+    /// Tables in which ScyllaDB logs the changes of others; they are none of `tables`.
+    pub logs: Vec<String>,
+    /// Table and name of each trigger.
+    pub triggers: Vec<(String, String)>,
+    /// Table and name of each masked column (Cassandra 5.0 and later).
+    pub masked: Vec<(String, String)>,
+}
+
+/// How a table WITH COMPACT STORAGE is stored, which decides what of its catalogue is hidden from CQL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compact {
+    /// A cell per row, named by the clustering columns; its value is hidden if it has no column, which its type `empty`
+    /// tells.
+    Dense,
+    /// A partition is one row: its columns are told as static, with a clustering column and a value that nobody made.
+    Sparse,
+    /// A super column family of Thrift, which CQL shows in part only.
+    Super,
+}
+
+impl Compact {
+    /// By a table's flags; `None` for other tables. Every table of CQL is compound and not dense, so only these differ
+    /// (measured on 3.11 to 5.0).
+    fn of(flags: &[String]) -> Option<Compact> {
+        let has = |flag: &str| flags.iter().any(|f| f == flag);
+        match (has("super"), has("dense"), has("compound")) {
+            (true, _, _) => Some(Compact::Super),
+            (_, true, _) => Some(Compact::Dense),
+            (_, _, false) => Some(Compact::Sparse),
+            _ => None,
+        }
+    }
+
+    /// What CQL sees of a column that the catalogue tells of; nothing of those that only storage has.
+    fn seen(self, kind: ColumnKind, cql_type: &str) -> Option<ColumnKind> {
+        match (self, kind) {
+            (Compact::Sparse, ColumnKind::Static) => Some(ColumnKind::Regular),
+            (Compact::Sparse, ColumnKind::Clustering | ColumnKind::Regular) => None,
+            (_, kind) => (cql_type != "empty").then_some(kind),
+        }
+    }
+}
+
+impl Schema {
+    /// A table by true names.
+    pub fn table(&self, keyspace: &str, table: &str) -> Option<&Table> {
+        self.keyspaces.get(keyspace)?.tables.get(table)
+    }
+}
+
+impl Cluster {
+    /// Reads the catalogue.
+    ///
+    /// It is read table by table, so that a keyspace that is made or dropped meanwhile may look as if it lacked a type:
+    /// what cannot be read is read again a few times.
+    ///
+    /// # Errors
+    /// `Error` names what could not be read.
+    pub async fn schema(&self) -> Result<Schema> {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.read_schema().await {
+                Err(error) if attempt < ATTEMPTS => {
+                    tracing::debug!("{error}; attempt {attempt} failed, reading the catalogue again");
+                    tokio::time::sleep(backoff(attempt, 0)).await;
+                }
+                read => return read,
+            }
+        }
+    }
+
+    async fn read_schema(&self) -> Result<Schema> {
+        Catalogue::read(self).await?.schema()
+    }
+
+    /// Which tables have a partitioner of their own, and which, by keyspace; only ScyllaDB has such a table.
+    async fn read_partitioners(&self) -> Result<Vec<(String, String, Option<String>)>> {
+        let query = "SELECT keyspace_name, table_name, partitioner FROM system_schema.scylla_tables";
+        match self.session.query_iter(query, ()).await {
+            Err(error) if lacks_table(&error) => Ok(Vec::new()),
+            rows => {
+                let rows = rows.doing(|| query)?.rows_stream().doing(|| query)?;
+                rows.try_collect().await.doing(|| query)
+            }
+        }
+    }
+
+    /// Which columns are masked, by keyspace; servers before 5.0 have no such table.
+    async fn read_masks(&self) -> Result<Vec<(String, String, String)>> {
+        let query = "SELECT keyspace_name, table_name, column_name FROM system_schema.column_masks";
+        match self.session.query_iter(query, ()).await {
+            Err(error) if lacks_table(&error) => Ok(Vec::new()),
+            rows => {
+                let rows = rows.doing(|| query)?.rows_stream().doing(|| query)?;
+                rows.try_collect().await.doing(|| query)
+            }
+        }
+    }
+}
+
+/// The rows of the catalogue's tables: each begins with its keyspace.
+struct Catalogue {
+    keyspaces: Vec<(String,)>,
+    types: Vec<TypeRow>,
+    /// View and its base table.
+    views: Vec<(String, String, String)>,
+    /// Index and its table.
+    indexes: Vec<(String, String, String)>,
+    /// Table and its trigger.
+    triggers: Vec<(String, String, String)>,
+    /// Table and column.
+    masks: Vec<(String, String, String)>,
+    /// Table and its own partitioner.
+    partitioners: Vec<(String, String, Option<String>)>,
+    /// Table and its flags.
+    tables: Vec<(String, String, Option<Vec<String>>)>,
+    columns: Vec<ColumnRow>,
+}
+
+/// Keyspace, name, names of the fields, their types.
+type TypeRow = (String, String, Option<Vec<String>>, Option<Vec<String>>);
+/// Keyspace, table, column, its order, kind, position and type.
+type ColumnRow = (String, String, String, String, String, i32, String);
+
+impl Catalogue {
+    /// Reads them side by side: each is a scan of the whole ring, and takes a node some 10 ms.
+    async fn read(cluster: &Cluster) -> Result<Catalogue> {
+        let (keyspaces, types, views, indexes, triggers, masks, partitioners, tables, columns) = futures::try_join!(
+            cluster.read("SELECT keyspace_name FROM system_schema.keyspaces"),
+            cluster
+                .read("SELECT keyspace_name, type_name, field_names, field_types FROM system_schema.types"),
+            cluster.read("SELECT keyspace_name, view_name, base_table_name FROM system_schema.views"),
+            cluster.read("SELECT keyspace_name, index_name, table_name FROM system_schema.indexes"),
+            cluster.read("SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers"),
+            cluster.read_masks(),
+            cluster.read_partitioners(),
+            cluster.read("SELECT keyspace_name, table_name, flags FROM system_schema.tables"),
+            cluster.read(
+                "SELECT keyspace_name, table_name, column_name, clustering_order, kind, position, type \
+                 FROM system_schema.columns"
+            ),
+        )?;
+        Ok(Catalogue { keyspaces, types, views, indexes, triggers, masks, partitioners, tables, columns })
+    }
+
+    fn schema(self) -> Result<Schema> {
+        let mut schema = Schema::default();
+        for (name,) in &self.keyspaces {
+            schema.keyspaces.insert(name.clone(), Keyspace::default());
+        }
+        self.types(&mut schema)?;
+        self.names(&mut schema);
+        self.tables(&mut schema)?;
+        Ok(schema)
+    }
+
+    fn types(&self, schema: &mut Schema) -> Result<()> {
+        let mut pending: BTreeMap<&str, Vec<RawUdt>> = BTreeMap::new();
+        for (keyspace, name, names, types) in &self.types {
+            let names = names.iter().flatten().cloned();
+            let fields = names.zip(types.iter().flatten().cloned()).collect();
+            pending.entry(keyspace).or_default().push((name.clone(), fields));
+        }
+        for (keyspace, types) in pending {
+            let udts = resolve(types).map_err(|e| e.context(format!("keyspace {keyspace}")))?;
+            schema.keyspaces.entry(keyspace.to_owned()).or_default().udts = udts;
+        }
+        Ok(())
+    }
+
+    fn names(&self, schema: &mut Schema) {
+        let keyspaces = &mut schema.keyspaces;
+        for (ks, view, base) in self.views.iter().cloned() {
+            keyspaces.entry(ks).or_default().views.insert(view, base);
+        }
+        for (ks, index, table) in self.indexes.iter().cloned() {
+            keyspaces.entry(ks).or_default().indexes.insert(index, table);
+        }
+        for (ks, table, trigger) in self.triggers.iter().cloned() {
+            keyspaces.entry(ks).or_default().triggers.push((table, trigger));
+        }
+        for (ks, table, column) in self.masks.iter().cloned() {
+            keyspaces.entry(ks).or_default().masked.push((table, column));
+        }
+        for (ks, table, partitioner) in self.partitioners.iter().cloned() {
+            // What the driver goes by, too; the name alone, `…_scylla_cdc_log`, any table may have.
+            if partitioner.is_some_and(|name| name.ends_with("CDCPartitioner")) {
+                keyspaces.entry(ks).or_default().logs.push(table);
+            }
+        }
+        for (ks, table, flags) in self.tables.iter().cloned() {
+            if let Some(compact) = Compact::of(flags.as_deref().unwrap_or_default()) {
+                keyspaces.entry(ks).or_default().compact.insert(table, compact);
+            }
+        }
+    }
+
+    fn tables(self, schema: &mut Schema) -> Result<()> {
+        let mut columns: BTreeMap<(String, String), Vec<Column>> = BTreeMap::new();
+        for (keyspace, table, name, order, kind, position, cql_type) in self.columns {
+            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
+            if entry.views.contains_key(&table) || entry.logs.contains(&table) {
+                continue;
+            }
+            let place = || format!("{keyspace}.{table}, column {name:?}");
+            let Some(mut seen) = ColumnKind::named(&kind) else {
+                return Err(Error::failed(format!(
+                    "{}: the catalogue calls it {kind:?}, which is unknown",
+                    place()
+                )));
+            };
+            if let Some(compact) = entry.compact.get(&table) {
+                match compact.seen(seen, &cql_type) {
+                    Some(kind) => seen = kind,
+                    None => continue,
+                }
+            }
+            let cql_type = CqlType::parse(&cql_type, &|udt| find(&entry.udts, udt)).doing(place)?;
+            let column = Column { name, cql_type, kind: seen, position, descending: order == "desc" };
+            columns.entry((keyspace, table)).or_default().push(column);
+        }
+        for ((keyspace, table), columns) in columns {
+            let entry = schema.keyspaces.entry(keyspace.clone()).or_default();
+            entry.tables.insert(table.clone(), Table::new(keyspace, table, columns));
+        }
+        Ok(())
+    }
+}
+
+/// Whether the server says that it has no such table.
+fn lacks_table(error: &PagerExecutionError) -> bool {
+    matches!(
+        error,
+        PagerExecutionError::NextPageError(NextPageError::RequestFailure(RequestError::LastAttemptError(
+            RequestAttemptError::DbError(DbError::Invalid, _)
+        )))
+    )
+}
+
+/// A user type as the catalogue has it: its name, its fields' names and types.
+type RawUdt = (String, Vec<(String, String)>);
+
+fn find(udts: &[Arc<Udt>], name: &str) -> Option<Arc<Udt>> {
+    udts.iter().find(|u| u.name == name).cloned()
+}
+
+/// Resolves the types of a keyspace: each after those it is made of.
+fn resolve(mut pending: Vec<RawUdt>) -> Result<Vec<Arc<Udt>>> {
+    let mut known: Vec<Arc<Udt>> = Vec::new();
+    while !pending.is_empty() {
+        let mut waiting = Vec::new();
+        let mut error = None;
+        let before = pending.len();
+        for (name, fields) in pending {
+            let parsed: Result<Vec<_>, _> = fields
+                .iter()
+                .map(|(field, t)| Ok((field.clone(), CqlType::parse(t, &|udt| find(&known, udt))?)))
+                .collect();
+            match parsed {
+                Ok(fields) => known.push(Arc::new(Udt { name, fields })),
+                Err(reason) => {
+                    let reason: crate::types::cql::BadType = reason;
+                    error = Some(Error::failed(format!("type {name}: {reason}")));
+                    waiting.push((name, fields));
+                }
+            }
+        }
+        if let (true, Some(error)) = (waiting.len() == before, error) {
+            return Err(error);
+        }
+        pending = waiting;
+    }
+    Ok(known)
+}

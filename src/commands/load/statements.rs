@@ -1,0 +1,235 @@
+//! Running the statements of a load, and the record of what was changed in them. Which are run, and how they read, is left
+//! to the plan.
+
+use super::plan::Plan;
+use super::schema::{Existing, Step};
+use crate::cluster::Cluster;
+use crate::commands::OutputArgs;
+use crate::ddl::options::Parts;
+use crate::ddl::{self, Kind, Section, Statement};
+use crate::error::{Context, Error, Result};
+use crate::report;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Objects that are named where many were changed alike.
+const NAMED: usize = 3;
+
+/// A change in a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// `table ks.t`.
+    pub object: String,
+    /// In words.
+    pub change: String,
+}
+
+/// Runs statements, and keeps what was changed in them.
+pub struct Runner<'a> {
+    cluster: &'a Cluster,
+    plan: &'a Plan,
+    /// A server that refuses an option is not asked without it.
+    strict: bool,
+    output: OutputArgs,
+    /// Where the changes are written, if there are any.
+    record: PathBuf,
+    /// All changes so far.
+    pub changes: Vec<Change>,
+}
+
+impl<'a> Runner<'a> {
+    /// Begins with the changes of the plan, and writes them down.
+    pub fn begin(
+        cluster: &'a Cluster,
+        plan: &'a Plan,
+        (strict, record): (bool, PathBuf),
+        output: OutputArgs,
+    ) -> Runner<'a> {
+        let made = plan.steps.iter().filter(|step| step.existing == Existing::No);
+        let of = |step: &Step| {
+            let object = step.label();
+            step.changes
+                .iter()
+                .map(|change| Change { object: object.clone(), change: change.clone() })
+                .collect()
+        };
+        let changes = made.flat_map(|step| -> Vec<Change> { of(step) }).collect();
+        let runner = Runner { cluster, plan, strict, output, record, changes };
+        if !runner.changes.is_empty() {
+            let texts: Vec<String> = plan.steps.iter().map(|step| step.text(plan.server.as_ref())).collect();
+            runner.write(&texts.concat(), false);
+        }
+        runner
+    }
+
+    /// Where the changes are written; `None` if there are none.
+    pub fn record(&self) -> Option<&Path> {
+        (!self.changes.is_empty()).then_some(&self.record)
+    }
+
+    /// Runs the statements of a section.
+    ///
+    /// # Errors
+    /// `Error` shows the first statement that failed, with all that did after the data.
+    pub async fn run(&mut self, section: Section) -> Result<()> {
+        let mut failures: Vec<Error> = Vec::new();
+        let plan = self.plan;
+        for step in plan.steps.iter().filter(|s| s.statement.kind.section() == section) {
+            if step.existing != Existing::No {
+                self.note_kept(step);
+                continue;
+            }
+            match self.create(step).await {
+                Ok(()) => {}
+                // Indexes and views stand alone: one that fails must not keep the others from being made.
+                Err(error) if section == Section::PostData => failures.push(error),
+                Err(error) => {
+                    return Err(error.hint(
+                        "what stands before it in the schema was created and stays; no data was loaded",
+                    ));
+                }
+            }
+        }
+        self.cluster.agree().await?;
+        match failures.pop() {
+            None => Ok(()),
+            Some(error) => {
+                failures.iter().for_each(|e| report::note(&format!("error: {e}")));
+                Err(error.hint(
+                    "the data is loaded whole; only this index or view is missing, and can be made by hand",
+                ))
+            }
+        }
+    }
+
+    /// Runs a statement, unless options are held to strictly without those that the server refuses by name.
+    async fn create(&mut self, step: &Step) -> Result<()> {
+        let mut statement = step.statement.clone();
+        loop {
+            let Err(error) = self.cluster.run_ddl(&statement.cql).await else { return Ok(()) };
+            let Some((shorter, option)) = without_refused(&statement, &error.to_string()) else {
+                return Err(error);
+            };
+            if self.strict {
+                return Err(error.hint("without --strict-ddl the option would be left out"));
+            }
+            let change = format!("{option} dropped: the server refuses it");
+            report::warn(&format!("{}: {change}", step.label()));
+            self.changes.push(Change { object: step.label(), change: change.clone() });
+            self.write(
+                &format!("{}-- in {}\n", ddl::comment(&change, self.plan.server.as_ref()), step.label()),
+                true,
+            );
+            statement = shorter;
+        }
+    }
+
+    fn note_kept(&self, step: &Step) {
+        match step.existing {
+            Existing::Differs => report::warn(&format!(
+                "{} exists and is kept, though it differs from the dump's",
+                step.label()
+            )),
+            _ if self.output.quiet => {}
+            _ => report::note(&format!("{} exists and is kept", step.label())),
+        }
+    }
+
+    /// Writes to the record. That it cannot be written keeps no load from going on.
+    fn write(&self, text: &str, append: bool) {
+        let written = self.try_write(text, append);
+        if let Err(error) = written {
+            report::warn(&format!("the changes of the schema are not written down: {error}"));
+        }
+    }
+
+    fn try_write(&self, text: &str, append: bool) -> Result<()> {
+        let doing = || format!("write {}", self.record.display());
+        if let Some(folder) = self.record.parent() {
+            std::fs::create_dir_all(folder).doing(doing)?;
+        }
+        let mut options = OpenOptions::new();
+        options.create(true).write(true).append(append).truncate(!append).mode(0o600);
+        options.open(&self.record).doing(doing)?.write_all(text.as_bytes()).doing(doing)
+    }
+}
+
+/// Where changes are written unless somebody says where: one file per dump that was loaded.
+pub fn record(dump: &str) -> PathBuf {
+    let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || named("HOME").map(|home| home.join(".local/state"));
+    let state = named("XDG_STATE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir);
+    let safe: String = dump.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+    state.join("cqlift").join(format!("load-{safe}.cql"))
+}
+
+/// The statement without the option that the server's words refuse, and that option; `None` if they refuse none of its
+/// own. Cassandra and ScyllaDB name one at a time: `Unknown property 'memtable'` (measured 3.11 to 5.0).
+fn without_refused(statement: &Statement, words: &str) -> Option<(Statement, String)> {
+    if !matches!(statement.kind, Kind::Keyspace | Kind::Table | Kind::View) {
+        return None;
+    }
+    let quoted = || words.split_once("Unknown property '")?.1.split_once('\'').map(|(name, _)| name);
+    // A configuration of memtables is a name in the node's own file.
+    let memtable = || words.contains("Memtable configuration").then_some("memtable");
+    let name = quoted().or_else(memtable)?.to_ascii_lowercase();
+    let mut parts = Parts::of(statement).ok()?;
+    let at = parts.options.iter().position(|option| option.name == name)?;
+    let option = parts.options.remove(at);
+    Some((Statement::parse(&parts.cql()).ok()?, option.text))
+}
+
+/// Changes for people: those that are alike in one line.
+pub fn lines(changes: &[Change]) -> Vec<String> {
+    let mut alike: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for Change { object, change } in changes {
+        alike.entry(change).or_default().push(object);
+    }
+    let line = |(change, objects): (&str, Vec<&str>)| {
+        let named = objects.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        match objects.len().saturating_sub(NAMED) {
+            0 => format!("changed: {change} ({named})"),
+            more => format!("changed: {change} ({named} and {more} more)"),
+        }
+    };
+    alike.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_that_the_server_names_is_left_out() {
+        let table = "CREATE TABLE ks.t (k int PRIMARY KEY) WITH comment = 'Unknown property ''x''' AND \"new\" = 1 AND x = {'a': 1};";
+        let statement = Statement::parse(table).unwrap();
+        let (shorter, option) = without_refused(&statement, "line 1: Unknown property 'x'").unwrap();
+        assert_eq!(option, "x = {'a': 1}");
+        assert!(!shorter.cql.contains("{'a': 1}") && shorter.cql.contains("comment = "), "{}", shorter.cql);
+        for words in ["Unknown property 'y'", "Unknown property", "no such table"] {
+            assert_eq!(without_refused(&statement, words), None, "{words}");
+        }
+        let memtable =
+            Statement::parse("CREATE TABLE ks.t (k int PRIMARY KEY) WITH memtable = 'trie'").unwrap();
+        let (_, option) = without_refused(&memtable, "Memtable configuration \"trie\" not found.").unwrap();
+        assert_eq!(option, "memtable = 'trie'");
+    }
+
+    #[test]
+    fn changes_that_are_alike_are_told_once() {
+        let change = |object: &str, change: &str| Change { object: object.into(), change: change.into() };
+        let all: Vec<Change> = (0..5).map(|n| change(&format!("table ks.t{n}"), "a dropped")).collect();
+        let all = [all, vec![change("table ks.t0", "b dropped")]].concat();
+        assert_eq!(
+            lines(&all),
+            [
+                "changed: a dropped (table ks.t0, table ks.t1, table ks.t2 and 2 more)",
+                "changed: b dropped (table ks.t0)"
+            ]
+        );
+    }
+}

@@ -1,0 +1,154 @@
+//! The options of a statement, what follows its WITH, each as it stands in the text. What becomes of them is left to
+//! `target`.
+
+use super::lex::{Token, TokenKind, lex};
+use super::words::{is_word, outside, significant};
+use super::{DdlError, Kind, Statement};
+use std::collections::BTreeSet;
+
+/// A statement taken apart at its options.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parts {
+    /// All before WITH, without the blanks that end it.
+    pub head: String,
+    /// What WITH and AND separate.
+    pub options: Vec<OptionText>,
+    /// The semicolon, if there was one.
+    pub tail: String,
+}
+
+/// One option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionText {
+    /// Its name in small letters: `comment`, `clustering order by`, `compact storage`.
+    pub name: String,
+    /// The whole of it.
+    pub text: String,
+    /// What follows `=`; nothing of options without one.
+    pub value: String,
+}
+
+impl OptionText {
+    /// `name = value`.
+    pub fn new(name: &str, value: &str) -> OptionText {
+        OptionText { name: name.to_owned(), text: format!("{name} = {value}"), value: value.to_owned() }
+    }
+}
+
+impl Parts {
+    /// Takes a statement apart. Functions and aggregates have no options.
+    ///
+    /// # Errors
+    /// `DdlError` if the text is not what a statement is.
+    pub fn of(statement: &Statement) -> Result<Parts, DdlError> {
+        let cql = &statement.cql;
+        let mut tokens = significant(cql)?;
+        let mut end = tokens.last().map_or(0, |t| t.range.end);
+        let mut tail = "";
+        while let Some(semicolon) = tokens.pop_if(|t| &cql[t.range.clone()] == ";") {
+            tail = ";";
+            end = semicolon.range.start;
+        }
+        let end = cql[..end].trim_end().len();
+        let whole = || Parts { head: cql[..end].to_owned(), options: Vec::new(), tail: tail.to_owned() };
+        if statement.kind.is_function() || statement.kind == Kind::Type {
+            return Ok(whole());
+        }
+        let is = |t: &Token, word: &str| is_word(cql, t, word);
+        let outside = outside(cql, &tokens);
+        let Some(with) = outside.iter().position(|at| is(&tokens[*at], "with")) else { return Ok(whole()) };
+        let mut options = Vec::new();
+        let mut begin = tokens[outside[with]].range.end;
+        let ands = outside[with + 1..].iter().map(|at| &tokens[*at]).filter(|t| is(t, "and"));
+        for (to, next) in ands.map(|t| (t.range.start, t.range.end)).chain([(end, end)]) {
+            options.push(option(cql[begin..to].trim()));
+            begin = next;
+        }
+        let head = cql[..tokens[outside[with]].range.start].trim_end().to_owned();
+        Ok(Parts { head, options, tail: tail.to_owned() })
+    }
+
+    /// The option of this name.
+    pub fn option(&self, name: &str) -> Option<&OptionText> {
+        self.options.iter().find(|option| option.name == name)
+    }
+
+    /// The statement again.
+    pub fn cql(&self) -> String {
+        let options: Vec<&str> = self.options.iter().map(|option| option.text.as_str()).collect();
+        let with = if options.is_empty() { "" } else { " WITH " };
+        format!("{}{with}{}{}", self.head, options.join("\n    AND "), self.tail)
+    }
+}
+
+/// Whether two statements say the same: the same tokens before their options, and the same options in any order.
+pub fn same(a: &Statement, b: &Statement) -> bool {
+    let of = |statement: &Statement| -> Result<Meaning, DdlError> {
+        let parts = Parts::of(statement)?;
+        let head = significant(&parts.head)?;
+        let head = head.into_iter().map(|token| parts.head[token.range].to_owned()).collect();
+        let value = |option: OptionText| match map(&option.value) {
+            Some(entries) => (option.name, Value::Map(entries.into_iter().collect())),
+            None if option.value.is_empty() => (option.name, Value::Plain(option.text)),
+            None => (option.name, Value::Plain(option.value)),
+        };
+        Ok((head, parts.options.into_iter().map(value).collect()))
+    };
+    a.cql == b.cql || of(a).is_ok_and(|a| of(b).is_ok_and(|b| a == b))
+}
+
+/// The tokens before the options, and the options.
+type Meaning = (Vec<String>, BTreeSet<(String, Value)>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Value {
+    Plain(String),
+    Map(BTreeSet<(String, String)>),
+}
+
+fn option(text: &str) -> OptionText {
+    let tokens: Vec<Token> = lex(text).unwrap_or_default().into_iter().filter(|t| !t.is_trivia()).collect();
+    let words = tokens.iter().take_while(|t| t.kind == TokenKind::Word);
+    let name: Vec<String> = words.map(|t| text[t.range.clone()].to_ascii_lowercase()).collect();
+    let value = match tokens.get(name.len()) {
+        Some(sign) if &text[sign.range.clone()] == "=" => text[sign.range.end..].trim(),
+        _ => "",
+    };
+    OptionText { name: name.join(" "), text: text.to_owned(), value: value.to_owned() }
+}
+
+/// The entries of a map of texts and numbers, as `{'class': 'x', 'n': 4}`; `None` if it is anything else.
+pub fn map(text: &str) -> Option<Vec<(String, String)>> {
+    let tokens: Vec<Token> = lex(text).ok()?.into_iter().filter(|t| !t.is_trivia()).collect();
+    let plain = |token: &Token| {
+        let text = &text[token.range.clone()];
+        match token.kind {
+            TokenKind::Text => Some(text[1..text.len() - 1].replace("''", "'")),
+            TokenKind::Word | TokenKind::Number => Some(text.to_owned()),
+            _ => None,
+        }
+    };
+    let is = |token: Option<&Token>, sign: &str| token.is_some_and(|t| &text[t.range.clone()] == sign);
+    let (first, last) = (tokens.first(), tokens.last());
+    if tokens.len() < 2 || !is(first, "{") || !is(last, "}") {
+        return None;
+    }
+    let inside = &tokens[1..tokens.len() - 1];
+    let mut entries = Vec::new();
+    for entry in inside.split(|token| &text[token.range.clone()] == ",").filter(|entry| !entry.is_empty()) {
+        let [key, colon, value] = entry else { return None };
+        if !is(Some(colon), ":") {
+            return None;
+        }
+        entries.push((plain(key)?, plain(value)?));
+    }
+    Some(entries)
+}
+
+/// The map as CQL.
+pub fn print_map(entries: &[(String, String)]) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let each: Vec<String> =
+        entries.iter().map(|(key, value)| format!("{}: {}", quoted(key), quoted(value))).collect();
+    format!("{{{}}}", each.join(", "))
+}

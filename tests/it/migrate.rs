@@ -1,0 +1,363 @@
+//! From any version to any version: what one server holds is dumped and loaded into another, and compared there, row by
+//! row as the driver reads them and by `verify`. The 4.0 server that `scripts/test` starts has three nodes in two
+//! datacenters, the 4.1 one two nodes.
+
+use crate::harness::{Db, Done, NEWEST, Node, Scratch, TestKeyspace, json};
+use crate::roundtrip::compare_across;
+use crate::script::Script;
+
+/// What of `schemas/` travels: each kind of column, key and table. Vectors stay where they are known.
+const SCHEMAS: [&str; 11] = [
+    "all_types",
+    "composite",
+    "counters",
+    "empty",
+    "functions",
+    "keys",
+    "names",
+    "nested",
+    "odd_bytes",
+    "statics",
+    "udt_evolved",
+];
+
+/// Loads into another server, where the keyspace has the same name, and drops it there in the end.
+struct Landing {
+    node: Node,
+    db: Db,
+    keyspace: String,
+}
+
+impl Landing {
+    fn new(version: &str, keyspace: &str) -> Landing {
+        let node = Node::get(version);
+        let db = Db::connect(&node);
+        let landing = Landing { node, db, keyspace: keyspace.to_owned() };
+        landing.drop_keyspace();
+        landing
+    }
+
+    fn drop_keyspace(&self) {
+        let _ = self.db.try_execute(&format!("DROP KEYSPACE IF EXISTS {}", self.keyspace));
+    }
+
+    fn load(&self, dir: &str, flags: &[&str]) -> Done {
+        self.node.run([&["load", dir], flags].concat()).done()
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.drop_keyspace();
+    }
+}
+
+/// Fills a keyspace by a file of `schemas/` on one server and moves it to another; answers the rows compared.
+fn journey(from: &str, to: &str, schema: &str, flags: &[&str]) -> Result<usize, String> {
+    let source = TestKeyspace::on(Node::get(from), &format!("{schema}_{}_{}", digits(from), digits(to)));
+    Script::named(schema).run(&source.db, &source.node.version)?;
+    let landing = Landing::new(to, &source.name);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let dumped = source.dump(&dir, "parquet").done();
+    if dumped.code != Some(0) {
+        return Err(dumped.told());
+    }
+    let loaded = landing.load(&dir, flags);
+    if loaded.code != Some(0) {
+        return Err(loaded.told());
+    }
+    let there = landing.db.tables(&landing.keyspace);
+    let mut left_out = source.db.tables(&source.name);
+    left_out.retain(|table| !there.contains(table));
+    let names: Vec<String> = left_out.iter().map(|table| format!("{}.\"{table}\"", source.name)).collect();
+    let mut verify = vec!["verify", &dir];
+    names.iter().for_each(|name| verify.extend(["--exclude", name]));
+    for table in &left_out {
+        if !loaded.stderr.contains(&format!("left out: table {}.{table}: ", source.name)) {
+            return Err(format!("table {table} is not there, and nothing was said\n{}", loaded.told()));
+        }
+    }
+    let verified = landing.node.run(verify).done();
+    if verified.code != Some(0) {
+        return Err(verified.told());
+    }
+    let mut differences = Vec::new();
+    let rows =
+        compare_across([(&source.db, &source.name), (&landing.db, &landing.keyspace)], &mut differences);
+    if differences.is_empty() { Ok(rows) } else { Err(differences.join("\n")) }
+}
+
+fn digits(version: &str) -> String {
+    version.chars().filter(char::is_ascii_digit).collect()
+}
+
+/// Every schema along one route.
+fn route(from: &str, to: &str, flags: &[&str]) {
+    let mut failures = Vec::new();
+    for schema in SCHEMAS {
+        match journey(from, to, schema, flags) {
+            Ok(rows) => println!("schemas/{schema}.cql from {from} to {to}: {rows} rows compared"),
+            Err(error) => failures.push(format!("== schemas/{schema}.cql from {from} to {to}\n{error}")),
+        }
+    }
+    assert!(failures.is_empty(), "{} failed:\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+fn from_3_11_to_5_0() {
+    route("3.11", "5.0", &[]);
+}
+
+#[test]
+fn from_4_1_to_3_11() {
+    route("4.1", "3.11", &["--skip-unsupported"]);
+}
+
+#[test]
+fn from_5_0_to_4_1() {
+    route("5.0", "4.1", &["--skip-unsupported"]);
+}
+
+/// One node to three, and one datacenter to two.
+#[test]
+fn from_5_0_to_4_0_with_two_datacenters() {
+    route("5.0", "4.0", &["--skip-unsupported", "--replication", "dc1=2,dc2=1"]);
+}
+
+/// Three nodes to one, and two datacenters to one of another name.
+#[test]
+fn from_4_0_with_two_datacenters_to_5_0() {
+    let source = TestKeyspace::on(Node::get("4.0"), "from_two");
+    source.db.execute(&format!(
+        "ALTER KEYSPACE {} WITH replication = {{'class': 'NetworkTopologyStrategy', 'dc1': 1, 'dc2': 1}}",
+        source.name
+    ));
+    source.db.execute("CREATE TABLE t (k int PRIMARY KEY, v text)");
+    source.db.try_each((0..500).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, 'v{k}')"))).unwrap();
+    let landing = Landing::new(NEWEST, &source.name);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "parquet").success();
+    // The names of datacenters are the source's: refused before anything is written, and said so by --dry-run too.
+    for flags in [&[][..], &["--dry-run"]] {
+        let refused = landing.load(&dir, flags);
+        assert_eq!(refused.code, Some(1), "{}", refused.told());
+        refused.stderr_has(&["dc1, dc2", "--replication same"]);
+    }
+    assert_eq!(landing.db.names("keyspace_name", "keyspaces", &landing.keyspace), [""; 0]);
+    let same = landing.load(&dir, &["--replication", "same"]);
+    assert_eq!(same.code, Some(0), "{}", same.told());
+    let query = format!(
+        "SELECT JSON replication FROM system_schema.keyspaces WHERE keyspace_name = '{}'",
+        landing.keyspace
+    );
+    let told = landing.db.texts(&query).concat().concat();
+    assert!(told.contains("NetworkTopologyStrategy") && told.contains("\"datacenter1\": \"1\""), "{told}");
+    landing.node.run(["verify", &dir]).success();
+    assert_eq!(landing.db.count(&format!("{}.t", landing.keyspace)), 500);
+    // What one topology dumped is what another one holds: the ranges of the dump are not those of the target.
+    source.node.run(["verify", &dir]).success();
+}
+
+#[test]
+fn a_factor_that_the_target_cannot_write_is_refused() {
+    let source =
+        TestKeyspace::with("factor", &["CREATE TABLE t (k int PRIMARY KEY)", "INSERT INTO t (k) VALUES (1)"]);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("high"));
+    source.dump(&dir, "parquet").success();
+    let three = ["--replication", &format!("{}:3", source.name)[..]];
+    source.load(&dir, &target, &three).fails(1).stderr_has(&[
+        "3 replicas",
+        "1 node",
+        "LOCAL_QUORUM",
+        "takes 2",
+    ]);
+    let one = [&three[..], &["--consistency", "one"]].concat();
+    source.load(&dir, &target, &one).success().stderr_has(&["warning", "3 replicas"]);
+    source.load(&dir, &target, &["--replication", "nobody:3"]).fails(2).stderr_has(&["no keyspace nobody"]);
+}
+
+#[test]
+fn what_the_target_cannot_hold_is_told_before_anything_is_written() {
+    let source = TestKeyspace::with(
+        "cannot",
+        &[
+            "CREATE TYPE spot (at frozen<vector<float, 2>>)",
+            "CREATE TABLE places (k int PRIMARY KEY, s frozen<spot>)",
+            "CREATE TABLE words (k int PRIMARY KEY, w text MASKED WITH system.mask_default())",
+            "CREATE CUSTOM INDEX words_w ON words (w) USING 'sai'",
+            "INSERT INTO words (k, w) VALUES (1, 'one')",
+            "INSERT INTO places (k) VALUES (1)",
+        ],
+    );
+    let landing = Landing::new("4.1", &source.name);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "parquet").success();
+    let ks = &source.name;
+    let told = [
+        format!("type {ks}.spot: Cassandra 4.1 has no vectors"),
+        format!("table {ks}.places: it needs type {ks}.spot"),
+        format!("table {ks}.words: the mask of column w: Cassandra 4.1 has no dynamic data masking"),
+        format!("index {ks}.words_w: Cassandra 4.1 has no storage-attached indexes"),
+    ];
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    let refused = landing.load(&dir, &[]);
+    assert_eq!(refused.code, Some(1));
+    refused.stderr_has(&told).stderr_has(&["nothing was written", "--skip-unsupported"]);
+    assert_eq!(landing.db.names("keyspace_name", "keyspaces", ks), [""; 0]);
+    let dry = landing.load(&dir, &["--dry-run"]);
+    assert_eq!(dry.code, Some(1));
+    dry.stdout_has(&told);
+    let loaded = landing.load(&dir, &["--skip-unsupported"]);
+    assert_eq!(loaded.code, Some(0), "{}", loaded.told());
+    loaded.stderr_has(&told);
+    assert_eq!(landing.db.tables(ks), ["words"]);
+    assert_eq!(landing.db.count(&format!("{ks}.words")), 1);
+    let strict = landing.load(&dir, &["--skip-unsupported", "--strict", "--if-exists", "truncate"]);
+    assert_eq!(strict.code, Some(3), "{}", strict.told());
+}
+
+/// The server of another version takes what was written for it, and each change is told and kept.
+#[test]
+fn options_are_rewritten_for_the_target_and_the_changes_kept() {
+    let source =
+        TestKeyspace::with("rewritten", &["CREATE TABLE t (k int PRIMARY KEY) WITH comment = 'as it was'"]);
+    let landing = Landing::new("4.1", &source.name);
+    let scratch = Scratch::new();
+    let (dir, log) = (scratch.path("dump"), scratch.path("log/ddl.cql"));
+    source.dump(&dir, "parquet").success();
+    let flags = ["--ddl-log", &log, "--json"];
+    let summary = landing.load(&dir, &flags).json();
+    let changes: Vec<&str> =
+        summary["changes"].as_array().unwrap().iter().map(|c| c["change"].as_str().unwrap()).collect();
+    assert_eq!(
+        changes,
+        [
+            "allow_auto_snapshot = true dropped: Cassandra 4.1 has no such option",
+            "incremental_backups = true dropped: Cassandra 4.1 has no such option"
+        ]
+    );
+    assert_eq!(summary["changes"][0]["object"], format!("table {}.t", source.name));
+    let kept = std::fs::read_to_string(&log).unwrap();
+    assert!(kept.contains("-- changed for Cassandra 4.1: incremental_backups"), "{kept}");
+    assert!(kept.contains("CREATE TABLE") && kept.contains("as it was"), "{kept}");
+    assert_eq!(json(format!("{dir}/manifest.json"))["keyspaces"][0]["name"], source.name, "the dump stays");
+}
+
+/// With `--for none` nothing is known of the target: what it refuses by name is left out, or not with `--strict-ddl`.
+#[test]
+fn options_that_a_server_refuses_are_left_out_with_a_warning() {
+    let source = TestKeyspace::with("refused", &["CREATE TABLE t (k int PRIMARY KEY)"]);
+    let landing = Landing::new("4.1", &source.name);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "parquet").success();
+    let strict = landing.load(&dir, &["--for", "none", "--strict-ddl"]);
+    assert_eq!(strict.code, Some(1), "{}", strict.told());
+    strict.stderr_has(&["Unknown property 'allow_auto_snapshot'", "--strict-ddl"]);
+    assert_eq!(landing.db.tables(&source.name), [""; 0]);
+    let log = scratch.path("ddl.cql");
+    let loaded = landing.load(&dir, &["--for", "none", "--ddl-log", &log]);
+    assert_eq!(loaded.code, Some(0), "{}", loaded.told());
+    loaded.stderr_has(&[
+        "warning",
+        "allow_auto_snapshot = true dropped: the server refuses it",
+        "incremental_backups = true dropped",
+    ]);
+    assert_eq!(landing.db.tables(&source.name), ["t"]);
+    assert!(std::fs::read_to_string(&log).unwrap().contains("the server refuses it"));
+}
+
+/// `schema --for` is what a server of that version runs, and what it cannot is a comment in it.
+#[test]
+fn a_schema_is_written_for_another_version() {
+    let source = TestKeyspace::with(
+        "for_older",
+        &[
+            "CREATE TABLE t (k int PRIMARY KEY, v text)",
+            "CREATE CUSTOM INDEX t_v ON t (v) USING 'sai'",
+            "CREATE INDEX t_w ON t (v)",
+        ],
+    );
+    let (ks, landing) = (&source.name, Landing::new("3.11", &source.name));
+    let written = || source.node.run(["schema", ks, "--for", "cassandra-3.11"]).success();
+    let text = written().stdout;
+    assert_eq!(text, written().stdout, "each time the same");
+    assert!(text.contains("-- changed for Cassandra 3.11: memtable = 'default' dropped"), "{text}");
+    assert!(
+        text.contains(
+            "-- cannot be held: Cassandra 3.11 has no storage-attached indexes\n-- CREATE CUSTOM INDEX"
+        ),
+        "{text}"
+    );
+    // No text of these statements has a semicolon in it.
+    let lines = text.lines().filter(|line| !line.starts_with("--")).collect::<Vec<_>>().join("\n");
+    for statement in lines.split(';').map(str::trim).filter(|s| !s.is_empty()) {
+        landing.db.execute(statement);
+    }
+    assert_eq!(landing.db.tables(ks), ["t"]);
+    assert_eq!(landing.db.names("index_name", "indexes", ks), ["t_w"]);
+    source.node.run(["schema", ks, "--for", "oracle-9"]).fails(2).stderr_has(&["cassandra-4.1"]);
+}
+
+/// What is left of the list is what gets loaded.
+#[test]
+fn a_list_is_printed_edited_and_loaded() {
+    let source = TestKeyspace::with(
+        "listed",
+        &[
+            "CREATE TYPE place (city text)",
+            "CREATE TABLE a (k int PRIMARY KEY, v text)",
+            "CREATE TABLE b (k int PRIMARY KEY, p frozen<place>)",
+            "CREATE TABLE \"C c\" (k int PRIMARY KEY)".replace("C c", "Cc").as_str(),
+            "CREATE INDEX a_v ON a (v)",
+            "CREATE MATERIALIZED VIEW a_by_v AS SELECT k, v FROM a WHERE v IS NOT NULL AND k IS NOT NULL PRIMARY KEY (v, k)",
+            "INSERT INTO a (k, v) VALUES (1, 'x')",
+            "INSERT INTO b (k) VALUES (1)",
+            "INSERT INTO \"Cc\" (k) VALUES (1)",
+        ],
+    );
+    let scratch = Scratch::new();
+    let (dir, ks) = (scratch.path("dump"), &source.name);
+    source.dump(&dir, "parquet").success();
+    // No cluster is asked.
+    let list = crate::harness::run(["load", &dir, "--list"]).success().stdout;
+    let lines: Vec<&str> = list.lines().filter(|line| !line.starts_with(';')).collect();
+    let expected = [
+        format!("keyspace {ks}"),
+        format!("type {ks}.place"),
+        format!("table {ks}.\"Cc\""),
+        format!("table {ks}.a"),
+        format!("table {ks}.b"),
+        format!("data {ks}.\"Cc\" ; 1 rows"),
+        format!("data {ks}.a ; 1 rows"),
+        format!("data {ks}.b ; 1 rows"),
+        format!("index {ks}.a_v ; on a"),
+        format!("materialized view {ks}.a_by_v ; on a"),
+    ];
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort();
+        lines
+    };
+    assert_eq!(sorted(lines.iter().map(|l| (*l).to_owned()).collect()), sorted(expected.to_vec()));
+    let target = source.target("part");
+    let kept = |line: &&&str| {
+        !line.contains(".a_by_v") && !line.contains("data") && !line.contains("\"Cc\"")
+            || line.contains("data") && line.contains(".a")
+    };
+    let edited: Vec<&str> = lines.iter().filter(kept).copied().rev().collect();
+    let file = scratch.write("list", edited.join("\n") + "\n; the end\n");
+    source.load(&dir, &target, &["--use-list", &file]).success();
+    assert_eq!(source.db.tables(&target), ["a", "b"]);
+    assert_eq!((source.db.count(&format!("{target}.a")), source.db.count(&format!("{target}.b"))), (1, 0));
+    assert_eq!(source.db.names("index_name", "indexes", &target), ["a_v"]);
+    assert_eq!(source.db.names("view_name", "views", &target), [""; 0]);
+    // Rows alone, into a table that is not there.
+    let file = scratch.write("rows", format!("data {ks}.\"Cc\""));
+    source.load(&dir, &target, &["--use-list", &file]).fails(1).stderr_has(&["does not exist", "list"]);
+    let file = scratch.write("bad", format!("table {ks}.a\ntable {ks}.nobody\n"));
+    source.load(&dir, &target, &["--use-list", &file]).fails(2).stderr_has(&["line 2", "nobody", "--list"]);
+}
