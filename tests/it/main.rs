@@ -31,6 +31,7 @@ mod independent;
 mod interrupt;
 mod load;
 mod lost_answers;
+mod matrix;
 mod migrate;
 mod moments;
 mod network;

@@ -227,3 +227,43 @@ fn every_kind_of_masked_column_is_guarded() {
     role.dump(&dir, "parquet");
     assert!(files(&dir).contains(&"manifest.json".to_owned()));
 }
+
+#[test]
+fn what_a_role_lacks_for_a_load_is_named_before_anything_is_written() {
+    let table = "CREATE TABLE t (k int PRIMARY KEY, v text)";
+    let source = keyspace("loading", &[table, "INSERT INTO t (k, v) VALUES (1, 'x')"]);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("made"));
+    source.dump(&dir, "csv").success();
+    let role = Role::new(&source, "loader");
+    let map = format!("{}={target}", source.name);
+    let load = |flags: &[&str]| role.node.run([&["load", &dir, "--map", &map], flags].concat()).done();
+    for flags in [&[][..], &["--dry-run"]] {
+        let refused = load(flags);
+        assert_eq!(refused.code, Some(1), "{}", refused.told());
+        refused.stderr_has(&[
+            &role.name,
+            "lacks the permission CREATE ON ALL KEYSPACES",
+            "nothing was written",
+        ]);
+    }
+    assert_eq!(source.db.names("keyspace_name", "keyspaces", &target), [""; 0]);
+    role.grant("CREATE", "ALL", "KEYSPACES");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while load(&[]).code != Some(0) {
+        assert!(Instant::now() < deadline, "{}", load(&[]).told());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    // Who made it may do anything with it; another role may look and not write.
+    let other = Role::reader(&source, "reader");
+    let own = ["load", &dir, "--data-only", "--if-exists", "append"];
+    let refused = loop {
+        let refused = other.node.run(own).fails(1);
+        if refused.stderr.contains("MODIFY") {
+            break refused;
+        }
+        assert!(Instant::now() < deadline, "{}", refused.told());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    refused.stderr_has(&[&format!("MODIFY ON {}.t", source.name), "nothing was written"]);
+}
