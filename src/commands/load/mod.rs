@@ -1,6 +1,7 @@
-//! `cqlift load`: schema first, then data, then indexes and views.
+//! `cqlift load`: schema first, then data, then indexes and views, and roles at the end if they are asked for.
 
 mod plan;
+mod roles;
 mod schema;
 mod summary;
 
@@ -25,6 +26,7 @@ use crate::types::cql::Ident;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use plan::{Plan, Treatment};
+use roles::Restored;
 use schema::{Existing, Step};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -59,6 +61,9 @@ pub struct LoadArgs {
     /// Load data into tables that exist, run no DDL
     #[arg(long)]
     pub data_only: bool,
+    /// Bring back the dump's roles too, and what they may do with what is loaded; those that exist are kept
+    #[arg(long, conflicts_with = "data_only")]
+    pub roles: bool,
     /// Expiries: keep them, drop them all, or let everything live for so many seconds from now
     #[arg(
         long,
@@ -164,10 +169,12 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     let request = plan::Request::of(&args)?;
     let (dir, manifest) = DumpDir::open(&args.dump)?;
     request.check(&manifest)?;
+    roles::check(&manifest, args.roles, output.quiet)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
+    let roles = roles::plan(&cluster, &manifest, &request, args.roles).await?;
     let plan = plan::plan(&cluster, &manifest, request).await?;
     if args.dry_run {
-        return report::result(&plan.text());
+        return report::result(&(plan.text() + &roles.map_or(String::new(), |roles| roles.text())));
     }
     let request = (args.ttl, args.timestamp);
     let work = async {
@@ -179,7 +186,11 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         let loaded = load_data(&cluster, parts, how, Flow::of(&args.budget), output).await?;
         run_statements(&cluster, &plan, Section::PostData, output).await?;
         let findings = check(&cluster, (&dir, &manifest), &plan, how, (args.no_check, output)).await?;
-        Ok((loaded, findings, how))
+        let restored = match roles {
+            Some(roles) => Some(roles::run(&cluster, roles).await),
+            None => None,
+        };
+        Ok((Loaded { restored, ..loaded }, findings, how))
     };
     let left = "the tables that were being loaded may hold a part of their rows";
     let (loaded, findings, how) = interruptible(work, left).await.map_err(|error| match error.kind() {
@@ -187,6 +198,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         _ => error,
     })?;
     summary::summarise(&plan, &manifest, &loaded, &findings, how, output)?;
+    loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
     findings.result(
         "deletions and other data in the target prevail where they are not older than what was loaded: load with \
          --if-exists truncate, or with --timestamp now",
@@ -332,6 +344,8 @@ struct Loaded {
     rows: u64,
     /// Per table, in the order of their names, what was not written as dumped.
     writers: BTreeMap<String, Arc<TableWriter>>,
+    /// What became of roles, if they were asked for.
+    restored: Option<Restored>,
 }
 
 async fn load_data(
@@ -377,7 +391,7 @@ async fn load_data(
         return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
-    Ok(Loaded { rows, writers })
+    Ok(Loaded { rows, writers, restored: None })
 }
 
 /// When each token range of a part was read, µs since 1970.
