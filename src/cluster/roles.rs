@@ -68,58 +68,86 @@ impl Cluster {
     pub async fn roles(&self, schema: &Schema, user: Option<&str>) -> Result<(Roles, Vec<NotPreserved>)> {
         let home = Home::of(schema);
         let mut missing = Vec::new();
-        let columns = "SELECT role, can_login, is_superuser, member_of";
-        let read =
-            self.rows::<RoleRow>(&format!("{columns}, salted_hash FROM {}", home.table("roles"))).await;
-        let (rows, hashes) = match read {
-            Err(Unread::Refused) => {
-                // The same number of columns, so that it is the same row: a name twice says nothing new.
-                let query = format!("{columns}, role FROM {}", home.table("roles"));
-                (self.rows::<RoleRow>(&query).await, false)
-            }
-            read => (read, true),
+        let read = async {
+            let mut roles = self.read_roles(&home, user, &mut missing).await?;
+            self.read_limits(&home, &mut roles, &mut missing).await?;
+            let query = format!("SELECT role, resource, permissions FROM {}", home.table("role_permissions"));
+            let mut rows = self.rows::<PermissionRow>(&query).await?;
+            rows.sort();
+            let grants = rows.into_iter().filter_map(|(role, resource, permissions)| {
+                grant(role, &resource, permissions.unwrap_or_default(), &mut missing)
+            });
+            Ok(Roles { grants: grants.collect(), roles: roles.into_values().collect() })
         };
-        let rows = rows.map_err(|e| e.told(&home, user))?;
-        let mut roles: BTreeMap<String, Role> = BTreeMap::new();
-        for (name, login, superuser, member_of, hash) in rows {
-            let role = Role {
-                name: name.clone(),
-                login: login.unwrap_or(false),
-                superuser: superuser.unwrap_or(false),
-                member_of: member_of.unwrap_or_default(),
-                password_hash: hash.filter(|hash| hashes && !hash.is_empty()).map(Hash::new),
-                ..Role::default()
-            };
-            roles.insert(name, role);
-        }
+        let roles = read.await.map_err(|unread: Unread| unread.told(&home, user))?;
+        missing.extend(self.beside(&home).await?);
+        Ok((roles, missing))
+    }
+
+    /// The roles by name, without what they are limited to.
+    async fn read_roles(
+        &self,
+        home: &Home<'_>,
+        user: Option<&str>,
+        missing: &mut Vec<NotPreserved>,
+    ) -> Result<BTreeMap<String, Role>, Unread> {
+        let columns = "SELECT role, can_login, is_superuser, member_of";
+        let table = home.table("roles");
+        let read = self.rows::<RoleRow>(&format!("{columns}, salted_hash FROM {table}")).await;
+        let hashes = !matches!(read, Err(Unread::Refused));
+        let rows = match read {
+            // The same shape without hashes.
+            Err(Unread::Refused) => self.rows::<RoleRow>(&format!("{columns}, role FROM {table}")).await,
+            read => read,
+        };
+        let role = |(name, login, superuser, member_of, hash): RoleRow| Role {
+            name,
+            login: login.unwrap_or(false),
+            superuser: superuser.unwrap_or(false),
+            member_of: member_of.unwrap_or_default(),
+            password_hash: hash.filter(|hash| hashes && !hash.is_empty()).map(Hash::new),
+            ..Role::default()
+        };
+        let roles: Vec<Role> = rows?.into_iter().map(role).collect();
         if !hashes {
-            missing.extend(no_hashes(roles.values(), user));
+            missing.extend(no_hashes(&roles, user));
         }
-        for (table, column) in [("network_permissions", "dcs"), ("cidr_permissions", "cidr_groups")] {
-            if !home.has(table) {
-                continue;
-            }
+        Ok(roles.into_iter().map(|role| (role.name.clone(), role)).collect())
+    }
+
+    /// Adds the datacenters and CIDR groups that roles are limited to.
+    async fn read_limits(
+        &self,
+        home: &Home<'_>,
+        roles: &mut BTreeMap<String, Role>,
+        missing: &mut Vec<NotPreserved>,
+    ) -> Result<(), Unread> {
+        let limits: [(&str, &str, fn(&mut Role) -> &mut Vec<String>); 2] = [
+            ("network_permissions", "dcs", |role| &mut role.datacenters),
+            ("cidr_permissions", "cidr_groups", |role| &mut role.cidr_groups),
+        ];
+        for (table, column, limit) in limits.into_iter().filter(|(table, ..)| home.has(table)) {
             let query = format!("SELECT role, {column} FROM {}", home.table(table));
-            for (role, names) in self.rows::<LimitRow>(&query).await.map_err(|e| e.told(&home, user))? {
-                if let (Some(role), Some(names)) = (roles.get_mut(&role), names) {
-                    let limits = if table == "network_permissions" {
-                        &mut role.datacenters
-                    } else {
-                        &mut role.cidr_groups
-                    };
-                    *limits = names;
+            for (role, names) in self.rows::<LimitRow>(&query).await? {
+                // The first table calls a role by its resource (5.0.6), the second one by its name.
+                let name = match table {
+                    "network_permissions" => role.strip_prefix("roles/").unwrap_or(&role),
+                    _ => role.as_str(),
+                };
+                // Empty is no limit, and what a role that was dropped leaves behind.
+                match (roles.get_mut(name), names.filter(|names| !names.is_empty())) {
+                    (_, None) => {}
+                    (Some(role), Some(names)) => *limit(role) = names,
+                    (None, Some(names)) => missing.push(NotPreserved {
+                        object: format!("role {}", Ident(name)),
+                        what: format!("its limits in {table}: {}", names.join(", ")),
+                        count: None,
+                        reason: "there is no such role".to_owned(),
+                    }),
                 }
             }
         }
-        let query = format!("SELECT role, resource, permissions FROM {}", home.table("role_permissions"));
-        let rows = self.rows::<PermissionRow>(&query).await.map_err(|e| e.told(&home, user))?;
-        let mut grants = Vec::new();
-        for (role, resource, permissions) in rows {
-            grants.extend(grant(role, &resource, permissions.unwrap_or_default(), &mut missing));
-        }
-        missing.extend(self.beside(&home).await?);
-        grants.sort_by(|a: &Grant, b: &Grant| a.role.cmp(&b.role));
-        Ok((Roles { roles: roles.into_values().collect(), grants }, missing))
+        Ok(())
     }
 
     /// What is kept beside roles, as far as there is any or it cannot be told.
@@ -363,8 +391,8 @@ fn grant(
 }
 
 /// The roles that lose their password because the server shows no hashes.
-fn no_hashes<'a>(roles: impl Iterator<Item = &'a Role>, user: Option<&str>) -> Option<NotPreserved> {
-    let names: Vec<String> = roles.filter(|r| r.login).map(|r| Ident(&r.name).to_string()).collect();
+fn no_hashes(roles: &[Role], user: Option<&str>) -> Option<NotPreserved> {
+    let names: Vec<String> = roles.iter().filter(|r| r.login).map(|r| Ident(&r.name).to_string()).collect();
     (!names.is_empty()).then(|| NotPreserved {
         object: "roles".to_owned(),
         what: "hashes of passwords".to_owned(),

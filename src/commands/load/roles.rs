@@ -221,7 +221,7 @@ impl Restored {
         ));
         if !self.kept.is_empty() {
             report::note(&format!(
-                "kept as they are, with what they were granted beside: {}, which exist",
+                "exist and are kept as they are, but for what the dump grants them: {}",
                 names(&self.kept)
             ));
         }
@@ -231,7 +231,7 @@ impl Restored {
                 None => String::new(),
             };
             report::note(&format!(
-                "without a password{reason}: {}, which cannot log in until ALTER ROLE … WITH PASSWORD gives them one",
+                "without a password{reason}, so that they cannot log in until ALTER ROLE … WITH PASSWORD gives them one: {}",
                 names(&self.without_password)
             ));
         }
