@@ -122,22 +122,21 @@ impl Cluster {
         roles: &mut BTreeMap<String, Role>,
         missing: &mut Vec<NotPreserved>,
     ) -> Result<(), Unread> {
-        let limits: [(&str, &str, fn(&mut Role) -> &mut Vec<String>); 2] = [
-            ("network_permissions", "dcs", |role| &mut role.datacenters),
-            ("cidr_permissions", "cidr_groups", |role| &mut role.cidr_groups),
-        ];
-        for (table, column, limit) in limits.into_iter().filter(|(table, ..)| home.has(table)) {
+        const NETWORK: &str = "network_permissions";
+        let tables = [(NETWORK, "dcs"), ("cidr_permissions", "cidr_groups")];
+        for (table, column) in tables.into_iter().filter(|(table, _)| home.has(table)) {
             let query = format!("SELECT role, {column} FROM {}", home.table(table));
             for (role, names) in self.rows::<LimitRow>(&query).await? {
                 // The first table calls a role by its resource (5.0.6), the second one by its name.
                 let name = match table {
-                    "network_permissions" => role.strip_prefix("roles/").unwrap_or(&role),
+                    NETWORK => role.strip_prefix("roles/").unwrap_or(&role),
                     _ => role.as_str(),
                 };
                 // Empty is no limit, and what a role that was dropped leaves behind.
                 match (roles.get_mut(name), names.filter(|names| !names.is_empty())) {
                     (_, None) => {}
-                    (Some(role), Some(names)) => *limit(role) = names,
+                    (Some(role), Some(names)) if table == NETWORK => role.datacenters = names,
+                    (Some(role), Some(names)) => role.cidr_groups = names,
                     (None, Some(names)) => missing.push(NotPreserved {
                         object: format!("role {}", Ident(name)),
                         what: format!("its limits in {table}: {}", names.join(", ")),

@@ -351,6 +351,24 @@ fn limits_of_logins_are_kept_or_the_role_is_not_made() {
 }
 
 #[test]
+fn a_role_whose_hash_the_target_refuses_is_made_without_a_password() {
+    let source = keyspace("foreign_hash");
+    let roles = Roles::new(&source, &[("_app", "PASSWORD = 'old' AND LOGIN = true")]);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    roles.dump(&dir);
+    roles.drop_all();
+    // As ScyllaDB makes them.
+    edit(&dir, |roles| roles["roles"][0]["password_hash"] = "$6$salt$0th3r".into());
+    let done = source.load(&dir, &target, &["--roles", "--json"]).success();
+    assert_eq!(done.json()["roles"]["without_password"], serde_json::json!([roles.name("_app")]));
+    assert!(!done.told().contains("0th3r"), "{}", done.told());
+    done.stderr_has(&["refused its hash", "jBcrypt", &roles.name("_app")]);
+    assert!(roles.hash("_app").is_empty());
+    source.db.execute(&format!("LIST ROLES OF {}", roles.quoted("_app")));
+}
+
+#[test]
 fn a_role_that_may_not_read_roles_is_told_what_it_lacks() {
     let source = keyspace("unread_roles");
     let roles = Roles::new(&source, &[("_dumper", "PASSWORD = 'open' AND LOGIN = true")]);
