@@ -124,7 +124,7 @@ impl RolePlan {
         let kept = self.kept.iter().map(|name| format!("-- exists: role {}\n\n", Ident(name)));
         let steps = self.steps.iter().map(|step| format!("{};\n\n", step.shown(self.hashes)));
         let left_out = self.left_out.iter().map(|what| format!("-- left out: {what}\n\n"));
-        kept.chain(steps).chain(left_out).collect()
+        std::iter::once("\n".to_owned()).chain(kept).chain(steps).chain(left_out).collect()
     }
 }
 
