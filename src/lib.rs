@@ -18,12 +18,13 @@
 //! | module | answers |
 //! |---|---|
 //! | [`cli`], [`commands`] | the subcommands; each file has its flags above its `run()`, which reads like a table of contents |
-//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, probe, scan, write, retry, gate |
+//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, roles, probe, scan, write, retry, gate |
 //! | [`format`](mod@format) | one file per file format, sink and source together |
 //! | [`store`] | the only module that opens dump files: names, temporary files, syncing, renaming |
 //! | [`progress`] | counters of a run and the line that shows them |
 //! | [`report`] | what is printed, on stdout and stderr |
 //! | [`manifest`] | what a dump and its parts say of themselves |
+//! | [`roles`] | roles and permissions: as manifests and servers state them, and their statements; pure |
 //! | [`ddl`] | CQL statements: recognise, make from a catalogue, order, rename, write for another server; pure |
 //! | [`ring`] | tokens and ranges: hash, split, cover; pure |
 //! | [`steal`] | who scans which range, and takes over half of another's; pure |
@@ -42,7 +43,7 @@
 //! # The import law
 //!
 //! Left may use anything to its right, nothing else; a test holds it:
-//! `main → cli → commands → {cluster, format, store, progress} → {steal, batch, pace, manifest, selector, report} → {ring,
+//! `main → cli → commands → {cluster, format, store, progress} → {steal, batch, pace, manifest, selector, report} → roles → {ring,
 //! ddl, fingerprint, mutation, compare} → times → table → types → rows → error`. Modules in braces do not use each other: `cluster`, `format` and `store` meet in `commands`, over
 //! `rows`. Async lives in `cluster` and `commands`; codecs, sinks and sources are synchronous.
 //!
@@ -69,6 +70,7 @@ pub mod pace;
 pub mod progress;
 pub mod report;
 pub mod ring;
+pub mod roles;
 pub mod rows;
 pub mod selector;
 pub mod steal;

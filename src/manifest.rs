@@ -5,6 +5,7 @@
 //! JSON reader keeps them and wider tokens of other partitioners fit.
 
 use crate::fingerprint::Sums;
+use crate::roles::Roles;
 use crate::table::{Column, ColumnKind, Companion, Table, Tells};
 use crate::types::cql::{BadType, CqlType, Udt};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct Manifest {
     pub not_preserved: Vec<NotPreserved>,
     /// What it holds.
     pub keyspaces: Vec<KeyspaceEntry>,
+    /// The roles, if they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Roles>,
 }
 
 /// The cluster a dump came from.
@@ -81,7 +85,7 @@ pub struct DumpOptions {
 /// Something the dump does not carry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotPreserved {
-    /// What it concerns: `*`, `keyspace.table` or `keyspace.table.column`.
+    /// What it concerns: `*`, `keyspace.table`, `keyspace.table.column`, `roles` or `role name`.
     pub object: String,
     /// What is missing.
     pub what: String,
@@ -97,6 +101,12 @@ impl NotPreserved {
     pub fn text(&self) -> String {
         let count = self.count.map_or(String::new(), |n| format!(", {n}"));
         format!("{} ({}{count}): {}", self.what, self.object, self.reason)
+    }
+
+    /// Whether it concerns roles.
+    pub fn is_of_roles(&self) -> bool {
+        // Tables are named with their keyspaces, which have no spaces in their names.
+        self.object == "roles" || self.object.starts_with("role ")
     }
 }
 
@@ -354,7 +364,8 @@ impl Manifest {
     /// `BadManifest::Json` if it cannot be written as JSON.
     pub fn to_text(&self) -> Result<String, BadManifest> {
         let mut text = serde_json::to_string_pretty(self)?;
-        text.truncate(text.trim_end_matches(['}', '\n']).len());
+        // Only the last brace: a member may end with one too.
+        text.truncate(text.strip_suffix("\n}").unwrap_or(&text).len());
         let hash = xxh3_128(text.as_bytes());
         text.push_str(&format!("{CHECKSUM_KEY}{hash:032x}\"\n}}\n"));
         Ok(text)
@@ -482,6 +493,7 @@ fn find(udts: &[Arc<Udt>], name: &str) -> Option<Arc<Udt>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::roles::{Hash, Role};
     use crate::types::cql::Native;
 
     fn manifest() -> Manifest {
@@ -531,6 +543,7 @@ mod tests {
                     parts: vec![],
                 }],
             }],
+            roles: None,
         }
     }
 
@@ -541,6 +554,19 @@ mod tests {
         assert_eq!(read.to_text().unwrap(), text);
         let table = read.keyspaces[0].table(&read.keyspaces[0].tables[0]).unwrap();
         assert_eq!(table.columns[0].cql_type.to_string(), "frozen<\"My Type\">");
+    }
+
+    #[test]
+    fn roles_read_back_with_their_hashes_and_are_no_member_of_a_manifest_without_them() {
+        assert!(!manifest().to_text().unwrap().contains("roles"));
+        let mut with = manifest();
+        let hash = Some(Hash::new("$2a$10$x".into()));
+        let role = Role { name: "a".into(), password_hash: hash, ..Role::default() };
+        with.roles = Some(Roles { roles: vec![role], grants: Vec::new() });
+        let read = Manifest::from_text(&with.to_text().unwrap()).unwrap();
+        assert_eq!(read.roles, with.roles);
+        let read = serde_json::to_value(&read).unwrap();
+        assert_eq!(read["roles"]["roles"][0]["password_hash"], "$2a$10$x");
     }
 
     #[test]

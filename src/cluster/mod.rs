@@ -1,4 +1,4 @@
-//! The only module that talks to the database: connect, read the schema, ask for permissions, scan token ranges into pages, write pages.
+//! The only module that talks to the database: connect, read the schema, ask for permissions, read and make roles, scan token ranges into pages, write pages.
 //! What the cells of a page mean is left to `types`; which ranges and tables to work on, to `commands`.
 
 pub mod catalogue;
@@ -8,6 +8,7 @@ pub mod gate;
 pub mod permissions;
 pub mod probe;
 pub mod retry;
+pub mod roles;
 mod route;
 pub mod scan;
 mod target;

@@ -1,6 +1,6 @@
 //! `cqlift inspect`: what a dump holds, from its manifest.
 
-use super::{OutputArgs, plural};
+use super::{OutputArgs, plural, roles_text};
 use crate::error::Result;
 use crate::manifest::{Manifest, TableEntry};
 use crate::report;
@@ -22,7 +22,10 @@ pub struct InspectArgs {
 /// # Errors
 /// `Error` says why the dump cannot be read.
 pub fn run(args: &InspectArgs, output: OutputArgs) -> Result<()> {
-    let (_, manifest) = DumpDir::open(&args.dump)?;
+    let (_, mut manifest) = DumpDir::open(&args.dump)?;
+    if let Some(roles) = &mut manifest.roles {
+        roles.hide_hashes();
+    }
     if output.json {
         return report::json(&manifest);
     }
@@ -60,6 +63,9 @@ fn body(manifest: &Manifest) -> String {
     let mut text = String::new();
     for missing in &manifest.not_preserved {
         text.push_str(&format!("not kept  {}\n", missing.text()));
+    }
+    if let Some(roles) = &manifest.roles {
+        text.push_str(&format!("roles     {}\n", roles_text(&roles.counts())));
     }
     for keyspace in &manifest.keyspaces {
         text.push_str(&format!(

@@ -21,6 +21,7 @@ use crate::format::{Column, Layout};
 use crate::manifest::{Manifest, NotPreserved, Part, RangeEntry, StatementEntry};
 use crate::report;
 use crate::ring::{self, Interval, Token};
+use crate::roles::Counts;
 use crate::selector::{Mapping, Selection, Selector};
 use crate::table::Table;
 use crate::types::codec;
@@ -242,6 +243,17 @@ pub async fn interruptible<T>(work: impl Future<Output = Result<T>>, left: &str)
 /// Names something that a dump does not carry.
 pub fn note_missing(missing: &NotPreserved) {
     report::note(&format!("not preserved: {}", missing.text()));
+}
+
+/// `2 roles (1 with a password), 1 membership and 5 permissions`.
+pub fn roles_text(counts: &Counts) -> String {
+    format!(
+        "{} ({} with a password), {} and {}",
+        plural(counts.roles, "role"),
+        counts.passwords,
+        plural(counts.memberships, "membership"),
+        plural(counts.permissions, "permission")
+    )
 }
 
 /// `1 row`, `2 rows`.

@@ -30,6 +30,7 @@ pub mod arrow;
 pub mod blob;
 pub mod boolean;
 pub mod civil;
+pub mod class;
 pub mod cql;
 pub mod date;
 pub mod decimal;

@@ -43,6 +43,7 @@ mod random_values;
 mod random_writes;
 mod readme;
 mod refuse;
+mod roles;
 mod roundtrip;
 mod script;
 mod semantics;

@@ -1,11 +1,13 @@
-//! `cqlift dump`: schema and data of the selected tables into a new directory.
+//! `cqlift dump`: schema and data of the selected tables into a new directory, and the cluster's roles if they are asked
+//! for.
 
 mod missing;
 mod parts;
 pub mod plan;
+mod roles;
 mod unsupported;
 
-use super::{BudgetArgs, OutputArgs, interruptible, layout, plural, rfc3339};
+use super::{BudgetArgs, OutputArgs, interruptible, layout, plural, rfc3339, roles_text};
 use crate::cluster::catalogue::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
@@ -18,6 +20,7 @@ use crate::manifest::{
 };
 use crate::progress::Progress;
 use crate::report;
+use crate::roles::{Counts, Roles};
 use crate::store::{DumpDir, table_path};
 use crate::table::Table;
 use bytesize::ByteSize;
@@ -26,6 +29,7 @@ use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
 use parts::{DumpedTable, PartForm, TableWork};
 use plan::Plan;
+use roles::DumpedRoles;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,6 +53,10 @@ pub struct DumpArgs {
     /// What to keep beside the values: all that the cluster tells of write times and expiries, or none of it
     #[arg(long, env = "CQLIFT_PRESERVE", value_enum, default_value_t = Preserve::All)]
     pub preserve: Preserve,
+    /// Dump roles too, with the hashes of their passwords where the server shows them, and what they may do with what is
+    /// dumped
+    #[arg(long)]
+    pub roles: bool,
     /// End with code 3 if anything was not preserved
     #[arg(long, env = "CQLIFT_STRICT", value_parser = FalseyValueParser::new())]
     pub strict: bool,
@@ -116,8 +124,9 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     let plan = plan::plan(&cluster, &schema, &selection).await?;
     let tables: Vec<&Table> = plan.tables().map(|t| &t.table).collect();
     let unsure = cluster.check_reads(args.connect.username.as_deref(), &schema, &tables).await?;
+    let roles = roles::read(&cluster, &schema, &plan, &args).await?;
     if args.dry_run {
-        return show(&plan, output);
+        return show(&plan, roles.as_ref(), output);
     }
     let work = prepare(&cluster, &plan, &args).await?;
     super::warn_of_weak_reads(&cluster, "; the manifest records it");
@@ -132,7 +141,10 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
             args.output.display()
         ))
     })?;
-    let manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped, started);
+    let mut manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped, started);
+    if let Some(roles) = roles {
+        roles.put_into(&mut manifest);
+    }
     dir.write_manifest(&manifest)?;
     summarise(&manifest, &dir, output)?;
     match manifest.not_preserved.len() {
@@ -252,6 +264,7 @@ fn manifest(
         },
         not_preserved,
         keyspaces,
+        roles: None,
     }
 }
 
@@ -277,7 +290,7 @@ fn dump_id(cluster: &Cluster, now: SystemTime) -> String {
     format!("{:032x}", xxhash_rust::xxh3::xxh3_128(text.as_bytes()))
 }
 
-fn show(plan: &Plan, output: OutputArgs) -> Result<()> {
+fn show(plan: &Plan, roles: Option<&DumpedRoles>, output: OutputArgs) -> Result<()> {
     #[derive(Serialize)]
     struct Row {
         table: String,
@@ -294,6 +307,9 @@ fn show(plan: &Plan, output: OutputArgs) -> Result<()> {
     for row in rows {
         text.push_str(&format!("{}\tabout {}\n", row.table, HumanBytes(row.estimated_bytes)));
     }
+    if let Some(roles) = roles {
+        text.push_str(&format!("{}\n", roles_text(&roles.counts())));
+    }
     report::result(&text)
 }
 
@@ -306,6 +322,8 @@ fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<(
         rows: u64,
         bytes: u64,
         exceptions: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        roles: Option<Counts>,
         not_preserved: &'a [NotPreserved],
     }
     let tables: Vec<&TableEntry> = manifest.keyspaces.iter().flat_map(|k| &k.tables).collect();
@@ -316,6 +334,7 @@ fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<(
         rows: tables.iter().map(|t| t.rows).sum(),
         bytes: tables.iter().map(|t| t.bytes).sum(),
         exceptions: tables.iter().flat_map(|t| &t.parts).map(|p| p.exceptions).sum(),
+        roles: manifest.roles.as_ref().map(Roles::counts),
         not_preserved: &manifest.not_preserved,
     };
     if !output.quiet {
@@ -334,6 +353,9 @@ fn summarise(manifest: &Manifest, dir: &DumpDir, output: OutputArgs) -> Result<(
                     n => format!("{n} cells have"),
                 }
             ));
+        }
+        if let Some(roles) = &summary.roles {
+            report::note(&format!("and {}", roles_text(roles)));
         }
         summary.not_preserved.iter().for_each(super::note_missing);
     }

@@ -1,9 +1,10 @@
-//! `cqlift load`: schema first, then data, then indexes and views.
+//! `cqlift load`: schema first, then data, then indexes and views, and roles at the end if they are asked for.
 
 mod fitting;
 mod list;
 mod plan;
 mod preflight;
+mod roles;
 mod schema;
 mod statements;
 mod summary;
@@ -29,6 +30,7 @@ use crate::types::cql::Ident;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use plan::{ForArg, Plan, Treatment};
+use roles::Restored;
 use statements::Runner;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -97,6 +99,9 @@ pub struct LoadArgs {
     /// Load data into tables that exist, run no DDL
     #[arg(long)]
     pub data_only: bool,
+    /// Bring back the dump's roles too, and what they may do with what is loaded; those that exist are kept
+    #[arg(long, conflicts_with = "data_only")]
+    pub roles: bool,
     /// Expiries: keep them, drop them all, or let everything live for so many seconds from now
     #[arg(
         long,
@@ -205,10 +210,13 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     if args.list {
         return report::result(&list::text(&manifest, &request.selection)?);
     }
+    roles::check(&manifest, args.roles, output.quiet)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
+    let roles = roles::plan(&cluster, &manifest, &request, args.roles).await?;
     let plan = plan::plan(&cluster, &manifest, request).await?;
     if args.dry_run {
-        report::result(&plan.text())?;
+        let roles = roles.map_or(String::new(), |roles| roles.text());
+        report::result(&(plan.text() + &roles))?;
         return plan.check();
     }
     plan.check()?;
@@ -225,6 +233,11 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         let loaded = load_data(&cluster, parts, how, Flow::of(&args.budget), output).await?;
         runner.run(Section::PostData).await?;
         let findings = check(&cluster, (&dir, &manifest), &plan, how, (args.no_check, output)).await?;
+        let restored = match roles {
+            Some(roles) => Some(roles::run(&cluster, roles).await),
+            None => None,
+        };
+        let loaded = Loaded { restored, ..loaded };
         Ok((Done { loaded, findings, runner }, how))
     };
     let left = "the tables that were being loaded may hold a part of their rows";
@@ -234,6 +247,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     })?;
     summary::summarise(&plan, &manifest, &done, how, output)?;
     let Done { loaded, findings, .. } = done;
+    loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
     findings.result(
         "deletions and other data in the target prevail where they are not older than what was loaded: load with \
          --if-exists truncate, or with --timestamp now",
@@ -347,6 +361,8 @@ struct Loaded {
     rows: u64,
     /// Per table, in the order of their names, what was not written as dumped.
     writers: BTreeMap<String, Arc<TableWriter>>,
+    /// What became of roles, if they were asked for.
+    restored: Option<Restored>,
 }
 
 async fn load_data(
@@ -393,7 +409,7 @@ async fn load_data(
         return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
-    Ok(Loaded { rows, writers })
+    Ok(Loaded { rows, writers, restored: None })
 }
 
 /// When each token range of a part was read, µs since 1970.

@@ -58,7 +58,7 @@ pub struct Request {
     pub(super) data: bool,
     /// What of the dump is wanted, line by line; without it all that the selectors leave.
     pub(super) list: Option<List>,
-    role: Option<String>,
+    pub(super) role: Option<String>,
 }
 
 impl Request {

@@ -2,6 +2,7 @@
 
 use super::fitting::Unsupported;
 use super::plan::{Plan, TableLoad, Treatment};
+use super::roles::Restored;
 use super::schema::{Existing, Step};
 use super::statements::{Change, lines};
 use super::{Done, How, Loaded};
@@ -39,6 +40,8 @@ struct Summary<'a> {
     capped: u64,
     unknown_rows: u64,
     uneven_lists: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roles: Option<&'a Restored>,
     not_preserved: Vec<&'a NotPreserved>,
     differences: &'a [Difference],
     more: u64,
@@ -80,7 +83,8 @@ pub fn summarise(
         capped: total(loaded, |counts| &counts.capped),
         unknown_rows: total(loaded, |counts| &counts.untold_rows),
         uneven_lists: loads(plan).flat_map(|load| &load.entry.parts).map(uneven).sum(),
-        not_preserved: not_preserved(plan, manifest),
+        roles: loaded.restored.as_ref(),
+        not_preserved: not_preserved(plan, manifest, loaded),
         differences: &findings.differences,
         more: findings.more,
     };
@@ -130,6 +134,7 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
             ));
         }
     }
+    summary.roles.iter().for_each(|roles| roles.tell());
     summary.not_preserved.iter().for_each(|missing| note_missing(missing));
     if markers {
         report::note(
@@ -144,9 +149,10 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
 /// # Errors
 /// `Error` (exit 3) if anything is not as it was dumped.
 pub fn strict(plan: &Plan, manifest: &Manifest, loaded: &Loaded) -> Result<()> {
-    let lacking = !not_preserved(plan, manifest).is_empty()
+    let lacking = !not_preserved(plan, manifest, loaded).is_empty()
         || total(loaded, |c| &c.capped) > 0
-        || !plan.unsupported.is_empty();
+        || !plan.unsupported.is_empty()
+        || loaded.restored.as_ref().is_some_and(Restored::is_lacking);
     match lacking {
         true => Err(Error::incomplete("not everything could be brought back as it was, see above")),
         false => Ok(()),
@@ -166,10 +172,11 @@ fn total(loaded: &Loaded, of: fn(&Counts) -> &AtomicU64) -> u64 {
     loaded.writers.values().map(|writer| of(writer.counts()).load(Relaxed)).sum()
 }
 
-/// What the dump lacks of the tables that were loaded.
-fn not_preserved<'a>(plan: &Plan, manifest: &'a Manifest) -> Vec<&'a NotPreserved> {
+/// What the dump lacks of the tables and roles that were loaded.
+fn not_preserved<'a>(plan: &Plan, manifest: &'a Manifest, loaded: &Loaded) -> Vec<&'a NotPreserved> {
     let concerns = |missing: &&NotPreserved| {
         missing.object == "*"
+            || missing.is_of_roles() && loaded.restored.is_some()
             || plan.loads.iter().any(|load| {
                 let name = load.table.full_name();
                 missing.object == name || missing.object.starts_with(&format!("{name}."))
