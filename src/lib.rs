@@ -25,7 +25,7 @@
 //! | [`report`] | what is printed, on stdout and stderr |
 //! | [`manifest`] | what a dump and its parts say of themselves |
 //! | [`ddl`] | CQL statements: recognise, order, rename; pure |
-//! | [`ring`] | tokens and ranges: hash, split, cover; pure |
+//! | [`ring`] | tokens, by partitioner, and ranges: hash, bound, split, cover; pure |
 //! | [`steal`] | who scans which range, and takes over half of another's; pure |
 //! | [`batch`] | rows of one partition into write batches; pure |
 //! | [`pace`] | how many requests may be in flight, how many rows may pass; pure |

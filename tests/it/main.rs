@@ -31,6 +31,7 @@ mod load;
 mod lost_answers;
 mod moments;
 mod network;
+mod partitioner;
 mod parts;
 mod permissions;
 mod random;
