@@ -26,7 +26,7 @@
 //! | [`manifest`] | what a dump and its parts say of themselves |
 //! | [`roles`] | roles and permissions: as manifests and servers state them, and their statements; pure |
 //! | [`ddl`] | CQL statements: recognise, make from a catalogue, order, rename, write for another server; pure |
-//! | [`ring`] | tokens and ranges: hash, split, cover; pure |
+//! | [`ring`] | tokens, by partitioner, and ranges: hash, bound, split, cover; pure |
 //! | [`steal`] | who scans which range, and takes over half of another's; pure |
 //! | [`batch`] | rows of one partition into write batches; pure |
 //! | [`pace`] | how many requests may be in flight, how many rows may pass; pure |

@@ -2,7 +2,7 @@
 //! Where the files lie and how they get there whole is left to `store`.
 //!
 //! Tokens and counts that pass 2^53 are strings or stay integers of Rust's readers; tokens are strings, so that every
-//! JSON reader keeps them and wider tokens of other partitioners fit.
+//! JSON reader keeps them. They are those of `ring`, by the source's partitioner.
 
 use crate::fingerprint::Sums;
 use crate::roles::Roles;

@@ -4,6 +4,7 @@ use super::gate::Gate;
 use crate::error::{Context, Error, Result};
 use crate::manifest::{Datacenter, SourceCluster};
 use crate::pace::Bounds;
+use crate::ring::Partitioner;
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
 use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle};
@@ -191,16 +192,7 @@ impl Cluster {
             .request_timeout(Some(REQUEST_TIMEOUT))
             .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
             .build();
-        let mut policy = DefaultPolicy::builder().token_aware(true);
-        if let Some(dc) = &args.dc {
-            policy = policy.prefer_datacenter(dc.clone());
-        }
-        let nodes = policy.build();
-        let data = catalogue
-            .to_builder()
-            .consistency(args.consistency.0)
-            .load_balancing_policy(nodes.clone())
-            .build();
+        let data = catalogue.to_builder().consistency(args.consistency.0);
         // Full metadata fails as a whole on one type the driver cannot read; the schema is read by `describe` instead.
         let mut builder = SessionBuilder::new()
             .known_nodes(args.contact_points())
@@ -225,6 +217,14 @@ impl Cluster {
                     .hint(format!("--dc is one of {}", names.join(", "))));
             }
         }
+        // Where tokens are not Murmur3's, the driver makes up one per node: by those, one node may get nearly all.
+        let knows_ring = Partitioner::of_class(&about.partitioner) == Ok(Partitioner::Murmur3);
+        let mut policy = DefaultPolicy::builder().token_aware(knows_ring);
+        if let Some(dc) = &args.dc {
+            policy = policy.prefer_datacenter(dc.clone());
+        }
+        let nodes = policy.build();
+        let data = data.load_balancing_policy(nodes.clone()).build();
         let clock = Clock::measure(&session).await?;
         Ok(Cluster {
             session,
@@ -256,6 +256,14 @@ impl Cluster {
     pub async fn clock(&self) -> Result<i64> {
         // Its end, not its beginning: what was written within this millisecond is older.
         Ok(ask_time(&self.session).await?.saturating_add(1).saturating_mul(1000))
+    }
+
+    /// What makes the cluster's tokens, by which it is scanned.
+    ///
+    /// # Errors
+    /// `Error` names a partitioner of other tokens.
+    pub fn partitioner(&self) -> Result<Partitioner> {
+        Partitioner::of_class(&self.about.partitioner).doing(|| "scan the cluster by its tokens")
     }
 
     /// The release of the server, as far as it says.

@@ -1,4 +1,5 @@
 //! Which node a page is asked of: a replica of the tokens where it begins. The driver routes by keys, and a scan has none.
+//! For clusters with Murmur3Partitioner, whose tokens are the driver's.
 
 use crate::ring::Token;
 use scylla::cluster::{ClusterState, NodeRef};

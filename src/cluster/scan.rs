@@ -6,15 +6,19 @@ use super::Cluster;
 use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
 use super::route::ToReplica;
 use crate::error::{Context, Error, Result};
-use crate::ring::{self, Interval, Token};
+use crate::ring::{Interval, Partitioner, Token};
 use crate::rows::{BadPage, Page, take_cell};
 use crate::table::{ColumnKind, Table, Tells};
 use crate::types::cql::{CqlType, Ident, Native};
 use crate::types::parts::take_count;
 use bytes::Bytes;
 use scylla::deserialize::row::ColumnIterator;
+use scylla::policies::load_balancing::LoadBalancingPolicy;
 use scylla::response::query_result::QueryRowsResult;
 use scylla::response::{PagingState, PagingStateResponse};
+use scylla::serialize::SerializationError;
+use scylla::serialize::row::{RowSerializationContext, SerializeRow};
+use scylla::serialize::writers::RowWriter;
 use scylla::statement::prepared::PreparedStatement;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -38,6 +42,7 @@ pub struct Scan {
     statement: PreparedStatement,
     name: String,
     width: usize,
+    partitioner: Partitioner,
     partition: Vec<usize>,
     clustering: Vec<usize>,
     /// Columns of the partition key that are text.
@@ -78,8 +83,10 @@ impl Scan {
     /// Prepares the scan of all columns and companions, in page order.
     ///
     /// # Errors
-    /// `Error` names the table; a column of a legacy custom type cannot be prepared by the driver.
+    /// `Error` names the table, of which a column of a legacy custom type cannot be prepared by the driver, or a
+    /// partitioner without tokens to scan by.
     pub async fn prepare(cluster: &Cluster, table: &Table) -> Result<Scan> {
+        let partitioner = cluster.partitioner()?;
         let list = |kind: Option<ColumnKind>| {
             let wanted = table.columns.iter().filter(|c| kind.is_none_or(|k| c.kind == k));
             wanted.map(|c| Ident(&c.name).to_string()).collect::<Vec<_>>().join(", ")
@@ -111,6 +118,7 @@ impl Scan {
             statement,
             name: table.full_name(),
             width: table.width(),
+            partitioner,
             clustering: table.indexes(ColumnKind::Clustering),
             texts: partition.iter().copied().filter(|c| is_text(&table.columns[*c].cql_type)).collect(),
             partition,
@@ -124,12 +132,17 @@ impl Scan {
         usize::try_from(self.sizes.page.load(Relaxed).max(PAGE_BYTES)).unwrap_or(usize::MAX)
     }
 
-    /// The token of a row's partition.
+    /// What makes the tokens that it goes by.
+    pub fn partitioner(&self) -> Partitioner {
+        self.partitioner
+    }
+
+    /// The token, in this cluster, of a row's partition; the page may be of any source that has the table's columns.
     pub fn token(&self, page: &Page, row: usize) -> Token {
         let cell = |column: &usize| page.cell(row, *column).unwrap_or_default();
         match &self.partition[..] {
-            [column] => ring::token(&[cell(column)]),
-            columns => ring::token(&columns.iter().map(cell).collect::<Vec<_>>()),
+            [column] => self.partitioner.token(&[cell(column)]),
+            columns => self.partitioner.token(&columns.iter().map(cell).collect::<Vec<_>>()),
         }
     }
 
@@ -177,8 +190,9 @@ impl Cluster {
     /// How many cells of a column are not null: counted by the servers, for a column whose cells cannot be read.
     ///
     /// # Errors
-    /// `Error` names the column and the range.
+    /// `Error` names the column and the range, or a partitioner without tokens to count by.
     pub async fn count_cells(&self, table: &Table, column: usize, ranges: &[Interval]) -> Result<u64> {
+        let partitioner = self.partitioner()?;
         let key: Vec<String> =
             table.of_kind(ColumnKind::PartitionKey).map(|c| Ident(&c.name).to_string()).collect();
         let (key, name) = (key.join(", "), Ident(&table.columns[column].name));
@@ -193,12 +207,41 @@ impl Cluster {
         let mut total = 0_u64;
         for range in ranges {
             let place = || format!("{}, token range {range}", place());
-            let answer = self.session.execute_unpaged(&statement, (range.start, range.end)).await;
+            let answer = self
+                .session
+                .execute_unpaged(&statement, Bounds::of(partitioner, range.start, range.end))
+                .await;
             let rows = answer.doing(place)?.into_rows_result().doing(place)?;
             let (count,) = rows.single_row::<(i64,)>().doing(place)?;
             total = total.saturating_add(u64::try_from(count).unwrap_or(0));
         }
         Ok(total)
+    }
+}
+
+/// What is bound to `token(key) > ? AND token(key) <= ?`.
+struct Bounds([Vec<u8>; 2]);
+
+impl Bounds {
+    fn of(partitioner: Partitioner, start: Token, end: Token) -> Bounds {
+        Bounds([start, end].map(|token| partitioner.bound(token)))
+    }
+}
+
+impl SerializeRow for Bounds {
+    fn serialize(
+        &self,
+        _: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        for bound in &self.0 {
+            writer.make_cell_writer().set_value(bound).map_err(SerializationError::new)?;
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        false
     }
 }
 
@@ -307,12 +350,12 @@ impl RangeScan<'_> {
                 Some(again) => (self.last.saturating_sub(1), rows.max((again.skip + again.more) as u64)),
             };
             self.scan.statement.set_page_size(i32::try_from(asked_rows).unwrap_or(i32::MAX));
-            self.scan.statement.set_load_balancing_policy(Some(Arc::new(self.route(attempt))));
-            let bounds = (start, self.range.end);
+            self.scan.statement.set_load_balancing_policy(self.route(attempt));
+            let bounds = Bounds::of(self.scan.partitioner, start, self.range.end);
             let pass = self.cluster.reads.enter().await;
             let (sent, asked) = (Instant::now(), self.cluster.now().div_euclid(1_000_000));
             let result =
-                self.cluster.session.execute_single_page(&self.scan.statement, bounds, state.clone()).await;
+                self.cluster.session.execute_single_page(&self.scan.statement, &bounds, state.clone()).await;
             let failed = result.as_ref().err().map(verdict);
             self.cluster.reads.told(sent, failed);
             drop(pass);
@@ -354,16 +397,20 @@ impl RangeScan<'_> {
         true
     }
 
-    /// The way to a replica of the tokens that come next; after a failure to another one.
-    fn route(&self, attempt: u32) -> ToReplica {
+    /// The way to a replica of the tokens that come next; after a failure to another one. Without Murmur3's tokens the
+    /// driver does not know the ring, and any node is as good as another: it asks the replicas.
+    fn route(&self, attempt: u32) -> Option<Arc<dyn LoadBalancingPolicy>> {
+        if self.scan.partitioner != Partitioner::Murmur3 {
+            return None;
+        }
         // The same range keeps to one replica, whose cache has what comes next, and ranges spread over all of them.
         let turn = usize::try_from(self.range.start.unsigned_abs() >> 40).unwrap_or(0);
-        ToReplica {
+        Some(Arc::new(ToReplica {
             token: self.last.saturating_add(1),
             turn: turn.wrapping_add(usize::try_from(attempt).unwrap_or(0)),
             dc: self.cluster.dc.clone(),
             otherwise: self.cluster.nodes.clone(),
-        }
+        }))
     }
 
     fn place(&self) -> String {

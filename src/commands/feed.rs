@@ -17,7 +17,7 @@ use crate::fingerprint::Partition;
 use crate::format::{Source, Undecoded};
 use crate::pace::Bounds;
 use crate::progress::Counters;
-use crate::ring::{self, Interval};
+use crate::ring::{Interval, Partitioner};
 use crate::rows::Page;
 use crate::table::{ColumnKind, Table};
 use futures::StreamExt;
@@ -81,9 +81,26 @@ pub struct Input {
     /// The key of the partition in which the file begins, if that partition began in another file, which brings its
     /// static cells.
     pub inside: Option<Partition>,
-    /// When its token ranges were read, µs since 1970: the write time of rows that tell none. Without them it is that of
-    /// the whole feed.
-    pub read: Vec<(Interval, i64)>,
+    /// When it was read: the write time of rows that tell none. Without it that is the one of the whole feed.
+    pub read: Option<ReadTimes>,
+}
+
+/// When the rows of a dump's file were read.
+pub struct ReadTimes {
+    /// What made the tokens of the ranges.
+    pub partitioner: Partitioner,
+    /// The token ranges, and when each was read, µs since 1970.
+    pub ranges: Vec<(Interval, i64)>,
+}
+
+impl ReadTimes {
+    /// When the partition of this key was read.
+    fn of(&self, components: &[&[u8]]) -> Option<i64> {
+        let token = self.partitioner.token(components);
+        // A part that was cut inside a partition begins with its token, which its range does not hold.
+        let found = self.ranges.iter().find(|(range, _)| range.contains(token) || range.start == token);
+        found.map(|(_, time)| *time)
+    }
 }
 
 /// Which rows prevail where several have the same key.
@@ -402,7 +419,7 @@ struct FileFacts {
     key: Vec<usize>,
     statics: Vec<usize>,
     inside: Option<Partition>,
-    read: Vec<(Interval, i64)>,
+    read: Option<ReadTimes>,
 }
 
 /// Rows to write together, and when they were read, if that matters.
@@ -417,7 +434,7 @@ impl FileFacts {
         writer: Arc<TableWriter>,
         table: &Table,
         inside: Option<Partition>,
-        read: Vec<(Interval, i64)>,
+        read: Option<ReadTimes>,
     ) -> FileFacts {
         let partition = table.indexes(ColumnKind::PartitionKey);
         let key = [partition.clone(), table.indexes(ColumnKind::Clustering)].concat();
@@ -483,15 +500,9 @@ impl FileFacts {
 
     /// When the partition of a row was read, if that matters.
     fn read(&self, page: &Page, row: usize) -> Option<i64> {
-        if self.read.is_empty() {
-            return None;
-        }
+        let read = self.read.as_ref()?;
         let component = |column: &usize| page.cell(row, *column).unwrap_or_default();
-        let components: Vec<&[u8]> = self.partition.iter().map(component).collect();
-        let token = ring::token(&components);
-        // A part that was cut inside a partition begins with its token, which its range does not hold.
-        let found = self.read.iter().find(|(range, _)| range.contains(token) || range.start == token);
-        found.map(|(_, time)| *time)
+        read.of(&self.partition.iter().map(component).collect::<Vec<_>>())
     }
 }
 

@@ -210,7 +210,7 @@ async fn input(
         writer,
         table: part,
         inside: None,
-        read: Vec::new(),
+        read: None,
     })
 }
 

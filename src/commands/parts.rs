@@ -6,8 +6,11 @@ use crate::error::{Context, Error, Result};
 use crate::fingerprint::Partition;
 use crate::format::{Format, Layout, Source};
 use crate::manifest::{Manifest, Part, TableEntry};
+use crate::ring::Partitioner;
+use crate::rows::Page;
 use crate::store::DumpDir;
 use crate::table::Table;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 /// A dumped table's parts.
@@ -16,6 +19,8 @@ pub struct TableParts {
     pub table: Table,
     /// What the manifest says of them.
     pub entries: Vec<Part>,
+    /// What made the tokens of their ranges.
+    pub partitioner: Partitioner,
     folder: String,
     layout: Layout,
     format: Format,
@@ -26,11 +31,13 @@ impl TableParts {
     /// The parts of the table that `entry` describes; none of them is opened yet.
     ///
     /// # Errors
-    /// `Error` if the manifest asks for a format, or names a column, in a way that cannot be read.
+    /// `Error` if the manifest asks for a format, or names a column or a partitioner, in a way that cannot be read.
     pub fn of(dir: &DumpDir, manifest: &Manifest, entry: &TableEntry, table: &Table) -> Result<TableParts> {
         let format = Format::named(&manifest.options.format).ok_or_else(|| {
             Error::failed(format!("the dump's format {:?} is unknown", manifest.options.format))
         })?;
+        let partitioner = Partitioner::of_class(&manifest.cluster.partitioner)
+            .doing(|| "read the token ranges of the dump")?;
         let layout = layout(table)?;
         if layout.exceptions != entry.exceptions_column {
             return Err(Error::failed(format!(
@@ -43,6 +50,7 @@ impl TableParts {
         Ok(TableParts {
             table: table.clone(),
             entries: entry.parts.clone(),
+            partitioner,
             folder: entry.path.clone(),
             layout,
             format,
@@ -68,6 +76,22 @@ impl TableParts {
         let reader = self.dir.open_part(&self.folder, part)?;
         let reader = reader.ok_or_else(|| Error::failed(format!("{name} is gone")))?;
         self.format.source(&self.layout, reader.checked()?).doing(|| format!("read {name}"))
+    }
+
+    /// Reads these parts, by their numbers, one after the other, and hands each page to `take` until that breaks off.
+    ///
+    /// # Errors
+    /// `Error` names the file and what is wrong with it, or is what `take` returns.
+    pub fn read(&self, parts: &[usize], take: &mut dyn FnMut(Page) -> Result<ControlFlow<()>>) -> Result<()> {
+        for part in parts.iter().map(|part| &self.entries[*part]).filter(|part| part.file.is_some()) {
+            let mut source = self.open(part)?;
+            while let Some(page) = source.next_page().doing(|| format!("read {}", part.name))? {
+                if take(page)?.is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 }
 

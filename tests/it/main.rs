@@ -35,6 +35,7 @@ mod matrix;
 mod migrate;
 mod moments;
 mod network;
+mod partitioner;
 mod parts;
 mod permissions;
 mod random;

@@ -10,7 +10,7 @@ use crate::fingerprint::{Fingerprint, Partition, Tally};
 use crate::format::{Format, Layout, Sink, SinkOptions};
 use crate::manifest::{NotPreserved, Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
-use crate::ring::{self, Interval, Token};
+use crate::ring::{Interval, Token};
 use crate::rows::Page;
 use crate::store::{DumpDir, NewFile};
 use crate::table::{ColumnKind, Table};
@@ -281,12 +281,13 @@ impl PartEncoder {
     fn boundary(&self, page: &Page) -> Option<(usize, Token)> {
         let open = self.open.as_ref()?;
         let last = open.scanning.as_ref()?.last.as_ref()?;
-        let key = self.shared.tables[open.table].table.indexes(ColumnKind::PartitionKey);
+        let TableWork { table, scan, .. } = &self.shared.tables[open.table];
+        let key = table.indexes(ColumnKind::PartitionKey);
         let mut previous = last.partition.clone();
         for row in 0..page.rows() {
             let partition = key_cells(page, row, &key);
             if partition != previous {
-                if token(&partition) != last.token {
+                if scan.token(page, row) != last.token {
                     return Some((row, last.token));
                 }
                 previous = partition;
@@ -343,7 +344,7 @@ impl PartEncoder {
         self.shared.counters.rows.fetch_add(page.rows() as u64, Relaxed);
         self.shared.counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
         if let Some(scanning) = &mut open.scanning {
-            scanning.last = Some(last_row(&page, &work.table));
+            scanning.last = Some(last_row(&page, work));
         }
         Ok(())
     }
@@ -389,19 +390,14 @@ fn key_cells(page: &Page, row: usize, columns: &[usize]) -> Vec<Vec<u8>> {
     columns.iter().map(|c| page.cell(row, *c).unwrap_or_default().to_vec()).collect()
 }
 
-fn token(partition: &[Vec<u8>]) -> Token {
-    let components: Vec<&[u8]> = partition.iter().map(Vec::as_slice).collect();
-    ring::token(&components)
-}
-
-fn last_row(page: &Page, table: &Table) -> LastRow {
+fn last_row(page: &Page, TableWork { table, scan, .. }: &TableWork) -> LastRow {
     let row = page.rows() - 1;
     let cells = |kind| -> Vec<Option<String>> {
         table.indexes(kind).into_iter().map(|c| page.cell(row, c).map(hex)).collect()
     };
     let partition = key_cells(page, row, &table.indexes(ColumnKind::PartitionKey));
     LastRow {
-        token: token(&partition),
+        token: scan.token(page, row),
         position: Position {
             partition_key: cells(ColumnKind::PartitionKey),
             clustering: cells(ColumnKind::Clustering),

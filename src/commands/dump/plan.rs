@@ -93,15 +93,10 @@ impl PlannedKeyspace {
 /// Chooses tables, reads their DDL and sizes.
 ///
 /// # Errors
-/// `Error` names the selector that matches nothing, or the table that cannot be dumped.
+/// `Error` names the selector that matches nothing, the table that cannot be dumped, or a partitioner without tokens to
+/// scan by.
 pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> Result<Plan> {
-    let murmur3 = cluster.about.partitioner.ends_with("Murmur3Partitioner");
-    if !murmur3 {
-        return Err(Error::failed(format!(
-            "the cluster uses {}; this version scans by Murmur3Partitioner tokens only",
-            cluster.about.partitioner
-        )));
-    }
+    cluster.partitioner()?;
     nothing_unmatched(schema, selection)?;
     let mut keyspaces = Vec::new();
     for (name, keyspace) in &schema.keyspaces {

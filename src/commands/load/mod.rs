@@ -9,7 +9,7 @@ mod schema;
 mod statements;
 mod summary;
 
-use super::feed::{Flow, Input, Order, feed};
+use super::feed::{Flow, Input, Order, ReadTimes, feed};
 use super::parts::{TableParts, inside};
 use super::verify::cluster::Pair;
 use super::verify::{self, Findings};
@@ -24,7 +24,6 @@ use crate::manifest::{Manifest, Part};
 use crate::mutation::{Expiries, Policy, WriteTimes};
 use crate::progress::Progress;
 use crate::report;
-use crate::ring::Interval;
 use crate::store::DumpDir;
 use crate::types::cql::Ident;
 use clap::builder::FalseyValueParser;
@@ -393,7 +392,7 @@ async fn load_data(
         inputs.push(Input {
             name: part.path.display().to_string(),
             inside: inside(&part.part)?,
-            read: if how.keeps_times { read_times(&part.part)? } else { Vec::new() },
+            read: if how.keeps_times { Some(part.read_times()?) } else { None },
             writer,
             table: table.clone(),
             open: Box::new(move || part.open()),
@@ -410,13 +409,6 @@ async fn load_data(
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
     Ok(Loaded { rows, writers, restored: None })
-}
-
-/// When each token range of a part was read, µs since 1970.
-fn read_times(part: &Part) -> Result<Vec<(Interval, i64)>> {
-    let ranges = super::ranges(part).map_err(|e| Error::failed(format!("read the manifest: {e}")))?;
-    let times = part.ranges.iter().map(|range| super::micros(&range.read[0]));
-    ranges.into_iter().zip(times).map(|(range, time)| Ok((range, time?))).collect()
 }
 
 /// A table whose parts are loaded.
@@ -444,6 +436,15 @@ struct PartToLoad {
 impl PartToLoad {
     fn open(&self) -> Result<Box<dyn Source>> {
         self.table.parts.open(&self.part)
+    }
+
+    /// When each of its token ranges was read.
+    fn read_times(&self) -> Result<ReadTimes> {
+        let ranges = super::ranges(&self.part);
+        let ranges = ranges.map_err(|e| Error::failed(format!("read the manifest: {e}")))?;
+        let times = self.part.ranges.iter().map(|range| super::micros(&range.read[0]));
+        let ranges = ranges.into_iter().zip(times).map(|(range, time)| Ok((range, time?)));
+        Ok(ReadTimes { partitioner: self.table.parts.partitioner, ranges: ranges.collect::<Result<_>>()? })
     }
 }
 

@@ -1,7 +1,9 @@
 //! A cluster against a dump: the sums of each part against those of a scan of the same token ranges. Where they differ,
-//! and where something expires, the rows themselves are compared, which is left to `merge`.
+//! and where something expires, the rows themselves are compared, which is left to `merge`. A cluster with another
+//! partitioner than the dump's has other tokens: there the sums are those of whole tables, and `reorder` brings the rows into
+//! the cluster's order.
 
-use super::{Findings, NotCompared, merge};
+use super::{Findings, NotCompared, merge, reorder};
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::Schema;
 use crate::cluster::probe::Probe;
@@ -26,8 +28,9 @@ use tokio::task::JoinSet;
 /// Units compared at a time.
 const WORKERS: usize = 8;
 
-/// Scans of one unit at a time.
+/// Scans of one unit at a time, where there are many, and where there is one to a table.
 const SCANS_OF_A_UNIT: usize = 2;
+const SCANS_OF_A_TABLE: usize = 8;
 /// Rows that one scan is to find, about: some pages.
 const ROWS_OF_A_PIECE: u128 = 30_000;
 
@@ -41,11 +44,11 @@ pub struct Pair {
     pub rules: Rules,
 }
 
-/// What is compared as one: parts that share a partition, or one part.
+/// What is compared as one: parts that share a partition, or one part; all parts where tokens differ.
 pub struct Unit {
     /// Numbers of its parts, in the order of their rows.
     pub parts: Vec<usize>,
-    /// The token ranges of these parts, in the order of their rows.
+    /// The token ranges of these parts, in the order of their rows; the cluster's whole ring where tokens differ.
     pub ranges: Vec<Interval>,
 }
 
@@ -57,9 +60,16 @@ pub struct Ready {
     pub theirs: Table,
     /// The scan of it.
     pub scan: Scan,
-    /// Whether the rows of a partition come in the same order on both sides.
+    /// Whether the rows of a token come in the same order on both sides.
     pub same_order: bool,
     units: Vec<Unit>,
+}
+
+impl Ready {
+    /// Whether the cluster's tokens are not the dump's.
+    pub fn is_reordered(&self) -> bool {
+        self.scan.partitioner() != self.pair.parts.partitioner
+    }
 }
 
 /// Compares each pair; answers what differs, in the order of tables and ranges.
@@ -81,7 +91,8 @@ pub async fn compare(
         (0..table.units.len()).map(|unit| (number, unit)).collect::<Vec<_>>()
     };
     let queue: VecDeque<(usize, usize)> = ready.iter().enumerate().flat_map(each).collect();
-    let work = Arc::new(Work { cluster: cluster.clone(), ready, queue: Mutex::new(queue) });
+    let reordering = tokio::sync::Mutex::default();
+    let work = Arc::new(Work { cluster: cluster.clone(), ready, queue: Mutex::new(queue), reordering });
     let mut workers = JoinSet::new();
     for _ in 0..WORKERS {
         workers.spawn(worker(work.clone(), progress.counters.clone()));
@@ -99,6 +110,8 @@ struct Work {
     cluster: Arc<Cluster>,
     ready: Vec<Arc<Ready>>,
     queue: Mutex<VecDeque<(usize, usize)>>,
+    /// Held while rows are brought into another order: one table at a time takes the memory for it.
+    reordering: tokio::sync::Mutex<()>,
 }
 
 type Found = ((usize, usize), Findings);
@@ -115,12 +128,27 @@ async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> 
         findings.parts = entries().filter(|part| part.file.is_some()).count() as u64;
         findings.rows = entries().map(|part| part.rows).sum();
         if !sums_agree((&work.cluster, &counters), ready, unit).await? {
-            merge::unit((&work.cluster, &counters), ready, unit, &mut findings).await?;
+            compare_rows(&work, &counters, (ready, unit), &mut findings).await?;
         }
         counters.rows.fetch_add(findings.rows, Relaxed);
         counters.units.fetch_add(unit.parts.len() as u64, Relaxed);
         found.push(((table, number), findings));
     }
+}
+
+async fn compare_rows(
+    work: &Work,
+    counters: &Counters,
+    (ready, unit): (&Arc<Ready>, &Unit),
+    findings: &mut Findings,
+) -> Result<()> {
+    if ready.is_reordered() {
+        let _alone = work.reordering.lock().await;
+        return reorder::rows((&work.cluster, counters), ready, &unit.parts, findings).await;
+    }
+    let (all, parts) = (ready.clone(), unit.parts.clone());
+    let ours = merge::ahead(move |take| all.pair.parts.read(&parts, take));
+    merge::rows((&work.cluster, counters), ready, (ours, &unit.ranges), findings).await
 }
 
 async fn prepare(
@@ -145,10 +173,16 @@ async fn prepare(
         theirs.companions.retain(|theirs| ours.companions.iter().any(|ours| ours.column == theirs.column));
     }
     let scan = Scan::prepare(cluster, &theirs).await?;
-    let units = units(&pair.parts.entries)
+    let mut units = units(&pair.parts.entries)
         .map_err(|what| Error::failed(format!("{}: {what}; the manifest is damaged", ours.full_name())))?;
     let target = schema.table(&theirs.keyspace, &theirs.name);
-    let same_order = target.is_some_and(|target| clustering_order(target) == clustering_order(ours));
+    let mut same_order = target.is_some_and(|target| clustering_order(target) == clustering_order(ours));
+    if scan.partitioner() != pair.parts.partitioner {
+        let parts = units.into_iter().flat_map(|unit| unit.parts).collect();
+        units = vec![Unit { parts, ranges: vec![Interval::whole()] }];
+        // Partitions that share a token in the cluster, and so come in the order of their keys, need not in the dump.
+        same_order = false;
+    }
     Ok(Ready { pair, theirs, scan, same_order, units })
 }
 
@@ -199,7 +233,8 @@ async fn sums_agree((cluster, counters): (&Cluster, &Counters), ready: &Ready, u
     let rows = entries().map(|part| part.rows).sum();
     let sums =
         pieces(&unit.ranges, rows).into_iter().map(|range| scan_sums((cluster, counters), ready, range));
-    let scans = futures::stream::iter(sums).buffer_unordered(SCANS_OF_A_UNIT);
+    let at_once = if ready.is_reordered() { SCANS_OF_A_TABLE } else { SCANS_OF_A_UNIT };
+    let scans = futures::stream::iter(sums).buffer_unordered(at_once);
     let theirs = scans.try_fold(Sums::default(), add).await?;
     let agree = |compared: bool, ours: u128, theirs: u128| !compared || ours == theirs;
     Ok(ours.values == theirs.values

@@ -1,21 +1,22 @@
-//! Row by row: the rows of a unit's parts beside those of the cluster in the same token ranges. Both come in the order
-//! of tokens, and in one token both in the order of their clustering, so that rows of one key meet soon. Where that is the
-//! same order on both sides, rows do not wait for longer than that.
+//! Row by row: the rows of a dump beside those of the cluster in the same token ranges. Both come in the order of tokens,
+//! and in one token both in the order of their clustering, so that rows of one key meet soon. Where that is the same order
+//! on both sides, rows do not wait for longer than that. How the dump's rows come to be in that order is left to others.
 
-use super::cluster::{Ready, Unit, count};
+use super::cluster::{Ready, count};
 use super::{Difference, Findings, IN_JSON, cut};
 use crate::cluster::Cluster;
-use crate::cluster::scan::RangeScan;
+use crate::cluster::scan::{RangeScan, Scan};
 use crate::commands::rfc3339;
 use crate::compare::{CellDifference, Comparison, Kind, RowRef};
 use crate::error::{Context, Error, Result};
 use crate::progress::Counters;
-use crate::ring::{self, Interval, Token};
+use crate::ring::{Interval, Token};
 use crate::rows::{Cell, Page, put_cell};
-use crate::table::{ColumnKind, Table};
+use crate::table::ColumnKind;
 use crate::times::{Misfit, Told};
 use crate::types::{Codec, codec};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::sync::mpsc;
@@ -23,20 +24,23 @@ use tokio::sync::mpsc;
 /// Pages that may wait to be compared.
 const PAGES_WAITING: usize = 2;
 
-/// Compares the rows of a unit.
+/// Pages of the dump on their way to be compared.
+pub type DumpPages = mpsc::Receiver<Result<Page>>;
+
+/// Compares the rows of the dump that lie in these ranges, and come in their order, with the cluster's.
 ///
 /// # Errors
 /// `Error` if a file or the cluster could not be read.
-pub async fn unit(
+pub async fn rows(
     (cluster, counters): (&Cluster, &Counters),
-    ready: &Arc<Ready>,
-    unit: &Unit,
+    ready: &Ready,
+    (ours, ranges): (DumpPages, &[Interval]),
     findings: &mut Findings,
 ) -> Result<()> {
-    let places = Places::of(&ready.theirs, &unit.ranges);
-    let mut ours = Side::new(Pages::Dump(read_parts(ready.clone(), unit.parts.clone())), &places);
-    let ranges = unit.ranges.iter().rev().map(|range| ready.scan.range(cluster, *range)).collect();
-    let mut theirs = Side::new(Pages::Cluster(ranges, counters), &places);
+    let places = Places::of(ready, ranges);
+    let mut ours = Side::new(Pages::Dump(ours), &places);
+    let scans = ranges.iter().rev().map(|range| ready.scan.range(cluster, *range)).collect();
+    let mut theirs = Side::new(Pages::Cluster(scans, counters), &places);
     let mut group = Group::new(ready, &places)?;
     loop {
         let at = match (ours.head().await?, theirs.head().await?) {
@@ -44,7 +48,7 @@ pub async fn unit(
             (Some(at), None) | (None, Some(at)) => at,
             (None, None) => return Ok(()),
         };
-        group.range = unit.ranges[at.0];
+        group.range = ranges[at.0];
         loop {
             let more = (ours.head().await? == Some(at), theirs.head().await? == Some(at));
             group.comparison.is_now(cluster.now().div_euclid(1_000_000));
@@ -66,23 +70,17 @@ pub async fn unit(
     }
 }
 
-/// Reads parts one after another, ahead of the comparison.
-fn read_parts(ready: Arc<Ready>, parts: Vec<usize>) -> mpsc::Receiver<Result<Page>> {
+/// What `read` hands on, ahead of the comparison; it is to break off once nobody takes its pages any more.
+pub fn ahead(
+    read: impl FnOnce(&mut dyn FnMut(Page) -> Result<ControlFlow<()>>) -> Result<()> + Send + 'static,
+) -> DumpPages {
     let (send, receive) = mpsc::channel(PAGES_WAITING);
     tokio::task::spawn_blocking(move || {
-        let read = || -> Result<()> {
-            let all = &ready.pair.parts;
-            for part in parts.iter().map(|part| &all.entries[*part]).filter(|part| part.file.is_some()) {
-                let mut source = all.open(part)?;
-                while let Some(page) = source.next_page().doing(|| format!("read {}", part.name))? {
-                    if send.blocking_send(Ok(page)).is_err() {
-                        return Ok(());
-                    }
-                }
-            }
-            Ok(())
+        let mut take = |page| match send.blocking_send(Ok(page)) {
+            Ok(()) => Ok(ControlFlow::Continue(())),
+            Err(_) => Ok(ControlFlow::Break(())),
         };
-        if let Err(error) = read() {
+        if let Err(error) = read(&mut take) {
             // Nobody waits for it any more if the comparison has ended.
             let _ = send.blocking_send(Err(error));
         }
@@ -90,11 +88,12 @@ fn read_parts(ready: Arc<Ready>, parts: Vec<usize>) -> mpsc::Receiver<Result<Pag
     receive
 }
 
-/// Where the rows of a unit stand: the number of their range, and their token.
+/// Where rows stand: the number of their range, and their token.
 type At = (usize, Token);
 
 /// How rows of a table are placed.
-struct Places {
+struct Places<'a> {
+    scan: &'a Scan,
     /// Ends and numbers of the ranges that hold tokens, by their ends.
     ranges: Vec<(Interval, usize)>,
     partition: Vec<usize>,
@@ -102,14 +101,15 @@ struct Places {
     first_clustering: Option<usize>,
 }
 
-impl Places {
-    fn of(table: &Table, ranges: &[Interval]) -> Places {
+impl<'a> Places<'a> {
+    fn of(Ready { theirs, scan, .. }: &'a Ready, ranges: &[Interval]) -> Places<'a> {
         let mut ranges: Vec<(Interval, usize)> = ranges.iter().copied().zip(0..).collect();
         ranges.retain(|(range, _)| range.span() > 0);
         ranges.sort_unstable();
         let (partition, clustering) =
-            (table.indexes(ColumnKind::PartitionKey), table.indexes(ColumnKind::Clustering));
+            (theirs.indexes(ColumnKind::PartitionKey), theirs.indexes(ColumnKind::Clustering));
         Places {
+            scan,
             ranges,
             key: [partition.clone(), clustering.clone()].concat(),
             partition,
@@ -118,9 +118,7 @@ impl Places {
     }
 
     fn at(&self, page: &Page, row: usize) -> Result<At> {
-        let components: Vec<&[u8]> =
-            self.partition.iter().map(|c| page.cell(row, *c).unwrap_or_default()).collect();
-        let token = ring::token(&components);
+        let token = self.scan.token(page, row);
         let after = self.ranges.partition_point(|(range, _)| range.end < token);
         match self.ranges.get(after).filter(|(range, _)| range.contains(token)) {
             Some((_, number)) => Ok((*number, token)),
@@ -161,7 +159,7 @@ impl Row {
 }
 
 enum Pages<'a> {
-    Dump(mpsc::Receiver<Result<Page>>),
+    Dump(DumpPages),
     /// The ranges left to scan, the next one last, and what counts their pages.
     Cluster(Vec<RangeScan<'a>>, &'a Counters),
 }
@@ -187,13 +185,13 @@ impl Pages<'_> {
 /// The rows of one side, one after another.
 struct Side<'a> {
     pages: Pages<'a>,
-    places: &'a Places,
+    places: &'a Places<'a>,
     next: Option<Row>,
     at: Option<At>,
 }
 
 impl<'a> Side<'a> {
-    fn new(pages: Pages<'a>, places: &'a Places) -> Side<'a> {
+    fn new(pages: Pages<'a>, places: &'a Places<'a>) -> Side<'a> {
         Side { pages, places, next: None, at: None }
     }
 
@@ -268,7 +266,7 @@ struct Statics {
 /// The rows of one token that have not met their counterpart.
 struct Group<'a> {
     ready: &'a Ready,
-    places: &'a Places,
+    places: &'a Places<'a>,
     comparison: Comparison,
     codecs: Vec<Box<dyn Codec>>,
     range: Interval,
@@ -279,7 +277,7 @@ struct Group<'a> {
 }
 
 impl<'a> Group<'a> {
-    fn new(ready: &'a Ready, places: &'a Places) -> Result<Group<'a>> {
+    fn new(ready: &'a Ready, places: &'a Places<'a>) -> Result<Group<'a>> {
         let table = &ready.pair.parts.table;
         let codecs = table.columns.iter().map(|column| codec(&column.cql_type).doing(|| table.full_name()));
         Ok(Group {
@@ -419,7 +417,8 @@ impl<'a> Group<'a> {
         };
         Difference {
             table: self.ready.pair.parts.table.full_name(),
-            range: Some(self.range.to_string()),
+            // Of the cluster's tokens it would say nothing of where the row is in the dump.
+            range: (!self.ready.is_reordered()).then(|| self.range.to_string()),
             key: key.iter().map(text).collect(),
             column: None,
             kind: super::Kind::Row(kind),

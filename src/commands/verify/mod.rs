@@ -3,6 +3,7 @@
 pub mod cluster;
 mod files;
 mod merge;
+mod reorder;
 
 use super::{OutputArgs, interruptible, plural};
 use crate::cluster::catalogue::Schema;
@@ -112,7 +113,7 @@ impl NotCompared {
 pub struct Difference {
     /// The table as the dump calls it, or the dump.
     pub table: String,
-    /// The token range.
+    /// The token range, of the dump's tokens if the cluster has the same.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
     /// The row's key, or a partition's: columns and values as text, in the key's order.
