@@ -237,8 +237,8 @@ mod tests {
             let (mut after, mut found, mut ranges) = (Token::MIN, Vec::new(), Vec::new());
             while after < Token::MAX {
                 let mut kept = Kept::after(after, room);
-                for number in 0..rows.len() {
-                    kept.offer(rows[number].0, &source, number).unwrap();
+                for (number, (token, _)) in rows.iter().enumerate() {
+                    kept.offer(*token, &source, number).unwrap();
                     prop_assert!(kept.size <= room);
                     prop_assert_eq!(kept.size, kept.rows.values().map(Rows::size).sum::<usize>());
                 }
