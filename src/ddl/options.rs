@@ -145,6 +145,23 @@ pub fn map(text: &str) -> Option<Vec<(String, String)>> {
     Some(entries)
 }
 
+/// The text of a map with each list in it, `['r1', 'r2']`, as the number of its items, quoted; `None` if it has no list.
+pub fn counted(text: &str) -> Option<String> {
+    let tokens = significant(text).ok()?;
+    let (mut out, mut copied, mut found) = (String::new(), 0, false);
+    let is = |token: &Token, sign: &str| &text[token.range.clone()] == sign;
+    let mut rest = tokens.iter();
+    while let Some(open) = rest.find(|token| is(token, "[")) {
+        let items: Vec<&Token> = rest.by_ref().take_while(|token| !is(token, "]")).collect();
+        let close = rest.as_slice().first().map_or(text.len(), |next| next.range.start);
+        let count = items.iter().filter(|token| !is(token, ",")).count();
+        out.push_str(&text[copied..open.range.start]);
+        out.push_str(&format!("'{count}'"));
+        (copied, found) = (close, true);
+    }
+    found.then(|| out + &text[copied..])
+}
+
 /// The map as CQL.
 pub fn print_map(entries: &[(String, String)]) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));

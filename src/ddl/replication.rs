@@ -63,7 +63,8 @@ impl Replication {
     /// The replicas in each datacenter, or under the name `*` in all of them together (SimpleStrategy). Strategies that
     /// take no number have none.
     pub fn factors(&self) -> BTreeMap<String, u32> {
-        let entries = options::map(&self.map).unwrap_or_default();
+        let counted = options::counted(&self.map);
+        let entries = options::map(counted.as_deref().unwrap_or(&self.map)).unwrap_or_default();
         let class = entries.iter().find(|(key, _)| key == "class").map_or("", |(_, class)| class.as_str());
         let simple = class.ends_with("SimpleStrategy");
         let network = class.ends_with("NetworkTopologyStrategy");

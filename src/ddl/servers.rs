@@ -32,6 +32,8 @@ pub enum Feature {
     StorageAttachedIndexes,
     /// SASI.
     SasiIndexes,
+    /// Indexes within a partition.
+    LocalIndexes,
     /// Indexes of other classes, which come with a server's own jars.
     OtherCustomIndexes,
     /// Tables WITH COMPACT STORAGE.
@@ -50,6 +52,7 @@ impl Feature {
             Feature::Views => "materialized views",
             Feature::StorageAttachedIndexes => "storage-attached indexes",
             Feature::SasiIndexes => "SASI indexes",
+            Feature::LocalIndexes => "local indexes",
             Feature::OtherCustomIndexes => "custom indexes",
             Feature::CompactStorage => "tables WITH COMPACT STORAGE",
             Feature::UserTimestamps => "write times that a client gives",
@@ -145,8 +148,11 @@ impl Target {
             Feature::Vectors => self.before(5, 0) || (self.is_scylla() && self.version < (2025, 4)),
             Feature::Masks => !self.since(5, 0),
             Feature::StorageAttachedIndexes => !self.since(5, 0),
+            Feature::LocalIndexes => !self.is_scylla(),
             Feature::SasiIndexes | Feature::OtherCustomIndexes => self.is_scylla(),
-            Feature::Functions | Feature::Views | Feature::CompactStorage | Feature::UserTimestamps => false,
+            // Unless enable_create_table_with_compact_storage says otherwise.
+            Feature::CompactStorage => self.is_scylla() && self.version >= (2025, 1),
+            Feature::Functions | Feature::Views | Feature::UserTimestamps => false,
         }
     }
 
@@ -241,27 +247,26 @@ impl Target {
             && matches!(name, "max_threshold" | "min_threshold")
     }
 
-    /// A compressor that it has, for one that it lacks.
+    /// A compressor that it has, for one that it lacks; the empty one is none at all.
     pub fn compressor_for(&self, class: &str) -> Option<&'static str> {
         match class {
             "ZstdCompressor" if self.before(4, 0) => Some("LZ4Compressor"),
             "LZ4WithDictsCompressor" if !self.is_scylla() => Some("LZ4Compressor"),
             "ZstdWithDictsCompressor" if self.before(4, 0) => Some("LZ4Compressor"),
             "ZstdWithDictsCompressor" if !self.is_scylla() => Some("ZstdCompressor"),
-            "NoopCompressor" if self.before(4, 0) => Some("LZ4Compressor"),
-            "NoopCompressor" if self.is_scylla() => Some(""),
+            "NoopCompressor" if !self.since(4, 0) => Some(""),
             _ => None,
         }
     }
 
-    /// Sub-options of compression that it has under another name. Cassandra takes the old ones until 4.1, ScyllaDB prints
-    /// them (scylladb #4200, #8948).
+    /// Sub-options of compression that it has under another name. Cassandra takes the old ones until 4.1; ScyllaDB has the
+    /// old name of the compressor (scylladb #4200, #8948; its documentation, <https://docs.scylladb.com/manual/master/cql/ddl.html>).
     pub fn compression_names(&self) -> &'static [(&'static str, &'static str)] {
         match self.vendor {
             Vendor::Cassandra => {
                 &[("sstable_compression", "class"), ("chunk_length_kb", "chunk_length_in_kb")]
             }
-            Vendor::Scylla => &[("class", "sstable_compression"), ("chunk_length_in_kb", "chunk_length_kb")],
+            Vendor::Scylla => &[("class", "sstable_compression"), ("chunk_length_kb", "chunk_length_in_kb")],
         }
     }
 

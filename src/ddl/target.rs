@@ -84,6 +84,8 @@ fn misfit(statement: &Statement, target: &Target) -> Result<Option<String>, DdlE
         Kind::Table => too_long(&statement.name, target),
         Kind::Index => match words::after(&statement.cql, "using")? {
             Some(class) => lacking(index_feature(&class)),
+            // The partition key in brackets of its own, as in `((k), v)`.
+            None if words::bracket(&statement.cql)?.starts_with("((") => lacking(Feature::LocalIndexes),
             None => None,
         },
         Kind::Keyspace | Kind::Type => None,
@@ -152,7 +154,11 @@ fn mapped(option: &OptionText, target: &Target) -> Option<Mapped> {
         "speculative_retry" | "additional_write_policy" => speculation(option, target),
         "compaction" => compaction(value, target),
         "compression" => compression(value, target),
-        "caching" => caching(value),
+        "caching" => caching(value, target),
+        "replication" if !target.is_scylla() => {
+            let counted = options::counted(value)?;
+            Mapped::to("replication", &counted, format!("{target} takes numbers of replicas, not racks"))
+        }
         "index_interval" => Mapped::to("min_index_interval", value, "it is called so since Cassandra 2.1"),
         "cdc" if target.is_scylla() && !value.starts_with('{') => {
             Mapped::dropped(format!("the option of {target} is another one: it makes log tables"))
@@ -202,6 +208,13 @@ fn compaction(value: &str, target: &Target) -> Option<Mapped> {
 fn compression(value: &str, target: &Target) -> Option<Mapped> {
     let mut entries = options::map(value)?;
     let mut why = Vec::new();
+    let off = || match target.is_scylla() {
+        true => Vec::new(),
+        false => vec![("enabled".to_owned(), "false".to_owned())],
+    };
+    if entries.is_empty() && !target.is_scylla() {
+        return Mapped::to("compression", &options::print_map(&off()), format!("{target} spells it so"));
+    }
     for (from, to) in target.compression_names() {
         for (key, _) in entries.iter_mut().filter(|(key, _)| key == from) {
             (*to).clone_into(key);
@@ -218,15 +231,18 @@ fn compression(value: &str, target: &Target) -> Option<Mapped> {
         for (_, of) in entries.iter_mut().filter(|(key, _)| key == name) {
             instead.clone_into(of);
         }
+        if instead.is_empty() {
+            entries = off();
+        }
     }
     // Inside until Cassandra 2.2, beside since 3.0.
     let chance = entries.iter().position(|(key, _)| key == "crc_check_chance").map(|at| entries.remove(at));
     if target.is_scylla() && entries.iter().any(|(key, _)| key == "enabled") {
-        let off = entries.iter().any(|(key, value)| key == "enabled" && value == "false");
-        entries.retain(|(key, _)| key != "enabled");
-        if off {
-            entries = vec![(name.to_owned(), String::new())];
+        // It is on if there is any entry.
+        if entries.iter().any(|(key, value)| key == "enabled" && value == "false") {
+            entries.clear();
         }
+        entries.retain(|(key, _)| key != "enabled");
         why.push(format!("{target} has no sub-option enabled"));
     }
     let mut options = Vec::new();
@@ -238,8 +254,22 @@ fn compression(value: &str, target: &Target) -> Option<Mapped> {
     (!why.is_empty()).then(|| Mapped { options, why: why.join("; ") })
 }
 
-/// A JSON text or a word until Cassandra 2.1, a map since.
-fn caching(value: &str) -> Option<Mapped> {
+/// A JSON text or a word until Cassandra 2.1, a map since. ScyllaDB has a map of its own as well.
+fn caching(value: &str, target: &Target) -> Option<Mapped> {
+    let enabled = options::map(value).and_then(|entries| match &entries[..] {
+        [(key, on)] if key == "enabled" => Some(on.eq_ignore_ascii_case("true")),
+        _ => None,
+    });
+    if let (Some(enabled), false) = (enabled, target.is_scylla()) {
+        let keys = if enabled { "ALL" } else { "NONE" };
+        let entries =
+            [("keys".to_owned(), keys.to_owned()), ("rows_per_partition".to_owned(), "NONE".to_owned())];
+        return Mapped::to(
+            "caching",
+            &options::print_map(&entries),
+            format!("{target} has no sub-option enabled"),
+        );
+    }
     let text = value.strip_prefix('\'')?.strip_suffix('\'')?.replace("''", "'");
     let (keys, rows) = match text.to_ascii_lowercase().as_str() {
         "all" => ("ALL".to_owned(), "ALL".to_owned()),

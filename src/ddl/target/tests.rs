@@ -130,6 +130,19 @@ fn keyspaces_indexes_views_and_code_for_every_target() {
     ]));
 }
 
+/// ScyllaDB's own forms, as its documentation has them (not run by us):
+/// <https://docs.scylladb.com/manual/master/cql/ddl.html>, <https://docs.scylladb.com/manual/master/cql/cql-extensions.html>.
+#[test]
+fn what_only_scylladb_has_for_every_target() {
+    insta::assert_snapshot!(shown(&[
+        "CREATE KEYSPACE ks WITH replication = {'class': 'NetworkTopologyStrategy', 'DC1': ['RAC1', 'RAC2', 'RAC3'], 'DC2': 3, 'DC3': []} AND tablets = {'enabled': true} AND consistency = 'eventual';",
+        "CREATE TABLE ks.t (k int PRIMARY KEY) WITH caching = {'enabled': 'false'} AND compression = {'sstable_compression': 'org.apache.cassandra.io.compress.LZ4Compressor', 'chunk_length_in_kb': '4'} AND tombstone_gc = {'mode': 'timeout', 'propagation_delay_in_seconds': '3600'} AND tablets = {'min_tablet_count': '100'};",
+        "CREATE TABLE ks.t (k int PRIMARY KEY) WITH scylla_encryption_options = {'cipher_algorithm': 'AES/ECB/PKCS5Padding', 'secret_key_strength': 128, 'key_provider': 'LocalFileSystemKeyProviderFactory'} AND compression = {};",
+        "CREATE TABLE ks.t (k int PRIMARY KEY) WITH speculative_retry = '90.5P' AND cdc = {'enabled': 'true', 'preimage': 'true', 'ttl': '86400'};",
+        "CREATE INDEX i ON ks.t ((k), v);",
+    ]));
+}
+
 #[test]
 fn what_a_configuration_switches_off_cannot_be_held() {
     let cannot = |feature: Feature, cql: &str| {
