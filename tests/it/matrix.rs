@@ -2,7 +2,7 @@
 //! table of the README. The servers are those of `scripts/test`, and `5.0-three`: three nodes with other numbers of tokens.
 
 use crate::harness::{Node, Scratch, TestKeyspace};
-use crate::migrate::{Journey, SCHEMAS, journey};
+use crate::migrate::{Journey, SCHEMAS, everywhere, journey};
 use crate::roundtrip::compare_across;
 use crate::script::Script;
 use std::collections::BTreeSet;
@@ -13,14 +13,6 @@ const VERSIONS: [&str; 4] = ["3.11", "4.0", "4.1", "5.0"];
 
 /// Where the table stands in the file that `CQLIFT_MATRIX` names.
 const MARKS: [&str; 2] = ["<!-- written by scripts/test --long -->", "<!-- until here -->"];
-
-/// What a keyspace needs that goes to this server: the 4.0 has two datacenters, whose names no other has.
-fn flags(to: &str) -> &'static [&'static str] {
-    match to {
-        "4.0" => &["--skip-unsupported", "--replication", "dc1=2,dc2=1"],
-        _ => &["--skip-unsupported"],
-    }
-}
 
 #[test]
 #[ignore = "takes a quarter of an hour: scripts/test --long"]
@@ -33,9 +25,10 @@ fn every_version_to_every_version() {
     for from in VERSIONS {
         for to in VERSIONS.into_iter().filter(|to| *to != from) {
             let mut all = Journey::default();
+            let replication = everywhere(to, 2);
             let vectors = if from == "5.0" { vec!["vectors"] } else { vec![] };
             for schema in SCHEMAS.iter().chain(&vectors) {
-                match journey(from, to, schema, flags(to)) {
+                match journey(from, to, schema, &["--skip-unsupported", "--replication", &replication]) {
                     Ok(one) => all.add(one),
                     Err(error) => {
                         failures.push(format!("== schemas/{schema}.cql from {from} to {to}\n{error}"))

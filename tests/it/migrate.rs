@@ -151,16 +151,39 @@ fn from_5_0_to_4_1() {
 /// One node to three, and one datacenter to two.
 #[test]
 fn from_5_0_to_4_0_with_two_datacenters() {
-    route("5.0", "4.0", &["--skip-unsupported", "--replication", "dc1=2,dc2=1"]);
+    let replication = everywhere("4.0", 2);
+    route("5.0", "4.0", &["--skip-unsupported", "--replication", &replication]);
+}
+
+/// The names of the server's datacenters; containers have one.
+fn datacenters(db: &Db) -> Vec<String> {
+    let of = |table: &str| db.texts(&format!("SELECT data_center FROM system.{table}"));
+    let mut names = [of("local"), of("peers")].concat().concat();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// A replication in all datacenters of a server: in the first of them so many replicas, in the others one.
+pub fn everywhere(version: &str, first: u32) -> String {
+    let names = datacenters(&Db::connect(&Node::get(version)));
+    let one = |(number, name): (usize, &String)| match number {
+        0 if names.len() > 1 => format!("{name}={first}"),
+        _ => format!("{name}=1"),
+    };
+    names.iter().enumerate().map(one).collect::<Vec<_>>().join(",")
 }
 
 /// Three nodes to one, and two datacenters to one of another name.
 #[test]
 fn from_4_0_with_two_datacenters_to_5_0() {
     let source = TestKeyspace::on(Node::get("4.0"), "from_two");
+    let names = datacenters(&source.db);
+    let replicas: Vec<String> = names.iter().map(|name| format!(", '{name}': 1")).collect();
     source.db.execute(&format!(
-        "ALTER KEYSPACE {} WITH replication = {{'class': 'NetworkTopologyStrategy', 'dc1': 1, 'dc2': 1}}",
-        source.name
+        "ALTER KEYSPACE {} WITH replication = {{'class': 'NetworkTopologyStrategy'{}}}",
+        source.name,
+        replicas.concat()
     ));
     source.db.execute("CREATE TABLE t (k int PRIMARY KEY, v text)");
     source.db.try_each((0..500).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, 'v{k}')"))).unwrap();
@@ -169,10 +192,11 @@ fn from_4_0_with_two_datacenters_to_5_0() {
     let dir = scratch.path("dump");
     source.dump(&dir, "parquet").success();
     // The names of datacenters are the source's: refused before anything is written, and said so by --dry-run too.
-    for flags in [&[][..], &["--dry-run"]] {
+    let refusals = if names == datacenters(&landing.db) { &[][..] } else { &[&[][..], &["--dry-run"]] };
+    for flags in refusals {
         let refused = landing.load(&dir, flags);
         assert_eq!(refused.code, Some(1), "{}", refused.told());
-        refused.stderr_has(&["dc1, dc2", "--replication same"]);
+        refused.stderr_has(&[&names.join(", "), "--replication same"]);
     }
     assert_eq!(landing.db.names("keyspace_name", "keyspaces", &landing.keyspace), [""; 0]);
     let same = landing.load(&dir, &["--replication", "same"]);
