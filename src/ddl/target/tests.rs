@@ -214,3 +214,64 @@ proptest! {
         prop_assert_eq!(found, options);
     }
 }
+
+/// Options of every server, some of them with values that only one of them knows.
+const POOL: [&str; 22] = [
+    "additional_write_policy = '99p'",
+    "allow_auto_snapshot = true",
+    "caching = 'keys_only'",
+    "caching = {'enabled': 'true'}",
+    "cdc = true",
+    "cdc = {'enabled': 'true'}",
+    "comment = 'a; $$ AND b = {''x'': 1} -- c'",
+    "compaction = {'class': 'IncrementalCompactionStrategy'}",
+    "compaction = {'class': 'LeveledCompactionStrategy', 'max_threshold': '32', 'min_threshold': '4'}",
+    "compaction = {'class': 'UnifiedCompactionStrategy'}",
+    "compression = {'class': 'NoopCompressor'}",
+    "compression = {'class': 'ZstdCompressor', 'compression_level': '5'}",
+    "compression = {'enabled': 'false'}",
+    "compression = {'sstable_compression': 'LZ4WithDictsCompressor', 'chunk_length_kb': '64', 'crc_check_chance': '1.0'}",
+    "compression = {}",
+    "index_interval = 64",
+    "memtable = 'default'",
+    "read_repair_chance = 0.1",
+    "speculative_retry = '99p'",
+    "speculative_retry = 'NEVER'",
+    "tablets = {'min_tablet_count': '8'}",
+    "unheard_of = {'a': [1, 2]}",
+];
+
+/// A name as it may be written, and the true one.
+fn name() -> impl Strategy<Value = (String, String)> {
+    prop_oneof![
+        "[a-z][a-z0-9_]{0,8}".prop_map(|name| (format!("\"{name}\""), name)),
+        "[A-Z][a-z \"';$-]{0,8}".prop_map(|name| (format!("\"{}\"", name.replace('"', "\"\"")), name)),
+        "n[a-zA-Z0-9_]{0,8}".prop_map(|name| (name.clone(), name.to_ascii_lowercase())),
+    ]
+}
+
+proptest! {
+    /// What was written for a target is what it takes: written for it again, nothing changes.
+    #[test]
+    fn statements_that_were_adapted_need_no_more_changes(
+        (written, name) in name(),
+        options in prop::sample::subsequence(POOL.to_vec(), 1..8),
+        target in prop::sample::select(TARGETS.to_vec()),
+        comment in prop::option::of("[a-z;'$ ]{0,12}"),
+    ) {
+        let comment = comment.map_or_else(String::new, |text| format!("/* {text} */ "));
+        let cql = format!(
+            "CREATE TABLE {comment}ks.{written} (k int, \"masked\" text, PRIMARY KEY (k)) WITH {};",
+            options.join("\n    AND ")
+        );
+        let statement = Statement::parse(&cql).unwrap();
+        prop_assert_eq!(&statement.name, &name);
+        let target: Target = target.parse().unwrap();
+        let once = adapt(&statement, &target, Choices::default()).unwrap();
+        prop_assert!(once.unsupported.is_empty());
+        let once = once.statement.unwrap();
+        prop_assert_eq!((&once.kind, &once.keyspace, &once.name), (&statement.kind, &statement.keyspace, &name));
+        let twice = adapt(&once, &target, Choices::default()).unwrap();
+        prop_assert_eq!(twice, Adapted { statement: Some(once), changes: vec![], unsupported: vec![] });
+    }
+}
