@@ -173,6 +173,8 @@ pub struct Scope<'a> {
     pub keyspace: &'a dyn Fn(&str) -> bool,
     /// Whether it is about a table or view.
     pub table: &'a dyn Fn(&str, &str) -> bool,
+    /// Whether it is about a function or aggregate.
+    pub function: &'a dyn Fn(&str, &str) -> bool,
 }
 
 impl Resource {
@@ -242,8 +244,8 @@ impl Resource {
             | Resource::Mbean { .. } => scope.cluster,
             Resource::Keyspace { keyspace }
             | Resource::AllTables { keyspace }
-            | Resource::KeyspaceFunctions { keyspace }
-            | Resource::Function { keyspace, .. } => (scope.keyspace)(keyspace),
+            | Resource::KeyspaceFunctions { keyspace } => (scope.keyspace)(keyspace),
+            Resource::Function { keyspace, name, .. } => (scope.function)(keyspace, name),
             Resource::Table { keyspace, table } => (scope.table)(keyspace, table),
             Resource::AllRoles | Resource::Role { .. } | Resource::Unknown => true,
         }

@@ -7,6 +7,7 @@ use crate::error::{Context, Error, Result};
 use crate::table::{Column, ColumnKind, Table};
 use crate::types::cql::{CqlType, Udt};
 use futures::TryStreamExt;
+use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, NextPageError, PagerExecutionError, RequestAttemptError, RequestError};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -110,21 +111,11 @@ impl Cluster {
         Catalogue::read(self).await?.schema()
     }
 
-    /// Which tables have a partitioner of their own, and which, by keyspace; only ScyllaDB has such a table.
-    async fn read_partitioners(&self) -> Result<Vec<(String, String, Option<String>)>> {
-        let query = "SELECT keyspace_name, table_name, partitioner FROM system_schema.scylla_tables";
-        match self.session.query_iter(query, ()).await {
-            Err(error) if lacks_table(&error) => Ok(Vec::new()),
-            rows => {
-                let rows = rows.doing(|| query)?.rows_stream().doing(|| query)?;
-                rows.try_collect().await.doing(|| query)
-            }
-        }
-    }
-
-    /// Which columns are masked, by keyspace; servers before 5.0 have no such table.
-    async fn read_masks(&self) -> Result<Vec<(String, String, String)>> {
-        let query = "SELECT keyspace_name, table_name, column_name FROM system_schema.column_masks";
+    /// The rows of a table that not every server has.
+    async fn read_if_there<Row>(&self, query: &str) -> Result<Vec<Row>>
+    where
+        Row: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
+    {
         match self.session.query_iter(query, ()).await {
             Err(error) if lacks_table(&error) => Ok(Vec::new()),
             rows => {
@@ -169,8 +160,13 @@ impl Catalogue {
             cluster.read("SELECT keyspace_name, view_name, base_table_name FROM system_schema.views"),
             cluster.read("SELECT keyspace_name, index_name, table_name FROM system_schema.indexes"),
             cluster.read("SELECT keyspace_name, table_name, trigger_name FROM system_schema.triggers"),
-            cluster.read_masks(),
-            cluster.read_partitioners(),
+            // Servers before 5.0 have no masks, and only ScyllaDB has tables with a partitioner of their own.
+            cluster.read_if_there(
+                "SELECT keyspace_name, table_name, column_name FROM system_schema.column_masks"
+            ),
+            cluster.read_if_there(
+                "SELECT keyspace_name, table_name, partitioner FROM system_schema.scylla_tables"
+            ),
             cluster.read("SELECT keyspace_name, table_name, flags FROM system_schema.tables"),
             cluster.read(
                 "SELECT keyspace_name, table_name, column_name, clustering_order, kind, position, type \

@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
+/// What stands between a server's words and the statement that they are about.
+pub const IN_STATEMENT: &str = "\nin the statement\n";
+
 /// How long nodes may take to learn of a change: gossip spreads it within seconds, a node cut off from others never.
 const AGREEING: Duration = Duration::from_secs(10);
 
@@ -164,7 +167,7 @@ impl Cluster {
             Ok(_) => Ok(()),
             // The statement was run; that nodes still differ is told of, and what follows may fail or not.
             Err(ExecutionError::SchemaAgreementError(_)) => self.agree().await,
-            Err(error) => Err(Error::failed(format!("{error}\nin the statement\n{cql}"))),
+            Err(error) => Err(Error::failed(format!("{error}{IN_STATEMENT}{cql}"))),
         }
     }
 

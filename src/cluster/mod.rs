@@ -15,3 +15,4 @@ mod target;
 pub mod write;
 
 pub use connect::{Cluster, ConnectArgs};
+pub use describe::IN_STATEMENT;

@@ -4,8 +4,9 @@
 use super::OutputArgs;
 use super::dump::plan;
 use crate::cluster::{Cluster, ConnectArgs};
+use crate::ddl::fitting::{Fitted, fit};
 use crate::ddl::servers::Target;
-use crate::ddl::target::{Adapted, Choices, adapt};
+use crate::ddl::target::Choices;
 use crate::ddl::{self, Statement};
 use crate::error::{Context, Result};
 use crate::manifest::StatementEntry;
@@ -24,7 +25,7 @@ pub struct SchemaArgs {
     pub exclude: Vec<String>,
     /// Server to write it for, as in cassandra-4.1 or scylla-2025.1, with comments for what was changed [default: as the
     /// cluster prints it]
-    #[arg(long = "for", env = "CQLIFT_FOR", value_name = "SERVER")]
+    #[arg(long = "for", value_name = "SERVER")]
     pub server: Option<Target>,
     /// Write tables that were made WITH COMPACT STORAGE without it
     #[arg(long, requires = "server")]
@@ -45,13 +46,13 @@ pub async fn run(args: SchemaArgs, output: OutputArgs) -> Result<()> {
     let plan = plan::plan(&cluster, &schema, &selection).await?;
     let statements: Vec<Statement> = plan.keyspaces.into_iter().flat_map(|k| k.statements).collect();
     let statements = match &args.server {
-        None => statements.into_iter().map(Written::unchanged).collect(),
+        None => statements.into_iter().map(Fitted::unchanged).collect::<Vec<_>>(),
         Some(server) => {
             let choices = Choices { drop_compact_storage: args.drop_compact_storage };
-            written(statements, server, choices)?
+            fit(statements, server, choices, |_| false).doing(|| format!("write the schema for {server}"))?
         }
     };
-    let held = statements.iter().all(|written| written.unsupported.is_empty());
+    let held = statements.iter().all(|fitted| fitted.unsupported.is_empty());
     if let (false, Some(server)) = (held, &args.server) {
         report::warn(&format!("{server} cannot hold all of it: see the comments"));
     }
@@ -59,53 +60,21 @@ pub async fn run(args: SchemaArgs, output: OutputArgs) -> Result<()> {
         let entries: Vec<Entry> = statements.iter().map(Entry::of).collect();
         return report::json(&entries);
     }
-    let texts: Vec<String> = statements.iter().map(|written| written.text(args.server.as_ref())).collect();
+    let texts: Vec<String> = statements.iter().map(|fitted| text(fitted, args.server.as_ref())).collect();
     report::result(&(texts.join("\n\n") + "\n"))
 }
 
-/// A statement as another server takes it.
-struct Written {
-    statement: Statement,
-    changes: Vec<String>,
-    /// What that server cannot hold of it.
-    unsupported: Vec<String>,
-    /// Whether it can run it at all.
-    runs: bool,
-}
-
-impl Written {
-    fn unchanged(statement: Statement) -> Written {
-        Written { statement, changes: Vec::new(), unsupported: Vec::new(), runs: true }
+/// The statement with comments above it for what is otherwise than it was; one that cannot be run is a comment itself.
+fn text(fitted: &Fitted, server: Option<&Target>) -> String {
+    let mut text: String = fitted.changes.iter().map(|change| ddl::comment(change, server)).collect();
+    for lost in &fitted.unsupported {
+        text.push_str(&format!("-- cannot be held: {}\n", ddl::one_line(lost)));
     }
-
-    /// With comments above it for what is otherwise than it was; a statement that cannot be run is a comment itself.
-    fn text(&self, server: Option<&Target>) -> String {
-        let mut text: String = self.changes.iter().map(|change| ddl::comment(change, server)).collect();
-        for lost in &self.unsupported {
-            text.push_str(&format!("-- cannot be held: {}\n", lost.replace('\n', " ")));
-        }
-        let cql = self.statement.cql.trim_end();
-        match self.runs {
-            true => text + cql,
-            false => text + "-- " + &cql.replace('\n', "\n-- "),
-        }
+    let cql = fitted.statement.cql.trim_end();
+    match fitted.runs {
+        true => text + cql,
+        false => text + "-- " + &cql.replace(['\n', '\r'], "\n-- "),
     }
-}
-
-fn written(statements: Vec<Statement>, server: &Target, choices: Choices) -> Result<Vec<Written>> {
-    let mut all: Vec<Written> = Vec::new();
-    for statement in statements {
-        let gone = all.iter().find(|other| !other.runs && statement.needs(&other.statement));
-        let adapted = match gone {
-            Some(other) => Adapted::impossible(&format!("it needs {}", other.statement.label())),
-            None => adapt(&statement, server, choices)
-                .doing(|| format!("write {} for {server}", statement.label()))?,
-        };
-        let Adapted { statement: adapted, changes, unsupported } = adapted;
-        let runs = adapted.is_some();
-        all.push(Written { statement: adapted.unwrap_or(statement), changes, unsupported, runs });
-    }
-    Ok(all)
 }
 
 /// A statement of the summary.
@@ -120,8 +89,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn of(written: &Written) -> Entry {
-        let statement = super::statement_entry(&written.statement);
-        Entry { statement, changes: written.changes.clone(), unsupported: written.unsupported.clone() }
+    fn of(fitted: &Fitted) -> Entry {
+        let statement = super::statement_entry(&fitted.statement);
+        Entry { statement, changes: fitted.changes.clone(), unsupported: fitted.unsupported.clone() }
     }
 }

@@ -4,7 +4,7 @@
 //! Rows are JSON objects, as `SELECT JSON *` gives them, so that a column which this file has never heard of is seen and
 //! told of instead of lost.
 
-use super::lex;
+use super::lex::{self, literal};
 use crate::types::cql::Ident;
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -401,10 +401,6 @@ fn thawed(cql: &str) -> String {
 /// A function's body, in the quotes that it does not hold itself.
 fn body(text: &str) -> String {
     if text.contains("$$") || text.ends_with('$') { literal(text) } else { format!("$${text}$$") }
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 fn map(entries: &Map<String, Value>) -> String {

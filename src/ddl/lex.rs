@@ -65,6 +65,11 @@ pub fn lex(text: &str) -> Result<Vec<Token>, LexError> {
     Ok(tokens)
 }
 
+/// A text as a string of CQL.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// The true name that an unquoted or quoted one stands for.
 pub fn true_name(written: &str) -> String {
     match written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {

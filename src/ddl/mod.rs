@@ -7,6 +7,7 @@
 
 mod anatomy;
 pub mod create;
+pub mod fitting;
 pub mod lex;
 mod masks;
 pub mod options;
@@ -199,11 +200,7 @@ impl Statement {
 
     /// What it creates, for people: `index ks.name`.
     pub fn label(&self) -> String {
-        let kind = self.kind.name().replace('_', " ");
-        match self.kind {
-            Kind::Keyspace => format!("{kind} {}", Ident(&self.keyspace)),
-            _ => format!("{kind} {}.{}", Ident(&self.keyspace), Ident(&self.name)),
-        }
+        label(self.kind, &self.keyspace, &self.name)
     }
 
     /// Whether it cannot be run without what another statement makes, keyspaces aside.
@@ -213,8 +210,10 @@ impl Statement {
         }
         match other.kind {
             Kind::Type => self.uses_type(&other.name),
+            // A column may be masked by a function.
             Kind::Function => {
-                self.kind == Kind::Aggregate && words::names(&self.cql, &other.name).unwrap_or(false)
+                (self.kind == Kind::Aggregate || self.uses_functions())
+                    && words::names(&self.cql, &other.name).unwrap_or(false)
             }
             Kind::Table => self.table.as_ref() == Some(&other.name),
             Kind::Keyspace | Kind::Aggregate | Kind::Index | Kind::View => false,
@@ -247,10 +246,24 @@ impl Statement {
     }
 }
 
+/// Something by kind and name, for people: `index ks.name`.
+pub fn label(kind: Kind, keyspace: &str, name: &str) -> String {
+    let named = kind.name().replace('_', " ");
+    match kind {
+        Kind::Keyspace => format!("{named} {}", Ident(keyspace)),
+        _ => format!("{named} {}.{}", Ident(keyspace), Ident(name)),
+    }
+}
+
 /// What was changed in a statement for a server, as a comment above it.
 pub fn comment(change: &str, server: Option<&servers::Target>) -> String {
     let server = server.map_or_else(String::new, |server| format!(" for {server}"));
-    format!("-- changed{server}: {}\n", change.replace('\n', " "))
+    format!("-- changed{server}: {}\n", one_line(change))
+}
+
+/// A text that nothing ends the line of: comments of CQL end at both of these.
+pub fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r'], " ")
 }
 
 /// Replay order: keyspaces, types after the types they use, functions, aggregates, tables; then indexes, views.

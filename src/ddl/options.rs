@@ -1,7 +1,7 @@
 //! The options of a statement, what follows its WITH, each as it stands in the text. What becomes of them is left to
 //! `target`.
 
-use super::lex::{Token, TokenKind, lex};
+use super::lex::{Token, TokenKind, lex, literal};
 use super::words::{is_word, outside, significant};
 use super::{DdlError, Kind, Statement};
 use std::collections::BTreeSet;
@@ -43,13 +43,11 @@ impl Parts {
     pub fn of(statement: &Statement) -> Result<Parts, DdlError> {
         let cql = &statement.cql;
         let mut tokens = significant(cql)?;
-        let mut end = tokens.last().map_or(0, |t| t.range.end);
         let mut tail = "";
-        while let Some(semicolon) = tokens.pop_if(|t| &cql[t.range.clone()] == ";") {
+        while tokens.pop_if(|t| &cql[t.range.clone()] == ";").is_some() {
             tail = ";";
-            end = semicolon.range.start;
         }
-        let end = cql[..end].trim_end().len();
+        let end = tokens.last().map_or(0, |t| t.range.end);
         let whole = || Parts { head: cql[..end].to_owned(), options: Vec::new(), tail: tail.to_owned() };
         if statement.kind.is_function() || statement.kind == Kind::Type {
             return Ok(whole());
@@ -64,7 +62,9 @@ impl Parts {
             options.push(option(cql[begin..to].trim()));
             begin = next;
         }
-        let head = cql[..tokens[outside[with]].range.start].trim_end().to_owned();
+        // Without a comment at its end, which would take in what follows.
+        let before = outside[with].checked_sub(1).map_or(0, |at| tokens[at].range.end);
+        let head = cql[..before].to_owned();
         Ok(Parts { head, options, tail: tail.to_owned() })
     }
 
@@ -164,8 +164,7 @@ pub fn counted(text: &str) -> Option<String> {
 
 /// The map as CQL.
 pub fn print_map(entries: &[(String, String)]) -> String {
-    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
     let each: Vec<String> =
-        entries.iter().map(|(key, value)| format!("{}: {}", quoted(key), quoted(value))).collect();
+        entries.iter().map(|(key, value)| format!("{}: {}", literal(key), literal(value))).collect();
     format!("{{{}}}", each.join(", "))
 }

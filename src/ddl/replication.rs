@@ -1,7 +1,7 @@
 //! How often and where a keyspace's rows are kept: the replication map, and what a user may ask for instead of it. Where it
 //! stands in a statement is left to [`super::rewrite`].
 
-use super::lex::{Token, TokenKind, lex, true_name};
+use super::lex::{Token, TokenKind, lex, literal, true_name};
 use super::options::{self, Parts};
 use super::{DdlError, Kind, Statement};
 use std::collections::{BTreeMap, BTreeSet};
@@ -89,7 +89,7 @@ impl Replication {
         }
         let mut map = "{'class': 'NetworkTopologyStrategy'".to_owned();
         for name in names {
-            map.push_str(&format!(", '{}': '{most}'", name.replace('\'', "''")));
+            map.push_str(&format!(", {}: '{most}'", literal(name)));
         }
         Replication { map: map + "}" }
     }
@@ -210,7 +210,7 @@ fn per_data_centre(text: &str) -> Result<String, &'static str> {
         }
         let n = factor(n.trim()).ok_or("a factor that is not a number")?;
         total += u64::from(n);
-        map.push_str(&format!(", '{}': '{n}'", dc.replace('\'', "''")));
+        map.push_str(&format!(", {}: '{n}'", literal(dc)));
     }
     map.push('}');
     if total == 0 {

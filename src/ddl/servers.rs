@@ -34,6 +34,8 @@ pub enum Feature {
     SasiIndexes,
     /// Indexes within a partition.
     LocalIndexes,
+    /// ScyllaDB's indexes of vectors.
+    VectorIndexes,
     /// Indexes of other classes, which come with a server's own jars.
     OtherCustomIndexes,
     /// Tables WITH COMPACT STORAGE.
@@ -53,6 +55,7 @@ impl Feature {
             Feature::StorageAttachedIndexes => "storage-attached indexes",
             Feature::SasiIndexes => "SASI indexes",
             Feature::LocalIndexes => "local indexes",
+            Feature::VectorIndexes => "vector indexes of this kind",
             Feature::OtherCustomIndexes => "custom indexes",
             Feature::CompactStorage => "tables WITH COMPACT STORAGE",
             Feature::UserTimestamps => "write times that a client gives",
@@ -148,6 +151,7 @@ impl Target {
             Feature::Vectors => self.before(5, 0) || (self.is_scylla() && self.version < (2025, 4)),
             Feature::Masks => !self.since(5, 0),
             Feature::StorageAttachedIndexes => !self.since(5, 0),
+            Feature::VectorIndexes => !self.is_scylla() || self.version < (2025, 4),
             Feature::LocalIndexes => !self.is_scylla(),
             Feature::SasiIndexes | Feature::OtherCustomIndexes => self.is_scylla(),
             // Unless enable_create_table_with_compact_storage says otherwise.
@@ -239,12 +243,16 @@ impl Target {
         }
     }
 
-    /// Whether it refuses a sub-option of a compaction strategy that other versions print (measured: 4.0.19 and later print
-    /// thresholds of every strategy, 3.11.19 refuses them for this one).
+    /// Whether it refuses a sub-option of a compaction strategy, or of compression, that other versions print (measured:
+    /// 4.0.19 and later print thresholds of every strategy, 3.11.19 refuses them for this one; the others came with 4.0, and
+    /// ScyllaDB's documentation of compression knows no ratio).
     pub fn lacks_suboption(&self, class: &str, name: &str) -> bool {
-        self.before(4, 0)
-            && class == "LeveledCompactionStrategy"
-            && matches!(name, "max_threshold" | "min_threshold")
+        let of_leveled = ["max_threshold", "min_threshold", "single_sstable_uplevel"];
+        match class {
+            "LeveledCompactionStrategy" => self.before(4, 0) && of_leveled.contains(&name),
+            "compression" => (self.before(4, 0) || self.is_scylla()) && name == "min_compress_ratio",
+            _ => false,
+        }
     }
 
     /// A compressor that it has, for one that it lacks; the empty one is none at all.

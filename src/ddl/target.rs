@@ -101,6 +101,7 @@ fn index_feature(class: &str) -> Feature {
     match class.rsplit('.').next().unwrap_or(class).to_ascii_lowercase().as_str() {
         "sai" | "storageattachedindex" => Feature::StorageAttachedIndexes,
         "sasiindex" => Feature::SasiIndexes,
+        "vector_index" => Feature::VectorIndexes,
         _ => Feature::OtherCustomIndexes,
     }
 }
@@ -195,7 +196,7 @@ fn compaction(value: &str, target: &Target) -> Option<Mapped> {
     let Some(instead) = target.compaction_for(&class) else {
         let before = entries.len();
         entries.retain(|(key, _)| !target.lacks_suboption(&class, key));
-        let why = format!("{target} takes no thresholds for {class}");
+        let why = format!("{target} takes fewer sub-options for {class}");
         return (entries.len() < before)
             .then(|| Mapped::to("compaction", &options::print_map(&entries), why))
             .flatten();
@@ -212,8 +213,15 @@ fn compression(value: &str, target: &Target) -> Option<Mapped> {
         true => Vec::new(),
         false => vec![("enabled".to_owned(), "false".to_owned())],
     };
-    if entries.is_empty() && !target.is_scylla() {
+    let is_off =
+        entries.is_empty() || entries.iter().any(|(key, of)| key == "sstable_compression" && of.is_empty());
+    if is_off && !target.is_scylla() {
         return Mapped::to("compression", &options::print_map(&off()), format!("{target} spells it so"));
+    }
+    let before = entries.len();
+    entries.retain(|(key, _)| !target.lacks_suboption("compression", key));
+    if entries.len() < before {
+        why.push(format!("{target} has no min_compress_ratio"));
     }
     for (from, to) in target.compression_names() {
         for (key, _) in entries.iter_mut().filter(|(key, _)| key == from) {

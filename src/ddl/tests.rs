@@ -46,7 +46,7 @@ const VIEW: &str = r#"CREATE MATERIALIZED VIEW lab.mv AS
  WITH CLUSTERING ORDER BY ("from" DESC)
     AND comment = 'FROM lab.base';"#;
 
-const FUNCTION: &str = "CREATE OR REPLACE FUNCTION lab.fadd(a frozen<lab.pair>, \"b;\" int)
+const FUNCTION: &str = "CREATE FUNCTION lab.fadd(a frozen<lab.pair>, \"b;\" int)
     RETURNS NULL ON NULL INPUT
     RETURNS lab.pair
     LANGUAGE java
@@ -118,6 +118,7 @@ fn what_is_not_one_create_statement_is_named() {
         ("CREATE ROLE x", "CREATE ROLE is not"),
         ("CREATE TRIGGER x ON a.b USING 'c'", "CREATE TRIGGER is not"),
         ("CREATE OR REPLACE TABLE a.b (c int)", "CREATE OR is not"),
+        ("CREATE OR REPLACE FUNCTION a.b () RETURNS int", "CREATE OR is not"),
         ("'x'", "'x' is not"),
         (
             "CREATE TABLE a.b (c int); ALTER TABLE a.b DROP c USING TIMESTAMP 1;",

@@ -171,7 +171,9 @@ fn resources_follow_their_keyspaces_and_tables() {
 #[test]
 fn a_run_is_about_its_own_resources() {
     let about = |cluster, kept| {
-        let scope = Scope { cluster, keyspace: &|k| k == "ks", table: &|k, t| k == "some" && t == "t" };
+        let some = |keyspace: &str, name: &str| keyspace == "some" && name == "t";
+        let function = |keyspace: &str, name: &str| keyspace == "some" && name == "f";
+        let scope = Scope { cluster, keyspace: &|k| k == "ks", table: &some, function: &function };
         Resource::of_server(kept).unwrap().is_in(&scope)
     };
     for wide in ["data", "functions", "mbean", "mbean/x:y=z"] {
@@ -182,11 +184,12 @@ fn a_run_is_about_its_own_resources() {
         ("data/ks", true),
         ("data/ks/*", true),
         ("functions/ks", true),
-        ("functions/ks/f[]", true),
+        ("functions/ks/f[]", false),
         ("data/some", false),
         ("data/some/t", true),
         ("data/some/u", false),
-        ("functions/some/f[]", false),
+        ("functions/some/f[]", true),
+        ("functions/some/g[]", false),
     ] {
         assert_eq!(about(true, kept), expected, "{kept}");
     }

@@ -1,15 +1,15 @@
 //! CQL types by the Java class names under which servers keep the arguments of functions in permissions:
 //! `org.apache.cassandra.db.marshal.Int32Type`. CQL's own names are read and printed by [`super::cql`].
 
-use super::cql::{BadType, CqlType, Frozen, Native, Udt};
+use super::cql::{BadType, CqlType, DEEPEST, Frozen, Native, Udt};
 use std::sync::Arc;
 
 /// Reads a class name with its parameters, if it has any.
 ///
 /// # Errors
-/// `BadType::Syntax` if it is none, or none of a CQL type.
+/// `BadType` if it is none, none of a CQL type, or nested without end.
 pub fn parse(text: &str) -> Result<CqlType, BadType> {
-    let mut parser = Parser { text, at: 0 };
+    let mut parser = Parser { text, at: 0, depth: 0 };
     let parsed = parser.typ(false)?;
     if parser.at == text.len() { Ok(parsed) } else { Err(parser.syntax()) }
 }
@@ -42,6 +42,7 @@ const NATIVES: &[(&str, Native)] = &[
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    depth: usize,
 }
 
 impl<'a> Parser<'a> {
@@ -52,6 +53,10 @@ impl<'a> Parser<'a> {
             return Ok(CqlType::Native(*native));
         }
         self.expect('(')?;
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(BadType::Deep);
+        }
         let parsed = match class {
             "FrozenType" => self.typ(true)?,
             "ListType" => CqlType::List(Box::new(self.typ(true)?), frozen),
@@ -77,6 +82,7 @@ impl<'a> Parser<'a> {
             }
             _ => return Err(self.syntax()),
         };
+        self.depth -= 1;
         self.expect(')')?;
         Ok(parsed)
     }
@@ -131,6 +137,11 @@ impl<'a> Parser<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn classes_may_not_be_nested_without_end() {
+        assert_eq!(parse(&"SetType(".repeat(1_000_000)), Err(BadType::Deep));
+    }
 
     /// As Cassandra 5.0.6 keeps them for functions with such arguments, the package left out here.
     #[test]

@@ -62,6 +62,9 @@ natives! {
     Time "time", Timestamp "timestamp", TimeUuid "timeuuid", TinyInt "tinyint", Uuid "uuid", VarInt "varint",
 }
 
+/// So deep may types stand in one another: what reads them calls itself.
+pub(super) const DEEPEST: usize = 100;
+
 /// A type name that cannot be read.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum BadType {
@@ -73,6 +76,9 @@ pub enum BadType {
         /// Where reading stopped.
         at: usize,
     },
+    /// Types within types without end.
+    #[error("a type is nested more than {DEEPEST} deep")]
+    Deep,
     /// A user type that the keyspace does not define.
     #[error("the type {text:?} names {name:?}, which is neither a built-in type nor a type of its keyspace")]
     Unknown {
@@ -89,7 +95,7 @@ impl CqlType {
     /// # Errors
     /// `BadType` names what could not be read.
     pub fn parse(text: &str, udt: &dyn Fn(&str) -> Option<Arc<Udt>>) -> Result<CqlType, BadType> {
-        let mut parser = Parser { text, at: 0, udt };
+        let mut parser = Parser { text, at: 0, depth: 0, udt };
         let parsed = parser.typ(false)?;
         if parser.at == text.len() { Ok(parsed) } else { Err(parser.syntax()) }
     }
@@ -283,6 +289,7 @@ const RESERVED: &[&str] = &[
 struct Parser<'a> {
     text: &'a str,
     at: usize,
+    depth: usize,
     udt: &'a dyn Fn(&str) -> Option<Arc<Udt>>,
 }
 
@@ -340,7 +347,12 @@ impl Parser<'_> {
 
     fn inside<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, BadType>) -> Result<T, BadType> {
         self.expect(b'<')?;
+        self.depth += 1;
+        if self.depth > DEEPEST {
+            return Err(BadType::Deep);
+        }
         let inner = body(self)?;
+        self.depth -= 1;
         self.expect(b'>')?;
         Ok(inner)
     }
@@ -428,6 +440,14 @@ mod tests {
             known.contains(&name).then(|| Arc::new(Udt { name: name.to_owned(), fields }))
         };
         CqlType::parse(text, &udt)
+    }
+
+    #[test]
+    fn types_may_not_be_nested_without_end() {
+        let nested = |n: usize| format!("{}int{}", "frozen<set<".repeat(n / 2), ">>".repeat(n / 2));
+        assert!(parse(&nested(DEEPEST)).is_ok());
+        assert_eq!(parse(&nested(DEEPEST + 2)), Err(BadType::Deep));
+        assert_eq!(parse(&"list<".repeat(1_000_000)), Err(BadType::Deep));
     }
 
     #[test]

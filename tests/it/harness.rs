@@ -273,6 +273,13 @@ impl Db {
         self.rows(cql).into_iter().map(|row| row.into_iter().map(text).collect()).collect()
     }
 
+    /// The names of the cluster's datacenters, in order; containers have one.
+    pub fn datacenters(&self) -> Vec<String> {
+        let state = self.session.get_cluster_state();
+        let names = state.get_nodes_info().iter().filter_map(|node| node.datacenter.clone());
+        names.collect::<std::collections::BTreeSet<String>>().into_iter().collect()
+    }
+
     /// The number of rows of a table.
     pub fn count(&self, table: &str) -> usize {
         let column = "SELECT column_name FROM system_schema.columns";
@@ -364,7 +371,16 @@ impl TestKeyspace {
         let name: String = name.chars().take(20).collect();
         let name = format!("{name}_{:x}_{count}", std::process::id());
         let db = Db::connect(&node);
-        db.execute(&format!("CREATE KEYSPACE {name} WITH replication = {SIMPLE}"));
+        // Where there are several datacenters, a simple strategy leaves rows out of reach of some.
+        let replicas = |name: String| format!(", '{name}': 1");
+        let replication = match db.datacenters() {
+            names if names.len() > 1 => {
+                let replicas: String = names.into_iter().map(replicas).collect();
+                format!("{{'class': 'NetworkTopologyStrategy'{replicas}}}")
+            }
+            _ => SIMPLE.to_owned(),
+        };
+        db.execute(&format!("CREATE KEYSPACE {name} WITH replication = {replication}"));
         db.use_keyspace(&name);
         TestKeyspace { node, name, db, loaded: std::cell::RefCell::default() }
     }
@@ -431,7 +447,7 @@ impl TestKeyspace {
     }
 }
 
-/// The replication of the tests' keyspaces.
+/// The replication of the tests' keyspaces where there is one datacenter.
 pub const SIMPLE: &str = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
 
 impl Drop for TestKeyspace {

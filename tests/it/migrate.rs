@@ -5,9 +5,10 @@
 use crate::harness::{Db, Done, NEWEST, Node, Scratch, TestKeyspace, json};
 use crate::roundtrip::compare_across;
 use crate::script::Script;
+use std::collections::BTreeSet;
 
 /// What of `schemas/` travels: each kind of column, key and table. Vectors stay where they are known.
-pub const SCHEMAS: [&str; 11] = [
+pub const SCHEMAS: [&str; 12] = [
     "all_types",
     "composite",
     "counters",
@@ -17,6 +18,7 @@ pub const SCHEMAS: [&str; 11] = [
     "names",
     "nested",
     "odd_bytes",
+    "options",
     "statics",
     "udt_evolved",
 ];
@@ -93,16 +95,17 @@ pub fn journey(from: &str, to: &str, schema: &str, flags: &[&str]) -> Result<Jou
         changes: texts(&summary["changes"], "change"),
         not_preserved: texts(&json(format!("{dir}/manifest.json"))["not_preserved"], "what"),
     };
-    let there = landing.db.tables(&landing.keyspace);
-    let mut missing = source.db.tables(&source.name);
-    missing.retain(|table| !there.contains(table));
-    for table in &missing {
-        let told = |(object, _): &(String, String)| *object == format!("table {table}");
-        if !journey.left_out.iter().any(told) {
-            return Err(format!("table {table} is not there, and nothing was said\n{}", loaded.told()));
+    // Whatever the source has is there, or was named.
+    let there = objects_of(&landing.db, &landing.keyspace);
+    let missing: BTreeSet<String> =
+        objects_of(&source.db, &source.name).difference(&there).cloned().collect();
+    for object in &missing {
+        if !journey.left_out.iter().any(|(left_out, _)| left_out.replace('"', "") == *object) {
+            return Err(format!("{object} is not there, and nothing was said\n{}", loaded.told()));
         }
     }
-    let names: Vec<String> = missing.iter().map(|table| format!("{}.\"{table}\"", source.name)).collect();
+    let missing = missing.iter().filter_map(|object| object.strip_prefix("table "));
+    let names: Vec<String> = missing.map(|table| format!("{}.\"{table}\"", source.name)).collect();
     let mut verify = vec!["verify", &dir];
     names.iter().for_each(|name| verify.extend(["--exclude", name]));
     let verified = landing.node.run(verify).done();
@@ -115,6 +118,25 @@ pub fn journey(from: &str, to: &str, schema: &str, flags: &[&str]) -> Result<Jou
     if differences.is_empty() { Ok(journey) } else { Err(differences.join("\n")) }
 }
 
+/// Kind and name of all that a keyspace holds.
+fn objects_of(db: &Db, keyspace: &str) -> BTreeSet<String> {
+    let kinds = [
+        ("table", "tables", "table_name"),
+        ("type", "types", "type_name"),
+        ("function", "functions", "function_name"),
+        ("aggregate", "aggregates", "aggregate_name"),
+        ("index", "indexes", "index_name"),
+        ("materialized view", "views", "view_name"),
+    ];
+    let of = |(kind, catalogue, column): (&str, &str, &str)| {
+        db.names(column, catalogue, keyspace)
+            .into_iter()
+            .map(|name| format!("{kind} {name}"))
+            .collect::<Vec<_>>()
+    };
+    kinds.into_iter().flat_map(of).collect()
+}
+
 fn digits(version: &str) -> String {
     version.chars().filter(char::is_ascii_digit).collect()
 }
@@ -122,7 +144,7 @@ fn digits(version: &str) -> String {
 /// Some schemas along one route; `scripts/test --long` takes all of them along every route.
 fn route(from: &str, to: &str, flags: &[&str]) {
     let mut failures = Vec::new();
-    for schema in ["counters", "functions", "keys", "nested", "statics"] {
+    for schema in ["counters", "functions", "keys", "nested", "options", "statics"] {
         match journey(from, to, schema, flags) {
             Ok(Journey { rows, .. }) => {
                 println!("schemas/{schema}.cql from {from} to {to}: {rows} rows compared");
@@ -155,18 +177,9 @@ fn from_5_0_to_4_0_with_two_datacenters() {
     route("5.0", "4.0", &["--skip-unsupported", "--replication", &replication]);
 }
 
-/// The names of the server's datacenters; containers have one.
-fn datacenters(db: &Db) -> Vec<String> {
-    let of = |table: &str| db.texts(&format!("SELECT data_center FROM system.{table}"));
-    let mut names = [of("local"), of("peers")].concat().concat();
-    names.sort();
-    names.dedup();
-    names
-}
-
 /// A replication in all datacenters of a server: in the first of them so many replicas, in the others one.
 pub fn everywhere(version: &str, first: u32) -> String {
-    let names = datacenters(&Db::connect(&Node::get(version)));
+    let names = Db::connect(&Node::get(version)).datacenters();
     let one = |(number, name): (usize, &String)| match number {
         0 if names.len() > 1 => format!("{name}={first}"),
         _ => format!("{name}=1"),
@@ -178,13 +191,7 @@ pub fn everywhere(version: &str, first: u32) -> String {
 #[test]
 fn from_4_0_with_two_datacenters_to_5_0() {
     let source = TestKeyspace::on(Node::get("4.0"), "from_two");
-    let names = datacenters(&source.db);
-    let replicas: Vec<String> = names.iter().map(|name| format!(", '{name}': 1")).collect();
-    source.db.execute(&format!(
-        "ALTER KEYSPACE {} WITH replication = {{'class': 'NetworkTopologyStrategy'{}}}",
-        source.name,
-        replicas.concat()
-    ));
+    let names = source.db.datacenters();
     source.db.execute("CREATE TABLE t (k int PRIMARY KEY, v text)");
     source.db.try_each((0..500).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, 'v{k}')"))).unwrap();
     let landing = Landing::new(NEWEST, &source.name);
@@ -192,7 +199,7 @@ fn from_4_0_with_two_datacenters_to_5_0() {
     let dir = scratch.path("dump");
     source.dump(&dir, "parquet").success();
     // The names of datacenters are the source's: refused before anything is written, and said so by --dry-run too.
-    let refusals = if names == datacenters(&landing.db) { &[][..] } else { &[&[][..], &["--dry-run"]] };
+    let refusals = if names == landing.db.datacenters() { &[][..] } else { &[&[][..], &["--dry-run"]] };
     for flags in refusals {
         let refused = landing.load(&dir, flags);
         assert_eq!(refused.code, Some(1), "{}", refused.told());
@@ -221,12 +228,8 @@ fn a_factor_that_the_target_cannot_write_is_refused() {
     let (dir, target) = (scratch.path("dump"), source.target("high"));
     source.dump(&dir, "parquet").success();
     let three = ["--replication", &format!("{}:3", source.name)[..]];
-    source.load(&dir, &target, &three).fails(1).stderr_has(&[
-        "3 replicas",
-        "1 node",
-        "LOCAL_QUORUM",
-        "takes 2",
-    ]);
+    let told = ["3 replicas", "the cluster has 1 node", "LOCAL_QUORUM takes 2 of them"];
+    source.load(&dir, &target, &three).fails(1).stderr_has(&told);
     let one = [&three[..], &["--consistency", "one"]].concat();
     source.load(&dir, &target, &one).success().stderr_has(&["warning", "3 replicas"]);
     source.load(&dir, &target, &["--replication", "nobody:3"]).fails(2).stderr_has(&["no keyspace nobody"]);
@@ -322,6 +325,42 @@ fn options_that_a_server_refuses_are_left_out_with_a_warning() {
     ]);
     assert_eq!(landing.db.tables(&source.name), ["t"]);
     assert!(std::fs::read_to_string(&log).unwrap().contains("the server refuses it"));
+}
+
+/// An index that cannot be made is told at the end, after the rows and all else; or left out, if that was asked for.
+#[test]
+fn an_index_that_fails_keeps_nothing_else_from_being_done() {
+    let source = TestKeyspace::with(
+        "index_fails",
+        &[
+            "CREATE TABLE t (k int PRIMARY KEY, v text, w text)",
+            "CREATE CUSTOM INDEX t_v ON t (v) USING 'sai'",
+            "CREATE INDEX t_w ON t (w)",
+            "INSERT INTO t (k, v, w) VALUES (1, 'one', 'two')",
+        ],
+    );
+    let landing = Landing::new("4.1", &source.name);
+    let scratch = Scratch::new();
+    let (dir, log) = (scratch.path("dump"), scratch.path("ddl.cql"));
+    source.dump(&dir, "parquet").success();
+    let flags = ["--for", "none", "--ddl-log", &log];
+    let failed = landing.load(&dir, &flags);
+    assert_eq!(failed.code, Some(1), "{}", failed.told());
+    failed.stderr_has(&["custom indexer", "t_v", "loaded 1 row into 1 table"]);
+    assert_eq!(landing.db.names("index_name", "indexes", &landing.keyspace), ["t_w"]);
+    assert_eq!(landing.db.count(&format!("{}.t", landing.keyspace)), 1);
+    // The log tells what was run, twice by now.
+    landing.drop_keyspace();
+    let gone_on = landing.load(&dir, &[&flags[..], &["--skip-unsupported", "--json"]].concat());
+    assert_eq!(gone_on.code, Some(0), "{}", gone_on.told());
+    assert_eq!(gone_on.json()["left_out"][0]["object"], format!("index {}.t_v", source.name));
+    assert_eq!(landing.db.names("index_name", "indexes", &landing.keyspace), ["t_w"]);
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(log.matches("CREATE TABLE").count(), 2, "{log}");
+    assert_eq!(log.matches("CREATE INDEX t_w").count(), 2, "{log}");
+    let run: String = log.lines().filter(|line| !line.starts_with("--")).collect();
+    assert!(!run.contains("USING 'sai'") && !run.contains("incremental_backups"), "{log}");
+    assert!(log.contains("-- left out: index"), "{log}");
 }
 
 /// `schema --for` is what a server of that version runs, and what it cannot is a comment in it.

@@ -61,6 +61,7 @@ pub async fn read(
         cluster,
         keyspace: &|keyspace| of_server(keyspace) || selection.whole_keyspace(keyspace),
         table: &|keyspace, table| of_server(keyspace) || tables.contains(&(keyspace, table)),
+        function: &|keyspace, _| of_server(keyspace) || selection.whole_keyspace(keyspace),
     };
     roles.grants.retain(|grant| grant.on.is_in(&scope));
     Ok(Some(DumpedRoles { roles, not_preserved }))

@@ -1,10 +1,11 @@
 //! The list of what a dump holds, one line each, for `--list`; and what is left of it after somebody edited it, for
 //! `--use-list`. What follows for statements and rows is left to the plan.
 
+use super::schema::statements;
 use crate::ddl::lex::{TokenKind, lex};
 use crate::ddl::{Kind, Statement};
 use crate::error::{Context, Error, Result};
-use crate::manifest::{KeyspaceEntry, Manifest};
+use crate::manifest::Manifest;
 use crate::selector::Selection;
 use crate::types::cql::Ident;
 use std::collections::BTreeSet;
@@ -64,17 +65,17 @@ impl List {
         let text = std::fs::read_to_string(path).doing(|| format!("read the list {}", path.display()))?;
         let mut known = BTreeSet::new();
         for keyspace in &manifest.keyspaces {
-            known.extend(statements(keyspace)?.iter().map(|statement| words(&entry(statement))));
-            known.extend(keyspace.tables.iter().map(|table| words(&data(&keyspace.name, &table.name))));
+            known.extend(statements(keyspace)?.iter().filter_map(|statement| words(&entry(statement))));
+            known
+                .extend(keyspace.tables.iter().filter_map(|table| words(&data(&keyspace.name, &table.name))));
         }
         let mut list = BTreeSet::new();
         for (number, line) in text.lines().enumerate() {
-            let words = words(line);
-            if !words.is_empty() && !known.contains(&words) {
+            let Some(words) = words(line).filter(|words| words.is_empty() || known.contains(words)) else {
                 let at =
                     format!("{}, line {}: the dump has no {:?}", path.display(), number + 1, line.trim());
                 return Err(Error::usage(at).hint("cqlift load DIR --list prints the lines of the dump"));
-            }
+            };
             list.insert(words);
         }
         list.remove(&Vec::new());
@@ -86,21 +87,20 @@ impl List {
 
     /// Whether the statement is to be run.
     pub fn has(&self, statement: &Statement) -> bool {
-        self.0.contains(&words(&entry(statement)))
+        words(&entry(statement)).is_some_and(|words| self.0.contains(&words))
+    }
+
+    /// Whether something of that kind and name is to be made, or the rows of a table of that name loaded.
+    pub fn names(&self, kind: Kind, keyspace: &str, name: &str) -> bool {
+        let label = crate::ddl::label(kind, keyspace, name);
+        let named = words(&label).is_some_and(|words| self.0.iter().any(|line| line.starts_with(&words)));
+        named || kind == Kind::Table && self.has_data(keyspace, name)
     }
 
     /// Whether a table's rows are to be loaded.
     pub fn has_data(&self, keyspace: &str, table: &str) -> bool {
-        self.0.contains(&words(&data(keyspace, table)))
+        words(&data(keyspace, table)).is_some_and(|words| self.0.contains(&words))
     }
-}
-
-fn statements(keyspace: &KeyspaceEntry) -> Result<Vec<Statement>> {
-    let parse = |entry: &crate::manifest::StatementEntry| {
-        Statement::parse(&entry.cql)
-            .doing(|| format!("read the statement of {} {} in the manifest", entry.kind, entry.name))
-    };
-    keyspace.statements.iter().map(parse).collect()
 }
 
 fn data(keyspace: &str, table: &str) -> String {
@@ -116,11 +116,16 @@ fn entry(statement: &Statement) -> String {
     }
 }
 
-/// The words before a semicolon.
-fn words(line: &str) -> Words {
-    let tokens = lex(line).unwrap_or_default();
-    let meant = tokens.into_iter().filter(|token| token.kind != TokenKind::Space);
-    meant.map(|token| line[token.range].to_owned()).take_while(|word| word != ";").collect()
+/// The words before the first semicolon that is in no name; `None` if a name does not end.
+fn words(line: &str) -> Option<Words> {
+    let mut inside = false;
+    let end = line.find(|c: char| {
+        inside ^= c == '"';
+        c == ';' && !inside
+    });
+    let line = &line[..end.unwrap_or(line.len())];
+    let meant = lex(line).ok()?.into_iter().filter(|token| token.kind != TokenKind::Space);
+    Some(meant.map(|token| line[token.range].to_owned()).collect())
 }
 
 #[cfg(test)]
@@ -129,9 +134,11 @@ mod tests {
 
     #[test]
     fn lines_end_at_a_semicolon_outside_of_names() {
-        assert_eq!(words("  table ks.\"a;b\" ; 3 rows"), ["table", "ks", ".", "\"a;b\""]);
-        assert_eq!(words("; table ks.t"), Words::new());
-        assert_eq!(words("   "), Words::new());
+        let of = |line: &str| words(line).unwrap();
+        assert_eq!(of("  table ks.\"a;b\" ; 3 rows, don't touch"), ["table", "ks", ".", "\"a;b\""]);
+        assert_eq!(of("; table ks.t"), Words::new());
+        assert_eq!(of("   "), Words::new());
+        assert_eq!(words("table ks.\"a"), None);
         assert_eq!(words("table  ks . t"), words("table ks.t"));
     }
 

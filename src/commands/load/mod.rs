@@ -1,6 +1,5 @@
 //! `cqlift load`: schema first, then data, then indexes and views, and roles at the end if they are asked for.
 
-mod fitting;
 mod list;
 mod plan;
 mod preflight;
@@ -30,7 +29,7 @@ use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use plan::{ForArg, Plan, Treatment};
 use roles::Restored;
-use statements::Runner;
+use statements::{Record, Runner};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -85,7 +84,7 @@ pub struct LoadArgs {
     /// Load only what is in this list, which --list printed and somebody may have edited
     #[arg(long, value_name = "FILE", conflicts_with_all = ["selectors", "exclude", "schema_only", "data_only"])]
     pub use_list: Option<PathBuf>,
-    /// Where the schema is written as it was run, if anything of it was changed for the target
+    /// Where the schema is written as it was run, after what stands there, if anything of it was changed for the target
     /// [default: cqlift/load-ID.cql in the user's state directory]
     #[arg(long, value_name = "FILE", conflicts_with = "data_only")]
     pub ddl_log: Option<PathBuf>,
@@ -211,8 +210,8 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     }
     roles::check(&manifest, args.roles, output.quiet)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
-    let roles = roles::plan(&cluster, &manifest, &request, args.roles).await?;
-    let plan = plan::plan(&cluster, &manifest, request).await?;
+    let plan = plan::plan(&cluster, &manifest, &request).await?;
+    let roles = roles::plan(&cluster, &manifest, (&request, &plan.gone), args.roles).await?;
     if args.dry_run {
         let roles = roles.map_or(String::new(), |roles| roles.text());
         report::result(&(plan.text() + &roles))?;
@@ -221,23 +220,23 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     plan.check()?;
     plan.warn();
     let request = (args.ttl, args.timestamp);
-    let record = args.ddl_log.unwrap_or_else(|| statements::record(&manifest.id));
+    let record = Record::new(args.ddl_log, &manifest.id);
     let work = async {
         let parts = parts(&dir, &manifest, &plan)?;
         check_parts(&parts).await?;
-        let mut runner = Runner::begin(&cluster, &plan, (args.strict_ddl, record), output);
+        let mut runner = Runner::new(&cluster, &plan, (args.strict_ddl, record), output);
         runner.run(Section::PreData).await?;
         empty_tables(&cluster, &plan).await?;
         let how = How::of(&cluster, &manifest, request).await?;
         let loaded = load_data(&cluster, parts, how, Flow::of(&args.budget), output).await?;
-        runner.run(Section::PostData).await?;
+        let built = runner.run(Section::PostData).await;
         let findings = check(&cluster, (&dir, &manifest), &plan, how, (args.no_check, output)).await?;
         let restored = match roles {
             Some(roles) => Some(roles::run(&cluster, roles).await),
             None => None,
         };
         let loaded = Loaded { restored, ..loaded };
-        Ok((Done { loaded, findings, runner }, how))
+        Ok((Done { loaded, findings, runner, built }, how))
     };
     let left = "the tables that were being loaded may hold a part of their rows";
     let (done, how) = interruptible(work, left).await.map_err(|error| match error.kind() {
@@ -245,13 +244,14 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         _ => error,
     })?;
     summary::summarise(&plan, &manifest, &done, how, output)?;
-    let Done { loaded, findings, .. } = done;
+    let Done { loaded, findings, runner, built } = done;
+    built?;
     loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
     findings.result(
         "deletions and other data in the target prevail where they are not older than what was loaded: load with \
          --if-exists truncate, or with --timestamp now",
     )?;
-    if args.strict { summary::strict(&plan, &manifest, &loaded) } else { Ok(()) }
+    if args.strict { summary::strict(&plan, &manifest, (&loaded, &runner)) } else { Ok(()) }
 }
 
 /// What has been done.
@@ -259,6 +259,8 @@ struct Done<'a> {
     loaded: Loaded,
     findings: Findings,
     runner: Runner<'a>,
+    /// Whether indexes and views were made; if not, what stands beside it counts all the same.
+    built: Result<()>,
 }
 
 /// How rows are written.

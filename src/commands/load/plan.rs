@@ -1,17 +1,16 @@
 //! What a load will do, decided and checked before anything is written: which statements run, which tables are loaded
 //! from which parts, and how tables that exist are treated.
 
-use super::fitting::Unsupported;
 use super::list::List;
 use super::preflight::{Check, Intent, Verdict, checks};
-use super::schema::{self, Schemas, Step, Target};
+use super::schema::{self, Schemas, Step, Target, Unsupported};
 use super::{IfExists, LoadArgs};
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::Compact;
 use crate::ddl::options::Parts;
 use crate::ddl::servers::Target as Server;
 use crate::ddl::target::Choices;
-use crate::ddl::{Kind, Overrides, Renames, Statement};
+use crate::ddl::{self, Kind, Overrides, Renames, Statement};
 use crate::error::{Context, Error, Result};
 use crate::manifest::{KeyspaceEntry, Manifest, TableEntry};
 use crate::report;
@@ -123,11 +122,8 @@ struct Wanted {
 
 /// The statement that makes a table.
 fn statement(keyspace: &KeyspaceEntry, table: &str) -> Result<Option<Statement>> {
-    let entry = keyspace.statements.iter().find(|s| s.kind == Kind::Table.name() && s.name == table);
-    let parse = |entry: &crate::manifest::StatementEntry| {
-        Statement::parse(&entry.cql).doing(|| format!("read the statement of table {table} in the manifest"))
-    };
-    entry.map(parse).transpose()
+    let mut statements = schema::statements(keyspace)?.into_iter();
+    Ok(statements.find(|statement| statement.kind == Kind::Table && statement.name == table))
 }
 
 /// Whether a dumped table was made WITH COMPACT STORAGE.
@@ -147,6 +143,10 @@ pub struct Plan {
     pub loads: Vec<TableLoad>,
     /// What the target cannot hold and is left out.
     pub unsupported: Vec<Unsupported>,
+    /// The statements of it, under the target's names.
+    pub gone: Vec<Statement>,
+    /// Whether that is left out and not refused, also where it shows only when a statement is run.
+    pub skip_unsupported: bool,
     /// What statements are written for, if not as they are in the dump.
     pub server: Option<Server>,
     checks: Vec<Check>,
@@ -204,10 +204,11 @@ impl Plan {
             text.push_str(&format!("{}\n", check.line()));
         }
         for left_out in &self.unsupported {
-            text.push_str(&format!("-- left out: {}: {}\n", left_out.object, left_out.why));
+            let line = ddl::one_line(&format!("{}: {}", left_out.object, left_out.why));
+            text.push_str(&format!("-- left out: {line}\n"));
         }
         for problem in &self.problems.messages {
-            text.push_str(&format!("-- problem: {}\n", problem.replace('\n', "\n--   ")));
+            text.push_str(&format!("-- problem: {}\n", ddl::one_line(problem)));
         }
         text.push('\n');
         for step in &self.steps {
@@ -253,14 +254,14 @@ impl Plan {
 ///
 /// # Errors
 /// `Error` if the dump or the target cannot be read.
-pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> Result<Plan> {
+pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: &Request) -> Result<Plan> {
     let into = |(k, t): (&str, &str)| request.renames.table(k, t).0.to_owned();
     let mut keyspaces: BTreeSet<String> = BTreeSet::new();
     for keyspace in &manifest.keyspaces {
         keyspaces.insert(request.renames.keyspace(&keyspace.name).to_owned());
         keyspaces.extend(keyspace.tables.iter().map(|t| into((&keyspace.name, &t.name))));
     }
-    let target_side = Target::read(cluster, &request, &keyspaces).await?;
+    let target_side = Target::read(cluster, request, &keyspaces).await?;
     let mut problems = Problems::default();
     let mut loads = Vec::new();
     for keyspace in &manifest.keyspaces {
@@ -279,8 +280,8 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
         }
     }
     two_into_one(&loads, &mut problems);
-    let Schemas { steps, unsupported, without } = match request.schema {
-        true => schema::schemas(manifest, &target_side, &request, &loads, &mut problems)?,
+    let Schemas { steps, unsupported, gone } = match request.schema {
+        true => schema::schemas(manifest, &target_side, request, &loads, &mut problems)?,
         false => Schemas::default(),
     };
     if !request.skip_unsupported {
@@ -291,17 +292,26 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: Request) -> R
             );
         }
     }
-    loads.retain(|load| !without.contains(&load.target));
-    let server = target_side.server.filter(|_| request.schema);
-    let intent =
-        Intent { steps: &steps, loads: &loads, target: server.as_ref(), role: request.role.as_deref() };
+    let lost = |(keyspace, name): &(String, String)| {
+        gone.iter().any(|s| s.kind == Kind::Table && s.keyspace == *keyspace && s.name == *name)
+    };
+    loads.retain(|load| !lost(&load.target));
+    let server = target_side.server;
+    let intent = Intent {
+        steps: &steps,
+        loads: &loads,
+        target: server.as_ref(),
+        off: &target_side.off,
+        role: request.role.as_deref(),
+    };
     let checks = checks(cluster, &intent).await?;
     for check in &checks {
         if let Verdict::Problem(hint) = check.verdict {
             problems.add(check.text.clone(), hint);
         }
     }
-    Ok(Plan { steps, loads, unsupported, server, checks, problems })
+    let skip_unsupported = request.skip_unsupported;
+    Ok(Plan { steps, loads, unsupported, gone, skip_unsupported, server, checks, problems })
 }
 
 /// What stands in the way of a load; told all at once.

@@ -11,7 +11,7 @@ use crate::ddl::servers::{Feature, Target};
 use crate::ddl::{Kind, Replication};
 use crate::error::{Context, Result};
 use crate::types::cql::Ident;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How far this machine's clock may be from the cluster's, s, without a word.
@@ -69,6 +69,8 @@ pub struct Intent<'a> {
     pub loads: &'a [TableLoad],
     /// What statements are written for; `None` if they run as they are.
     pub target: Option<&'a Target>,
+    /// What the target's configuration switches off, as far as it tells.
+    pub off: &'a BTreeSet<Feature>,
     /// The role, if there is a login.
     pub role: Option<&'a str>,
 }
@@ -80,7 +82,9 @@ pub struct Intent<'a> {
 pub async fn checks(cluster: &Cluster, intent: &Intent<'_>) -> Result<Vec<Check>> {
     let mut checks = vec![server(cluster, intent.target)];
     checks.extend(replication(cluster, intent)?);
-    checks.extend(write_times(cluster, intent).await);
+    let settings = cluster.settings().await;
+    checks.extend(switches(&settings, intent));
+    checks.extend(write_times(&settings, intent));
     checks.push(clock(cluster.now(), SystemTime::now()));
     checks.extend(permissions(cluster, intent).await);
     Ok(checks)
@@ -99,7 +103,7 @@ fn server(cluster: &Cluster, target: Option<&Target>) -> Check {
     ))
 }
 
-/// Whether keyspaces that will be made, or are there, can be written at the level asked for.
+/// Whether keyspaces that will be made can be written at the level asked for.
 fn replication(cluster: &Cluster, intent: &Intent<'_>) -> Result<Vec<Check>> {
     let mut checks = Vec::new();
     let made =
@@ -116,8 +120,6 @@ fn replication(cluster: &Cluster, intent: &Intent<'_>) -> Result<Vec<Check>> {
 }
 
 fn judge(replication: &Replication, keyspace: &str, cluster: &Cluster, writes: bool) -> Check {
-    const HINT: &str =
-        "give the keyspaces another replication with --replication, for instance --replication same";
     let keyspace = Ident(keyspace);
     let centers = &cluster.about.datacenters;
     let factors = replication.factors();
@@ -139,56 +141,104 @@ fn judge(replication: &Replication, keyspace: &str, cluster: &Cluster, writes: b
                 unknown.join(", "),
                 names.join(", ")
             ),
-            HINT,
+            "give the keyspaces another replication with --replication, for instance --replication same",
         );
     }
-    for (name, factor) in &factors {
-        let there = nodes(name).unwrap_or(0);
-        let factor_nodes = usize::try_from(*factor).unwrap_or(usize::MAX);
-        if factor_nodes <= there {
-            continue;
-        }
-        let place = if name == "*" { "the cluster".to_owned() } else { format!("datacenter {name}") };
-        let text = format!(
-            "keyspace {keyspace} is to have {factor} replicas, and {place} has {there} {}",
-            if there == 1 { "node" } else { "nodes" }
+    let datacenters: Vec<Datacenter> = factors
+        .iter()
+        .map(|(name, factor)| Datacenter {
+            name,
+            factor: usize::try_from(*factor).unwrap_or(usize::MAX),
+            nodes: nodes(name).unwrap_or(0),
+        })
+        .collect();
+    let own = cluster.dc.as_deref();
+    if let (true, Some(lack)) = (writes, lack(cluster.consistency, &datacenters, own)) {
+        return Check::problem(
+            format!("keyspace {keyspace}: {lack}"),
+            "give it fewer replicas with --replication, or load at another level with --consistency",
         );
-        let needed = needed(cluster.consistency, *factor);
-        let asked = name == "*" || cluster.dc.as_ref().is_none_or(|dc| dc == name);
-        if writes && asked && needed > there {
-            let level = cluster.consistency.name();
-            return Check::problem(format!("{text}: writing at {level} takes {needed} of them"), HINT);
-        }
-        return Check::warning(text);
     }
-    Check::fine(format!("keyspace {keyspace} is to have the replication {replication}"))
+    let high = datacenters.iter().find(|dc| dc.factor > dc.nodes);
+    match high {
+        Some(dc) => Check::warning(format!("keyspace {keyspace} is to have {}", dc.shown())),
+        None => Check::fine(format!("keyspace {keyspace} is to have the replication {replication}")),
+    }
 }
 
-/// Replicas that must answer, of so many.
-fn needed(level: Level, factor: u32) -> usize {
-    let factor = usize::try_from(factor).unwrap_or(usize::MAX);
-    match level.name() {
-        "LOCAL_QUORUM" | "QUORUM" | "EACH_QUORUM" => factor / 2 + 1,
+/// Replicas in a datacenter, or under the name `*` in all of them, and the nodes that there are.
+struct Datacenter<'a> {
+    name: &'a str,
+    factor: usize,
+    nodes: usize,
+}
+
+impl Datacenter<'_> {
+    /// The replicas that it can hold: one per node.
+    fn held(&self) -> usize {
+        self.factor.min(self.nodes)
+    }
+
+    fn shown(&self) -> String {
+        let place =
+            if self.name == "*" { "the cluster".to_owned() } else { format!("datacenter {}", self.name) };
+        let nodes = if self.nodes == 1 { "node" } else { "nodes" };
+        format!("{} replicas, and {place} has {} {nodes}", self.factor, self.nodes)
+    }
+}
+
+/// Why rows cannot be written at this level; `None` if they can, as far as nodes are up. Levels of a datacenter go by that
+/// of the nodes that are asked, `own` if it was said; others by all datacenters together.
+fn lack(level: Level, datacenters: &[Datacenter<'_>], own: Option<&str>) -> Option<String> {
+    let written = |factor: usize| match level.name() {
+        "LOCAL_QUORUM" | "QUORUM" => factor / 2 + 1,
         "TWO" => 2,
         "THREE" => 3,
         "ALL" => factor,
         _ => 1,
+    };
+    let name = level.name();
+    if name.starts_with("LOCAL") {
+        let asked =
+            |dc: &&Datacenter<'_>| dc.factor > 0 && (dc.name == "*" || own.is_none_or(|own| own == dc.name));
+        let short = |dc: &&Datacenter<'_>| written(dc.factor) > dc.held();
+        let dc = datacenters.iter().filter(asked).find(short)?;
+        return Some(format!(
+            "it is to have {}: writing at {name} takes {} of them",
+            dc.shown(),
+            written(dc.factor)
+        ));
     }
+    let factor: usize = datacenters.iter().map(|dc| dc.factor).fold(0, usize::saturating_add);
+    let there: usize = datacenters.iter().map(Datacenter::held).sum();
+    (factor > 0 && written(factor) > there).then(|| {
+        format!(
+            "it is to have {factor} replicas, of which nodes can hold {there}: writing at {name} takes {}",
+            written(factor)
+        )
+    })
+}
+
+/// A server that shows no settings (before 4.0, or to this role) may have switched off what is about to be made.
+fn switches(settings: &BTreeMap<String, String>, intent: &Intent<'_>) -> Option<Check> {
+    let kinds = [Kind::Function, Kind::Aggregate, Kind::View];
+    let mut made = intent.steps.iter().filter(|step| step.existing == Existing::No);
+    let step = made.find(|step| kinds.contains(&step.statement.kind)).filter(|_| settings.is_empty())?;
+    Some(Check::warning(format!(
+        "the server does not tell whether functions and views are enabled: {} may be refused when it is made",
+        step.label()
+    )))
 }
 
 /// Whether the target takes write times that a client gives: a load gives them with every row, since rows that are sent
 /// twice must stay one.
-async fn write_times(cluster: &Cluster, intent: &Intent<'_>) -> Vec<Check> {
+fn write_times(settings: &BTreeMap<String, String>, intent: &Intent<'_>) -> Vec<Check> {
     if !intent.loads.iter().any(|load| load.treatment.loads() && !load.table.is_counter()) {
         return Vec::new();
     }
-    if intent.target.is_some_and(|target| target.lacks(Feature::UserTimestamps)) {
-        return vec![Check::problem(
-            "the target's guardrail user_timestamps_enabled is off, and a load gives every row its write time",
-            "switch the guardrail on while loading",
-        )];
+    if let Some(refused) = user_timestamps(intent.off) {
+        return vec![refused];
     }
-    let settings = cluster.settings().await;
     let bounds = ["minimum_timestamp_fail_threshold", "maximum_timestamp_fail_threshold"];
     let set = |name: &&&str| settings.get(**name).is_some_and(|value| !value.is_empty() && value != "null");
     let set: Vec<String> =
@@ -200,6 +250,15 @@ async fn write_times(cluster: &Cluster, intent: &Intent<'_>) -> Vec<Check> {
             set.join(", ")
         ))],
     }
+}
+
+fn user_timestamps(off: &BTreeSet<Feature>) -> Option<Check> {
+    off.contains(&Feature::UserTimestamps).then(|| {
+        Check::problem(
+            "the target's guardrail user_timestamps_enabled is off, and a load gives every row its write time",
+            "switch the guardrail on while loading",
+        )
+    })
 }
 
 /// Both in one measure: µs since 1970, and this machine's own.
@@ -250,6 +309,10 @@ fn missing(grants: &Grants, intent: &Intent<'_>) -> BTreeSet<String> {
         .filter(|step| step.statement.kind == Kind::Keyspace)
         .map(|step| step.statement.keyspace.as_str())
         .collect();
+    let made: BTreeSet<(&str, &str)> = steps()
+        .filter(|step| step.statement.kind == Kind::Table)
+        .map(|step| (step.statement.keyspace.as_str(), step.statement.name.as_str()))
+        .collect();
     if !new.is_empty() {
         ask("CREATE", &[all()], "ALL KEYSPACES".to_owned());
     }
@@ -262,7 +325,16 @@ fn missing(grants: &Grants, intent: &Intent<'_>) -> BTreeSet<String> {
                 let functions = ["<all functions>".to_owned(), format!("<all functions in {keyspace}>")];
                 ask("CREATE", &functions, format!("ALL FUNCTIONS IN {shown}"));
             }
-            Kind::Keyspace | Kind::Index | Kind::View => {}
+            // What belongs to a table that this load makes is its maker's.
+            Kind::Index | Kind::View => {
+                let table = step.statement.table.as_deref().unwrap_or_default();
+                if !made.contains(&(keyspace, table)) {
+                    let mut resources = of_keyspace(keyspace);
+                    resources.push(format!("<table {keyspace}.{table}>"));
+                    ask("ALTER", &resources, format!("{}.{}", Ident(keyspace), Ident(table)));
+                }
+            }
+            Kind::Keyspace => {}
         }
     }
     let there = |load: &&TableLoad| {
@@ -281,6 +353,30 @@ fn missing(grants: &Grants, intent: &Intent<'_>) -> BTreeSet<String> {
 mod tests {
     use super::*;
     use std::time::Duration;
+
+    #[test]
+    fn a_level_that_no_write_can_reach_is_seen() {
+        let level = |name: &str| name.parse::<Level>().unwrap();
+        let dc = |name, factor, nodes| Datacenter { name, factor, nodes };
+        let short = |name: &str, all: &[Datacenter<'_>], own| lack(level(name), all, own).is_some();
+        let all = [dc("a", 3, 2), dc("b", 3, 1)];
+        assert!(short("LOCAL_QUORUM", &all, None), "b cannot");
+        assert!(!short("LOCAL_QUORUM", &all, Some("a")));
+        assert!(short("LOCAL_QUORUM", &all, Some("b")));
+        assert!(short("QUORUM", &all, Some("a")), "3 of 6, where 4 are needed");
+        assert!(!short("QUORUM", &[dc("a", 3, 3), dc("b", 3, 1)], None), "4 of 6");
+        assert!(!short("LOCAL_QUORUM", &[dc("a", 2, 2), dc("b", 0, 0)], None));
+        assert!(short("LOCAL_QUORUM", &[dc("*", 3, 1)], Some("a")));
+        assert!(!short("ONE", &[dc("*", 3, 1)], None));
+        assert!(short("ALL", &[dc("*", 3, 2)], None));
+    }
+
+    #[test]
+    fn a_guardrail_against_write_times_is_in_the_way() {
+        assert_eq!(user_timestamps(&BTreeSet::from([Feature::Views])), None);
+        let refused = user_timestamps(&BTreeSet::from([Feature::UserTimestamps])).unwrap();
+        assert!(matches!(refused.verdict, Verdict::Problem(_)), "{refused:?}");
+    }
 
     #[test]
     fn a_clock_that_is_off_is_warned_of() {

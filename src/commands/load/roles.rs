@@ -4,7 +4,7 @@ use super::plan::Request;
 use crate::cluster::Cluster;
 use crate::cluster::roles::{Outcome, Target};
 use crate::commands::plural;
-use crate::ddl::Kind;
+use crate::ddl::{Kind, Statement};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
 use crate::report;
@@ -53,17 +53,17 @@ pub fn check(manifest: &Manifest, wanted: bool, quiet: bool) -> Result<()> {
 pub async fn plan(
     cluster: &Cluster,
     manifest: &Manifest,
-    request: &Request,
+    (request, gone): (&Request, &[Statement]),
     wanted: bool,
 ) -> Result<Option<RolePlan>> {
     if !wanted {
         return Ok(None);
     }
     let target = cluster.role_target().await?;
-    Ok(manifest.roles.is_some().then(|| decide(manifest, request, target)))
+    Ok(manifest.roles.is_some().then(|| decide(manifest, (request, gone), target)))
 }
 
-fn decide(manifest: &Manifest, request: &Request, target: Target) -> RolePlan {
+fn decide(manifest: &Manifest, (request, gone): (&Request, &[Statement]), target: Target) -> RolePlan {
     let mut roles = manifest.roles.clone().unwrap_or_default();
     let mut left_out = Vec::new();
     // To make it would open the target to a password that everybody knows.
@@ -82,27 +82,50 @@ fn decide(manifest: &Manifest, request: &Request, target: Target) -> RolePlan {
     }
     let bases = views(manifest);
     let base = |keyspace: &str, name: &str| bases.get(&(keyspace, name)).map(|base| (*base).to_owned());
-    let all = request.selection.include.is_empty();
+    let all = request.selection.include.is_empty() && request.list.is_none();
     let of_server = |keyspace: &str| all && is_system_keyspace(keyspace);
     let held = |keyspace: &str| manifest.keyspaces.iter().any(|k| k.name == keyspace);
+    let listed = |kinds: [Kind; 2], k: &str, name: &str| {
+        request.list.as_ref().is_none_or(|list| kinds.iter().any(|kind| list.names(*kind, k, name)))
+    };
     let scope = Scope {
         cluster: all,
-        keyspace: &|k| of_server(k) || held(k) && request.selection.whole_keyspace(k),
-        table: &|k, table| {
-            let table = base(k, table).unwrap_or_else(|| table.to_owned());
-            of_server(k) || held(k) && request.selection.wants_table(k, &table)
+        keyspace: &|k| {
+            let listed = listed([Kind::Keyspace; 2], k, "");
+            of_server(k) || held(k) && request.selection.whole_keyspace(k) && listed
+        },
+        table: &|k, name| {
+            let table = base(k, name).unwrap_or_else(|| name.to_owned());
+            let listed = listed([Kind::Table, Kind::View], k, name);
+            of_server(k) || held(k) && request.selection.wants_table(k, &table) && listed
+        },
+        function: &|k, name| {
+            let listed = listed([Kind::Function, Kind::Aggregate], k, name);
+            of_server(k) || held(k) && request.selection.whole_keyspace(k) && listed
         },
     };
     roles.grants.retain(|grant| grant.on.is_in(&scope));
     for Grant { on, .. } in &mut roles.grants {
         *on = on.renamed(&request.renames, base);
     }
+    // What the target cannot hold has been told of.
+    roles.grants.retain(|grant| !gone.iter().any(|statement| is_on(&grant.on, statement)));
     let (mut steps, unsaid) = roles.steps();
     steps.retain(|step| !matches!(step, Step::Create(role) if target.existing.contains(&role.name)));
     left_out.extend(unsaid);
     let names = roles.roles.iter().map(|role| role.name.clone());
     let kept = names.filter(|name| target.existing.contains(name)).collect();
     RolePlan { steps, hashes: target.hashes, kept, left_out }
+}
+
+/// Whether it is what the statement makes.
+fn is_on(resource: &Resource, statement: &Statement) -> bool {
+    let (kinds, keyspace, name) = match resource {
+        Resource::Table { keyspace, table } => ([Kind::Table, Kind::View], keyspace, table),
+        Resource::Function { keyspace, name, .. } => ([Kind::Function, Kind::Aggregate], keyspace, name),
+        _ => return false,
+    };
+    kinds.contains(&statement.kind) && (keyspace, name) == (&statement.keyspace, &statement.name)
 }
 
 /// The base tables of the dump's materialized views.
@@ -262,6 +285,7 @@ fn names(roles: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::commands::load::IfExists;
+    use crate::commands::load::list::List;
     use crate::commands::load::plan::ForArg;
     use crate::ddl::Overrides;
     use crate::ddl::target::Choices;
@@ -276,7 +300,8 @@ mod tests {
         let on = |table: &str| json!({"kind": "table", "keyspace": "ks", "table": table});
         let grant = |role: &str, on| json!({"role": role, "on": on, "permissions": ["SELECT"]});
         let role = |name: &str, of: &[&str]| json!({"name": name, "login": true, "superuser": false, "member_of": of, "password_hash": "secret"});
-        let view = json!({"section": "post-data", "kind": "materialized_view", "name": "v", "table": "t", "cql": ""});
+        let view = "CREATE MATERIALIZED VIEW ks.v AS SELECT * FROM ks.t WHERE k IS NOT NULL PRIMARY KEY (k)";
+        let view = json!({"section": "post-data", "kind": "materialized_view", "name": "v", "table": "t", "cql": view});
         let value = json!({
             "format": "1.0", "capabilities": [], "tool": "", "id": "", "started": "", "finished": "",
             "cluster": {"name": "", "version": "", "partitioner": "", "datacenters": []},
@@ -302,6 +327,23 @@ mod tests {
     }
 
     fn plan(selectors: &[&str], existing: &[&str]) -> RolePlan {
+        plan_without(selectors, existing, &[])
+    }
+
+    /// What a list asks for; those of a manifest without statements name rows.
+    fn listed(list: &str) -> RolePlan {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("list");
+        std::fs::write(&path, list).unwrap();
+        let list = List::read(&path, &manifest()).unwrap();
+        plan_of(&[], Some(list), &["app", "cassandra", "old"], &[])
+    }
+
+    fn plan_without(selectors: &[&str], existing: &[&str], gone: &[Statement]) -> RolePlan {
+        plan_of(selectors, None, existing, gone)
+    }
+
+    fn plan_of(selectors: &[&str], list: Option<List>, existing: &[&str], gone: &[Statement]) -> RolePlan {
         let include = selectors.iter().map(|s| Selector::parse(s).unwrap()).collect();
         let mappings = vec![Mapping::parse("ks=ks2").unwrap(), Mapping::parse("ks.t=ks3.t3").unwrap()];
         let request = Request {
@@ -312,14 +354,14 @@ mod tests {
             server: ForArg::Nobody,
             choices: Choices::default(),
             skip_unsupported: false,
-            list: None,
+            list,
             role: None,
             if_exists: IfExists::Fail,
             schema: true,
             data: true,
         };
         let existing = existing.iter().map(|name| (*name).to_owned()).collect();
-        decide(&manifest(), &request, Target { existing, hashes: Hashes::Hashed })
+        decide(&manifest(), (&request, gone), Target { existing, hashes: Hashes::Hashed })
     }
 
     fn said(plan: &RolePlan) -> Vec<String> {
@@ -358,5 +400,17 @@ mod tests {
         let one = plan(&["ks.t"], &["app", "cassandra", "old"]);
         let expected: Vec<&String> = [0, 2, 6, 7].iter().map(|at| &expected[*at]).collect();
         assert_eq!(said(&one)[2..].iter().collect::<Vec<_>>(), expected);
+        let of_list = said(&listed("data ks.t ; its rows don't matter"));
+        assert_eq!(
+            of_list[2..],
+            [
+                "GRANT SELECT ON TABLE ks3.t3 TO app",
+                "GRANT SELECT ON ROLE cassandra TO app",
+                "GRANT SELECT ON TABLE ks3.t3 TO cassandra"
+            ]
+        );
+        let gone = Statement::parse("CREATE TABLE ks3.t3 (k int PRIMARY KEY)").unwrap();
+        let without = plan_without(&[], &["app", "cassandra", "old"], &[gone]);
+        assert!(!without.text().contains("TABLE ks3.t3") && without.text().contains("TABLE ks3.v"));
     }
 }

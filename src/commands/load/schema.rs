@@ -1,14 +1,16 @@
 //! The schema side of a load's plan: which statements of the dump belong to the wanted tables, under which names, and
 //! which of them the target has already. What becomes of tables and their rows is left to [`super::plan`].
 
-use super::fitting::{Fitted, Fitting, Unsupported, fit};
 use super::plan::{ForArg, Problems, Request, TableLoad, Treatment};
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::Schema;
-use crate::ddl::servers::Target as Server;
+use crate::ddl::fitting::{Fitted, fit};
+use crate::ddl::servers::{Feature, Target as Server};
 use crate::ddl::{self, Kind, Statement, options, rewrite};
-use crate::error::{Context, Result};
-use crate::manifest::{KeyspaceEntry, Manifest};
+use crate::error::{Context, Error, Result};
+use crate::manifest::{KeyspaceEntry, Manifest, StatementEntry};
+use crate::types::cql::Ident;
+use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// A statement to run.
@@ -41,11 +43,42 @@ impl Step {
     /// The statement for people, with what was changed above it.
     pub fn text(&self, server: Option<&Server>) -> String {
         if self.existing != Existing::No {
-            return format!("-- exists: {}\n\n", self.label());
+            return format!("-- exists: {}\n\n", ddl::one_line(&self.label()));
         }
         let changes = self.changes.iter().map(|change| ddl::comment(change, server));
         format!("{}{}\n\n", changes.collect::<String>(), self.statement.cql.trim_end())
     }
+}
+
+/// The statements of a dumped keyspace. A manifest is not trusted: each must make what its entry says, and there.
+///
+/// # Errors
+/// `Error` names the entry.
+pub fn statements(keyspace: &KeyspaceEntry) -> Result<Vec<Statement>> {
+    let parse = |entry: &StatementEntry| {
+        let doing = || format!("read the statement of {} {} in the manifest", entry.kind, entry.name);
+        let statement = Statement::parse(&entry.cql).doing(doing)?;
+        let named = (statement.kind.name(), &statement.name, &statement.keyspace);
+        if named != (entry.kind.as_str(), &entry.name, &keyspace.name) {
+            return Err(Error::failed(format!(
+                "{}: it makes {} instead, in keyspace {}",
+                doing(),
+                statement.label(),
+                Ident(&statement.keyspace)
+            )));
+        }
+        Ok(statement)
+    };
+    keyspace.statements.iter().map(parse).collect()
+}
+
+/// Something that the target cannot hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unsupported {
+    /// `index ks.i`.
+    pub object: String,
+    /// What, and why.
+    pub why: String,
 }
 
 /// What a load makes.
@@ -55,8 +88,8 @@ pub struct Schemas {
     pub steps: Vec<Step>,
     /// What the target cannot hold.
     pub unsupported: Vec<Unsupported>,
-    /// Keyspace and name of the tables that it cannot hold.
-    pub without: BTreeSet<(String, String)>,
+    /// The statements that it cannot run.
+    pub gone: Vec<Statement>,
 }
 
 /// The statements for the wanted tables, under their target's names, per target keyspace, as the target takes them.
@@ -94,16 +127,23 @@ pub fn schemas(
         }
     }
     let statements = ddl::order(statements);
-    let fitting = match &target.server {
-        Some(server) => fit(statements, server, request.choices, |statement| target.has(statement))?,
-        None => Fitting::unchanged(statements),
+    let fitted = match &target.server {
+        Some(server) => fit(statements, server, request.choices, |statement| target.has(statement))
+            .doing(|| format!("write the schema for {server}"))?,
+        None => statements.into_iter().map(Fitted::unchanged).collect(),
     };
-    let mut steps = Vec::new();
-    for Fitted { statement, changes } in fitting.fitted {
-        let existing = existing(target, &statement, problems);
-        steps.push(Step { statement, changes, existing });
+    let mut schemas = Schemas::default();
+    for Fitted { statement, changes, unsupported, runs } in fitted {
+        let lost = |why| Unsupported { object: statement.label(), why };
+        schemas.unsupported.extend(unsupported.into_iter().map(lost));
+        if runs {
+            let existing = existing(target, &statement, problems);
+            schemas.steps.push(Step { statement, changes, existing });
+        } else {
+            schemas.gone.push(statement);
+        }
     }
-    Ok(Schemas { steps, unsupported: fitting.unsupported, without: fitting.tables })
+    Ok(schemas)
 }
 
 /// What of one dumped keyspace goes into one target keyspace.
@@ -127,21 +167,21 @@ impl Group<'_> {
         let mut renames = request.renames.clone();
         renames.keyspaces.insert(self.keyspace.name.clone(), self.target.to_owned());
         let mut out = Vec::new();
-        for entry in &self.keyspace.statements {
-            let statement = Statement::parse(&entry.cql)
-                .doing(|| format!("read the statement of {} {} in the manifest", entry.kind, entry.name))?;
+        for statement in statements(self.keyspace)? {
             let wanted = match &request.list {
-                Some(list) => list.has(&statement) && self.is_here(&statement),
+                Some(list) => list.has(&statement) && self.is_here(&statement, request),
                 None => self.wants(&statement),
             };
             if !wanted {
                 continue;
             }
-            let mut renamed = rewrite::rename(&statement, &renames)
-                .doing(|| format!("rename {} {}", entry.kind, entry.name))?;
-            let doing = || format!("set the replication of {}", entry.name);
+            let mut renamed =
+                rewrite::rename(&statement, &renames).doing(|| format!("rename {}", statement.label()))?;
+            let doing = || format!("set the replication of {}", statement.label());
             let other = match statement.kind {
-                Kind::Keyspace => request.overrides.of(&entry.name, &statement, &datacenters).doing(doing)?,
+                Kind::Keyspace => {
+                    request.overrides.of(&statement.keyspace, &statement, &datacenters).doing(doing)?
+                }
                 _ => None,
             };
             if let Some(replication) = other {
@@ -159,12 +199,10 @@ impl Group<'_> {
     }
 
     /// Whether a table goes there, or what belongs to one. Anything else may go anywhere.
-    fn is_here(&self, statement: &Statement) -> bool {
+    fn is_here(&self, statement: &Statement, request: &Request) -> bool {
         let table =
             if statement.kind == Kind::Table { Some(&statement.name) } else { statement.table.as_ref() };
-        table.is_none_or(|table| {
-            self.tables.iter().any(|l| l.table.name == *table && l.target.0 == self.target)
-        })
+        table.is_none_or(|table| request.renames.table(&self.keyspace.name, table).0 == self.target)
     }
 
     fn wants(&self, statement: &Statement) -> bool {
@@ -227,6 +265,8 @@ fn check_type(
 pub struct Target {
     /// What statements are written for; `None` if they run as they are.
     pub server: Option<Server>,
+    /// What its configuration switches off, as far as it tells.
+    pub off: BTreeSet<Feature>,
     /// The catalogue.
     pub schema: Schema,
     datacenters: Vec<String>,
@@ -245,13 +285,17 @@ impl Target {
         for keyspace in there.filter(|_| request.schema) {
             statements.extend(cluster.describe(keyspace).await?);
         }
+        let found = cluster.target().await;
+        // What is switched off there is so whatever statements are written for.
+        let off = found.as_ref().map_or_else(|_| BTreeSet::new(), |found| found.off.clone());
         let server = match &request.server {
-            ForArg::Auto => Some(cluster.target().await?),
+            _ if !request.schema => None,
+            ForArg::Auto => Some(found?),
             ForArg::Nobody => None,
-            ForArg::Server(server) => Some(server.clone()),
+            ForArg::Server(server) => Some(Server { off: off.clone(), ..server.clone() }),
         };
         let datacenters = cluster.about.datacenters.iter().map(|dc| dc.name.clone()).collect();
-        Ok(Target { server, schema, datacenters, statements })
+        Ok(Target { server, off, schema, datacenters, statements })
     }
 
     /// Whether it has an object of that kind and name.
@@ -273,8 +317,8 @@ impl Target {
 
     /// The function of the same name and arguments that it has, if that is another one.
     fn other_function(&self, statement: &Statement) -> Option<&Statement> {
-        let signature = |s: &Statement| s.cql.split_inclusive(')').next().map(str::to_owned);
-        let same = |s: &&Statement| s.kind == statement.kind && signature(s) == signature(statement);
+        let signature = |s: &Statement| (s.kind, s.keyspace.clone(), s.name.clone(), s.arguments());
+        let same = |s: &&Statement| signature(s) == signature(statement);
         let found = self.statements.iter().filter(|_| statement.kind.is_function()).find(same)?;
         (!options::same(found, statement)).then_some(found)
     }

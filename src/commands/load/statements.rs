@@ -2,9 +2,9 @@
 //! to the plan.
 
 use super::plan::Plan;
-use super::schema::{Existing, Step};
-use crate::cluster::Cluster;
-use crate::commands::OutputArgs;
+use super::schema::{Existing, Step, Unsupported};
+use crate::cluster::{Cluster, IN_STATEMENT};
+use crate::commands::{OutputArgs, rfc3339};
 use crate::ddl::options::Parts;
 use crate::ddl::{self, Kind, Section, Statement};
 use crate::error::{Context, Error, Result};
@@ -15,6 +15,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Objects that are named where many were changed alike.
 const NAMED: usize = 3;
@@ -35,56 +36,58 @@ pub struct Runner<'a> {
     /// A server that refuses an option is not asked without it.
     strict: bool,
     output: OutputArgs,
-    /// Where the changes are written, if there are any.
-    record: PathBuf,
     /// All changes so far.
     pub changes: Vec<Change>,
+    /// What the target refused to make, and what needs it, where that was to be left out.
+    pub left_out: Vec<Unsupported>,
+    gone: Vec<Statement>,
+    record: Record,
 }
 
 impl<'a> Runner<'a> {
-    /// Begins with the changes of the plan, and writes them down.
-    pub fn begin(
+    /// Has run nothing yet.
+    pub fn new(
         cluster: &'a Cluster,
         plan: &'a Plan,
-        (strict, record): (bool, PathBuf),
+        (strict, record): (bool, Record),
         output: OutputArgs,
     ) -> Runner<'a> {
-        let made = plan.steps.iter().filter(|step| step.existing == Existing::No);
-        let of = |step: &Step| {
-            let object = step.label();
-            step.changes
-                .iter()
-                .map(|change| Change { object: object.clone(), change: change.clone() })
-                .collect()
-        };
-        let changes = made.flat_map(|step| -> Vec<Change> { of(step) }).collect();
-        let runner = Runner { cluster, plan, strict, output, record, changes };
-        if !runner.changes.is_empty() {
-            let texts: Vec<String> = plan.steps.iter().map(|step| step.text(plan.server.as_ref())).collect();
-            runner.write(&texts.concat(), false);
-        }
-        runner
+        let (changes, left_out, gone) = (Vec::new(), Vec::new(), Vec::new());
+        Runner { cluster, plan, strict, output, changes, left_out, gone, record }
     }
 
     /// Where the changes are written; `None` if there are none.
     pub fn record(&self) -> Option<&Path> {
-        (!self.changes.is_empty()).then_some(&self.record)
+        (!self.changes.is_empty()).then_some(&self.record.path)
     }
 
-    /// Runs the statements of a section.
+    /// Runs the statements of a section, and writes down what was run if anything was changed so far.
     ///
     /// # Errors
     /// `Error` shows the first statement that failed, with all that did after the data.
     pub async fn run(&mut self, section: Section) -> Result<()> {
+        let done = self.run_all(section).await;
+        if !self.changes.is_empty() {
+            self.record.write();
+        }
+        done
+    }
+
+    async fn run_all(&mut self, section: Section) -> Result<()> {
         let mut failures: Vec<Error> = Vec::new();
         let plan = self.plan;
         for step in plan.steps.iter().filter(|s| s.statement.kind.section() == section) {
             if step.existing != Existing::No {
                 self.note_kept(step);
+                self.record.pending.push_str(&step.text(None));
                 continue;
             }
             match self.create(step).await {
                 Ok(()) => {}
+                Err(error) if plan.skip_unsupported && self.can_go(step, &error) => {
+                    let why = error.to_string();
+                    self.leave_out(step, why.lines().next().unwrap_or_default().to_owned());
+                }
                 // Indexes and views stand alone: one that fails must not keep the others from being made.
                 Err(error) if section == Section::PostData => failures.push(error),
                 Err(error) => {
@@ -106,12 +109,43 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Whether the server's refusal is one of what it does not have, and no row is lost without it. Not every server tells
+    /// beforehand what is switched off (3.11 does not).
+    fn can_go(&self, step: &Step, error: &Error) -> bool {
+        let refused = [
+            "disabled",
+            "not enabled",
+            "not supported",
+            "unsupported",
+            "enable_",
+            "unable to find custom indexer",
+        ];
+        let words = server_words(error).to_ascii_lowercase();
+        !matches!(step.statement.kind, Kind::Keyspace | Kind::Type | Kind::Table)
+            && refused.iter().any(|word| words.contains(word))
+    }
+
+    fn leave_out(&mut self, step: &Step, why: String) {
+        report::warn(&format!("left out: {}: {why}", step.label()));
+        self.record.pending.push_str(&format!("-- left out: {}\n\n", ddl::one_line(&step.label())));
+        self.left_out.push(Unsupported { object: step.label(), why });
+        self.gone.push(step.statement.clone());
+    }
+
     /// Runs a statement, unless options are held to strictly without those that the server refuses by name.
     async fn create(&mut self, step: &Step) -> Result<()> {
-        let mut statement = step.statement.clone();
-        loop {
-            let Err(error) = self.cluster.run_ddl(&statement.cql).await else { return Ok(()) };
-            let Some((shorter, option)) = without_refused(&statement, &error.to_string()) else {
+        if let Some(gone) = self.gone.iter().find(|gone| step.statement.needs(gone)) {
+            let why = format!("it needs {}", gone.label());
+            self.leave_out(step, why);
+            return Ok(());
+        }
+        let mut made = Step {
+            statement: step.statement.clone(),
+            changes: step.changes.clone(),
+            existing: step.existing,
+        };
+        while let Err(error) = self.cluster.run_ddl(&made.statement.cql).await {
+            let Some((shorter, option)) = without_refused(&made.statement, &server_words(&error)) else {
                 return Err(error);
             };
             if self.strict {
@@ -119,13 +153,14 @@ impl<'a> Runner<'a> {
             }
             let change = format!("{option} dropped: the server refuses it");
             report::warn(&format!("{}: {change}", step.label()));
-            self.changes.push(Change { object: step.label(), change: change.clone() });
-            self.write(
-                &format!("{}-- in {}\n", ddl::comment(&change, self.plan.server.as_ref()), step.label()),
-                true,
-            );
-            statement = shorter;
+            made.changes.push(change);
+            made.statement = shorter;
         }
+        self.record.pending.push_str(&made.text(self.plan.server.as_ref()));
+        let object = step.label();
+        let changes = made.changes.into_iter().map(|change| Change { object: object.clone(), change });
+        self.changes.extend(changes);
+        Ok(())
     }
 
     fn note_kept(&self, step: &Step) {
@@ -138,33 +173,51 @@ impl<'a> Runner<'a> {
             _ => report::note(&format!("{} exists and is kept", step.label())),
         }
     }
+}
 
-    /// Writes to the record. That it cannot be written keeps no load from going on.
-    fn write(&self, text: &str, append: bool) {
-        let written = self.try_write(text, append);
-        if let Err(error) = written {
+/// The statements as they were run, in a file of their own; loads of the same dump stand there one after another.
+pub struct Record {
+    path: PathBuf,
+    /// What is not written yet.
+    pending: String,
+}
+
+impl Record {
+    /// In this file, or in one for the dump in the user's state directory.
+    pub fn new(path: Option<PathBuf>, dump: &str) -> Record {
+        let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || named("HOME").map(|home| home.join(".local/state"));
+        let state = || named("XDG_STATE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir);
+        let safe: String = dump.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
+        let path = path.unwrap_or_else(|| state().join("cqlift").join(format!("load-{safe}.cql")));
+        let now = rfc3339(SystemTime::now());
+        Record { path, pending: format!("-- dump {}, loaded {now}\n\n", ddl::one_line(dump)) }
+    }
+
+    /// Writes it. That it cannot be written keeps no load from going on.
+    fn write(&mut self) {
+        if let Err(error) = self.try_write() {
             report::warn(&format!("the changes of the schema are not written down: {error}"));
         }
     }
 
-    fn try_write(&self, text: &str, append: bool) -> Result<()> {
-        let doing = || format!("write {}", self.record.display());
-        if let Some(folder) = self.record.parent() {
+    fn try_write(&mut self) -> Result<()> {
+        let doing = || format!("write {}", self.path.display());
+        if let Some(folder) = self.path.parent() {
             std::fs::create_dir_all(folder).doing(doing)?;
         }
         let mut options = OpenOptions::new();
-        options.create(true).write(true).append(append).truncate(!append).mode(0o600);
-        options.open(&self.record).doing(doing)?.write_all(text.as_bytes()).doing(doing)
+        options.create(true).append(true).mode(0o600);
+        options.open(&self.path).doing(doing)?.write_all(self.pending.as_bytes()).doing(doing)?;
+        self.pending.clear();
+        Ok(())
     }
 }
 
-/// Where changes are written unless somebody says where: one file per dump that was loaded.
-pub fn record(dump: &str) -> PathBuf {
-    let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || named("HOME").map(|home| home.join(".local/state"));
-    let state = named("XDG_STATE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir);
-    let safe: String = dump.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-    state.join("cqlift").join(format!("load-{safe}.cql"))
+/// What the server said of a statement, without the statement.
+fn server_words(error: &Error) -> String {
+    let text = error.to_string();
+    text.split_once(IN_STATEMENT).map_or(text.as_str(), |(words, _)| words).to_owned()
 }
 
 /// The statement without the option that the server's words refuse, and that option; `None` if they refuse none of its

@@ -1,10 +1,9 @@
 //! What a load tells at its end: what was loaded, and what of it is not as it was dumped.
 
-use super::fitting::Unsupported;
 use super::plan::{Plan, TableLoad, Treatment};
 use super::roles::Restored;
-use super::schema::{Existing, Step};
-use super::statements::{Change, lines};
+use super::schema::{Existing, Step, Unsupported};
+use super::statements::{Change, Runner, lines};
 use super::{Done, How, Loaded};
 use crate::cluster::write::Counts;
 use crate::commands::verify::Difference;
@@ -34,7 +33,7 @@ struct Summary<'a> {
     kept_different: Vec<String>,
     changes: &'a [Change],
     ddl_log: Option<String>,
-    left_out: &'a [Unsupported],
+    left_out: Vec<&'a Unsupported>,
     expired_rows: u64,
     expired_cells: u64,
     capped: u64,
@@ -58,7 +57,7 @@ pub fn summarise(
     how: How,
     output: OutputArgs,
 ) -> Result<()> {
-    let Done { loaded, findings, runner } = done;
+    let Done { loaded, findings, runner, .. } = done;
     let table = |load: &TableLoad| LoadedTable {
         expired_rows: of_table(loaded, load, |counts| &counts.expired_rows),
         expired_cells: of_table(loaded, load, |counts| &counts.expired_cells),
@@ -77,7 +76,7 @@ pub fn summarise(
         kept_different: different.map(Step::label).collect(),
         changes: &runner.changes,
         ddl_log: runner.record().map(|path| path.display().to_string()),
-        left_out: &plan.unsupported,
+        left_out: plan.unsupported.iter().chain(&runner.left_out).collect(),
         expired_rows: total(loaded, |counts| &counts.expired_rows),
         expired_cells: total(loaded, |counts| &counts.expired_cells),
         capped: total(loaded, |counts| &counts.capped),
@@ -105,7 +104,7 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
     if let Some(log) = &summary.ddl_log {
         report::note(&format!("the schema as it was run, with each change: {log}"));
     }
-    for Unsupported { object, why } in summary.left_out {
+    for Unsupported { object, why } in &summary.left_out {
         report::note(&format!("left out: {object}: {why}"));
     }
     for table in summary.tables.iter().filter(|t| t.skipped) {
@@ -148,10 +147,11 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
 ///
 /// # Errors
 /// `Error` (exit 3) if anything is not as it was dumped.
-pub fn strict(plan: &Plan, manifest: &Manifest, loaded: &Loaded) -> Result<()> {
+pub fn strict(plan: &Plan, manifest: &Manifest, (loaded, runner): (&Loaded, &Runner<'_>)) -> Result<()> {
     let lacking = !not_preserved(plan, manifest, loaded).is_empty()
         || total(loaded, |c| &c.capped) > 0
         || !plan.unsupported.is_empty()
+        || !runner.left_out.is_empty()
         || loaded.restored.as_ref().is_some_and(Restored::is_lacking);
     match lacking {
         true => Err(Error::incomplete("not everything could be brought back as it was, see above")),

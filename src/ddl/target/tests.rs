@@ -92,6 +92,9 @@ fn compaction_and_compression_for_every_target() {
         "compression = {'sstable_compression': 'LZ4WithDictsCompressor'}",
         "compression = {'class': 'NoopCompressor'}",
         "compression = {'enabled': 'false'}",
+        "compression = {'sstable_compression': ''}",
+        "compression = {'class': 'LZ4Compressor', 'min_compress_ratio': '1.2'}",
+        "compaction = {'class': 'LeveledCompactionStrategy', 'single_sstable_uplevel': 'false'}",
     ]));
 }
 
@@ -119,6 +122,7 @@ fn keyspaces_indexes_views_and_code_for_every_target() {
         "CREATE CUSTOM INDEX i ON ks.t (v) USING 'sai' WITH OPTIONS = {'case_sensitive': 'false'};",
         "CREATE CUSTOM INDEX i ON ks.t (v) USING 'org.apache.cassandra.index.sasi.SASIIndex';",
         "CREATE CUSTOM INDEX i ON ks.t (v) USING 'com.example.Index';",
+        "CREATE CUSTOM INDEX i ON ks.t (v) USING 'vector_index' WITH OPTIONS = {'similarity_function': 'COSINE'};",
         "CREATE INDEX i ON ks.t (keys(m));",
         "CREATE TABLE ks.t (k int PRIMARY KEY, v vector<float, 3>);",
         "CREATE TABLE ks.t (k int PRIMARY KEY, v text MASKED WITH system.mask_default());",
