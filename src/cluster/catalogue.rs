@@ -261,7 +261,7 @@ impl Catalogue {
 }
 
 /// Whether the server says that it has no such table.
-fn lacks_table(error: &PagerExecutionError) -> bool {
+pub(super) fn lacks_table(error: &PagerExecutionError) -> bool {
     matches!(
         error,
         PagerExecutionError::NextPageError(NextPageError::RequestFailure(RequestError::LastAttemptError(

@@ -1,4 +1,5 @@
-//! The only module that talks to the database: connect, read the schema, ask for permissions, read and make roles, scan token ranges into pages, write pages.
+//! The only module that talks to the database: connect, read the schema, ask for permissions, read and make
+//! roles, scan token ranges into pages, write pages.
 //! What the cells of a page mean is left to `types`; which ranges and tables to work on, to `commands`.
 
 pub mod catalogue;
@@ -11,6 +12,7 @@ pub mod retry;
 pub mod roles;
 mod route;
 pub mod scan;
+mod tablets;
 mod target;
 pub mod write;
 

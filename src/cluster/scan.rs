@@ -5,6 +5,7 @@
 use super::Cluster;
 use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
 use super::route::ToReplica;
+use super::tablets;
 use crate::error::{Context, Error, Result};
 use crate::ring::{Interval, Partitioner, Token};
 use crate::rows::{BadPage, Page, take_cell};
@@ -49,6 +50,8 @@ pub struct Scan {
     texts: Vec<usize>,
     /// What all scans of the table have learnt of its rows' size.
     sizes: Arc<Sizes>,
+    /// ScyllaDB's tablets of the table.
+    tablets: Arc<tablets::Known>,
     /// Page indexes of companions that come as a TTL and go on as an expiry: of single cells, and of elements.
     ttls: [Vec<usize>; 2],
 }
@@ -114,6 +117,7 @@ impl Scan {
         let doing = || format!("prepare the scan of {}", table.full_name());
         let mut statement = cluster.session.prepare(query).await.doing(doing)?;
         statement.set_execution_profile_handle(Some(cluster.data.clone()));
+        let tablets = tablets::Known::read(cluster, &table.keyspace, &table.name).await;
         Ok(Scan {
             statement,
             name: table.full_name(),
@@ -123,6 +127,7 @@ impl Scan {
             texts: partition.iter().copied().filter(|c| is_text(&table.columns[*c].cql_type)).collect(),
             partition,
             sizes: Arc::default(),
+            tablets: Arc::new(tablets),
             ttls,
         })
     }
@@ -381,6 +386,7 @@ impl RangeScan<'_> {
                 self.halve();
             }
             tokio::time::sleep(backoff(attempt, self.range.start.unsigned_abs())).await;
+            self.scan.tablets.read_again(self.cluster).await;
         }
     }
 
@@ -409,6 +415,7 @@ impl RangeScan<'_> {
             token: self.last.saturating_add(1),
             turn: turn.wrapping_add(usize::try_from(attempt).unwrap_or(0)),
             dc: self.cluster.dc.clone(),
+            tablets: self.scan.tablets.tablets(),
             otherwise: self.cluster.nodes.clone(),
         }))
     }
