@@ -39,6 +39,8 @@ struct Active {
     done: Token,
     /// Bytes handed on.
     bytes: u64,
+    /// Bytes that it may hold, before any have been handed on: what its share of the range it was taken from promised.
+    promised: u64,
 }
 
 /// What a worker is to do next.
@@ -72,15 +74,15 @@ impl Board {
     pub fn next(&self, worker: usize) -> Next {
         let mut state = self.lock();
         state.active[worker] = None;
-        let work = match state.queue.pop_front() {
-            Some(work) => work,
+        let (work, promised) = match state.queue.pop_front() {
+            Some(work) => (work, 0),
             None => match state.steal() {
-                Some(work) => work,
+                Some(stolen) => stolen,
                 None if state.active.iter().any(Option::is_some) => return Next::Wait,
                 None => return Next::Done,
             },
         };
-        state.active[worker] = Some(Active { work, done: work.range.start, bytes: 0 });
+        state.active[worker] = Some(Active { work, done: work.range.start, bytes: 0, promised });
         Next::Scan(work)
     }
 
@@ -109,8 +111,8 @@ impl Board {
 }
 
 impl State {
-    /// Takes the upper half of what is left of the range that has most left.
-    fn steal(&mut self) -> Option<Work> {
+    /// Takes the upper half of what is left of the range that has most left; answers it and the bytes that it promises.
+    fn steal(&mut self) -> Option<(Work, u64)> {
         let active = self.active.iter_mut().flatten();
         let (left, victim) = active.map(|active| (active.left(), active)).max_by_key(|(left, _)| *left)?;
         if left < LEAST {
@@ -124,19 +126,23 @@ impl State {
             return None;
         }
         victim.work.range.end = middle;
-        Some(Work { table: victim.work.table, range: Interval { start: middle, end } })
+        victim.promised /= 2;
+        Some((Work { table: victim.work.table, range: Interval { start: middle, end } }, left / 2))
     }
 }
 
 impl Active {
     /// Bytes that are left to read, if the rest is as dense as what has been read. A range of which nothing has been read
-    /// yet is not known to hold anything.
+    /// yet holds what it promises: so those who come at the same time get equal shares.
     fn left(&self) -> u64 {
         let Interval { start, end } = self.work.range;
         let read = Interval { start, end: self.done }.span();
         let rest = Interval { start: self.done, end }.span();
-        if rest < 2 || self.bytes == 0 {
+        if rest < 2 {
             return 0;
+        }
+        if self.bytes == 0 {
+            return self.promised;
         }
         let left = u128::from(self.bytes) * u128::from(rest) / u128::from(read.max(1));
         u64::try_from(left).unwrap_or(u64::MAX)
@@ -300,6 +306,29 @@ mod tests {
             let least = alone.max(shared);
             assert!(took <= least.mul_f64(1.1), "{big} and {small} pages: {took:?}, at best {least:?}");
         }
+    }
+
+    #[test]
+    fn those_who_come_at_the_same_time_get_equal_shares() {
+        let board = Board::new([Work { table: 0, range: Interval::whole() }], 8);
+        assert!(matches!(board.next(0), Next::Scan(_)));
+        // A page of a hundredth of the ring.
+        let first = Interval::whole().start + i64::MAX / 50;
+        board.advance(0, first, 4 * LEAST);
+        let shares = (1..8).map(|worker| match board.next(worker) {
+            Next::Scan(work) => work,
+            other => panic!("{other:?}"),
+        });
+        shares.for_each(drop);
+        let state = board.lock();
+        let spans: Vec<u64> = state
+            .active
+            .iter()
+            .flatten()
+            .map(|active| Interval { start: active.done, end: active.work.range.end }.span())
+            .collect();
+        let (least, most) = (spans.iter().min().unwrap(), spans.iter().max().unwrap());
+        assert!(spans.len() == 8 && *most <= least + 8, "{spans:?}");
     }
 
     #[test]

@@ -73,11 +73,12 @@ impl Sizes {
         }
     }
 
-    /// Learns from a page of so many rows and bytes.
+    /// Learns from a page of so many rows and bytes. What is left over at the end of a range is a small page of rows that
+    /// are no larger.
     fn learn(&self, rows: u64, bytes: u64) {
         self.page.store(bytes, Relaxed);
         let fitting = rows.saturating_mul(PAGE_BYTES) / bytes.max(1);
-        let most = rows.saturating_mul(GROWTH).clamp(FIRST_PAGE_ROWS, MAX_PAGE_ROWS);
+        let most = rows.saturating_mul(GROWTH).max(self.rows()).clamp(FIRST_PAGE_ROWS, MAX_PAGE_ROWS);
         self.rows.store(fitting.clamp(1, most), Relaxed);
     }
 }
@@ -309,6 +310,16 @@ impl RangeScan<'_> {
         }
     }
 
+    /// Ends the scan at a token that lies past the last page: another worker reads the rest. The paging state stays good, as
+    /// in [`RangeScan::halve`].
+    pub fn end_at(&mut self, end: Token) {
+        self.range.end = self.range.end.min(end);
+        self.rest.retain(|later| later.start < end);
+        if let Some(last) = self.rest.first_mut() {
+            last.end = last.end.min(end);
+        }
+    }
+
     fn changed(&self) -> Error {
         Error::failed(format!("{}: a partition changed while it was read", self.place())).hint(
             "its key is text that the server cannot spell, so it is read anew for every page: try again",
@@ -476,4 +487,27 @@ fn page(rows: &QueryRowsResult, width: usize) -> Result<Page> {
         ));
     }
     Page::from_wire(bytes, rows.rows_num(), width).doing(doing)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_steered_to_their_bytes() {
+        let sizes = Sizes::default();
+        let mut asked = Vec::new();
+        // Rows of 100 bytes.
+        for _ in 0..5 {
+            asked.push(sizes.rows());
+            sizes.learn(sizes.rows(), 100 * sizes.rows());
+        }
+        assert_eq!(asked, [2, 32, 512, 8192, 10_000]);
+        sizes.learn(10, 1000);
+        assert_eq!(sizes.rows(), 10_000, "what was left over at the end of a range says nothing of what comes");
+        sizes.learn(10_000, 40 << 20);
+        assert_eq!(sizes.rows(), 250, "rows have become larger");
+        sizes.learn(1, 16 << 20);
+        assert_eq!(sizes.rows(), 1);
+    }
 }

@@ -222,6 +222,7 @@ async fn scan_range(
         let last = scan.token(&page, page.rows() - 1);
         let end = shared.board.advance(worker, last, page.value_bytes() as u64);
         if last <= end {
+            range.end_at(end);
             pages.send(Message::Page(page, room)).await.map_err(gone)?;
             continue;
         }
