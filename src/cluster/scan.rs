@@ -504,7 +504,11 @@ mod tests {
         }
         assert_eq!(asked, [2, 32, 512, 8192, 10_000]);
         sizes.learn(10, 1000);
-        assert_eq!(sizes.rows(), 10_000, "what was left over at the end of a range says nothing of what comes");
+        assert_eq!(
+            sizes.rows(),
+            10_000,
+            "what was left over at the end of a range says nothing of what comes"
+        );
         sizes.learn(10_000, 40 << 20);
         assert_eq!(sizes.rows(), 250, "rows have become larger");
         sizes.learn(1, 16 << 20);
