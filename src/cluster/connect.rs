@@ -27,8 +27,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The driver's limit for one request. Ours is the only retry, so it is also how long an unanswered attempt lasts.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
-/// Connections per node. Cassandra multiplexes thousands of requests on one; two keep both cores of a small client busy.
-const CONNECTIONS_PER_NODE: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+/// Connections per shard of a ScyllaDB node, and per node of Cassandra, which multiplexes thousands of requests on one; two
+/// keep both cores of a small client busy.
+const CONNECTIONS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
 
 /// Pages asked for at a time. Of a server that is not busy one of 1 MiB takes some milliseconds.
 const READS: Bounds = Bounds { least: 1, most: 64, first: 16, calm: Duration::from_millis(500) };
@@ -198,7 +199,9 @@ impl Cluster {
             .known_nodes(args.contact_points())
             .default_execution_profile_handle(catalogue.into_handle())
             .fetch_full_schema_metadata(false)
-            .pool_size(PoolSize::PerHost(CONNECTIONS_PER_NODE))
+            .pool_size(PoolSize::PerShard(CONNECTIONS))
+            // That port is told by the node, and not mapped as the other one is.
+            .disallow_shard_aware_port(args.only_contact_points || !args.address_map.is_empty())
             .compression(args.compression.of_driver())
             .driver_config_reporting(false);
         if let (Some(user), Some(password)) = (&args.username, password) {

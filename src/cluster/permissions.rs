@@ -123,7 +123,10 @@ impl Cluster {
     }
 
     /// Whether the table may be read at all, as a query that reads nothing tells.
-    async fn may_select(&self, table: &Table) -> Result<bool> {
+    ///
+    /// # Errors
+    /// `Error` names the table if the server does not answer.
+    pub async fn may_select(&self, table: &Table) -> Result<bool> {
         match self.ask(&nothing_of(table)).await {
             // A masked partition key is guarded by UNMASK as well, in `token` as elsewhere; SELECT is asked for first.
             Err(error) => match refusal(&error) {
@@ -136,7 +139,7 @@ impl Cluster {
 
     /// Whether the role is a superuser, itself or by a role it was granted, which the server takes for the same;
     /// `None` if the server does not tell.
-    async fn is_superuser(&self, role: &str) -> Option<bool> {
+    pub(super) async fn is_superuser(&self, role: &str) -> Option<bool> {
         let answer =
             self.ask(&format!("LIST ROLES OF {}", Ident(role))).await.ok()?.into_rows_result().ok()?;
         for row in answer.rows::<ColumnIterator>().ok()? {

@@ -203,6 +203,13 @@ impl Statement {
         label(self.kind, &self.keyspace, &self.name)
     }
 
+    /// Whether it cannot be run without what another statement makes, be it its keyspace.
+    pub fn stands_on(&self, other: &Statement) -> bool {
+        let in_it =
+            other.kind == Kind::Keyspace && self.kind != Kind::Keyspace && self.keyspace == other.keyspace;
+        in_it || self.needs(other)
+    }
+
     /// Whether it cannot be run without what another statement makes, keyspaces aside.
     pub fn needs(&self, other: &Statement) -> bool {
         if self.keyspace != other.keyspace {

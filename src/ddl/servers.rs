@@ -62,6 +62,11 @@ impl Feature {
         }
     }
 
+    /// Whether a guardrail switches it, which some roles pass.
+    pub fn is_guardrail(self) -> bool {
+        matches!(self, Feature::CompactStorage | Feature::UserTimestamps)
+    }
+
     /// The settings that switch it, in the names of Cassandra 4.0 and of later ones. SASI and views need theirs on since
     /// 4.0.
     pub const SETTINGS: &'static [(&'static str, Feature)] = &[

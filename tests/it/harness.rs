@@ -35,6 +35,9 @@ pub const NEWEST: &str = "5.0";
 /// The server that asks for a login, of the newest version.
 pub const WITH_LOGIN: &str = "5.0-auth";
 
+/// A ScyllaDB, which `scripts/test` cannot start and `CQLIFT_NODES` may name.
+pub const SCYLLA: &str = "scylla";
+
 /// The superuser of servers that ask for a login, and its password.
 const SUPERUSER: (&str, &str) = ("cassandra", "cassandra");
 

@@ -1,7 +1,8 @@
 //! Every version to every version and topology to topology, for `scripts/test --long`: what is slow, and what writes the
 //! table of the README. The servers are those of `scripts/test`, and `5.0-three`: three nodes with other numbers of tokens.
 
-use crate::harness::{Node, Scratch, TestKeyspace};
+use crate::compact;
+use crate::harness::{Node, SCYLLA, Scratch, TestKeyspace};
 use crate::migrate::{Journey, SCHEMAS, everywhere, journey};
 use crate::roundtrip::compare_across;
 use crate::script::Script;
@@ -9,7 +10,11 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::process::Command;
 
-const VERSIONS: [&str; 4] = ["3.11", "4.0", "4.1", "5.0"];
+/// The versions that are always there, and a ScyllaDB if `CQLIFT_NODES` names one.
+fn versions() -> Vec<&'static str> {
+    let scylla = Node::all().iter().any(|node| node.version == SCYLLA).then_some(SCYLLA);
+    ["3.11", "4.0", "4.1", "5.0"].into_iter().chain(scylla).collect()
+}
 
 /// Where the table stands in the file that `CQLIFT_MATRIX` names.
 const MARKS: [&str; 2] = ["<!-- written by scripts/test --long -->", "<!-- until here -->"];
@@ -22,8 +27,8 @@ fn every_version_to_every_version() {
                      |---|---|---|---|---|---|\n"
             .to_owned();
     let mut failures = Vec::new();
-    for from in VERSIONS {
-        for to in VERSIONS.into_iter().filter(|to| *to != from) {
+    for from in versions() {
+        for to in versions().into_iter().filter(|to| *to != from) {
             let mut all = Journey::default();
             let replication = everywhere(to, 2);
             let vectors = if from == "5.0" { vec!["vectors"] } else { vec![] };
@@ -34,6 +39,9 @@ fn every_version_to_every_version() {
                         failures.push(format!("== schemas/{schema}.cql from {from} to {to}\n{error}"))
                     }
                 }
+            }
+            if ![from, to].contains(&SCYLLA) {
+                all.rows += compact::moves(from, to);
             }
             let line = all.line(from, to);
             println!("{line}");

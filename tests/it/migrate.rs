@@ -2,7 +2,7 @@
 //! row as the driver reads them and by `verify`. The 4.0 server that `scripts/test` starts has three nodes in two
 //! datacenters, the 4.1 one two nodes.
 
-use crate::harness::{Db, Done, NEWEST, Node, Scratch, TestKeyspace, json};
+use crate::harness::{Db, Done, NEWEST, Node, SCYLLA, Scratch, TestKeyspace, json};
 use crate::roundtrip::compare_across;
 use crate::script::Script;
 use std::collections::BTreeSet;
@@ -138,7 +138,7 @@ fn objects_of(db: &Db, keyspace: &str) -> BTreeSet<String> {
 }
 
 fn digits(version: &str) -> String {
-    version.chars().filter(char::is_ascii_digit).collect()
+    version.chars().filter(char::is_ascii_alphanumeric).collect()
 }
 
 /// Some schemas along one route; `scripts/test --long` takes all of them along every route.
@@ -171,6 +171,16 @@ fn from_5_0_to_4_1() {
 }
 
 /// One node to three, and one datacenter to two.
+/// Both ways between the newest Cassandra and each ScyllaDB that `CQLIFT_NODES` names; `scripts/test` starts none.
+#[test]
+fn to_scylladb_and_back_where_one_is_named() {
+    for node in Node::all().into_iter().filter(|node| node.version == SCYLLA) {
+        let flags = ["--skip-unsupported", "--replication", "same"];
+        route(NEWEST, &node.version, &flags);
+        route(&node.version, NEWEST, &flags);
+    }
+}
+
 #[test]
 fn from_5_0_to_4_0_with_two_datacenters() {
     let replication = everywhere("4.0", 2);
@@ -450,6 +460,19 @@ fn a_list_is_printed_edited_and_loaded() {
     // Rows alone, into a table that is not there.
     let file = scratch.write("rows", format!("data {ks}.\"Cc\""));
     source.load(&dir, &target, &["--use-list", &file]).fails(1).stderr_has(&["does not exist", "list"]);
+    // What is not there, and not in the list, and needed by what is.
+    for (away, told) in [
+        ("keyspace", format!("table {ks}_lack.\"Cc\" cannot be made without keyspace {ks}_lack")),
+        ("type", format!("table {ks}_lack.b cannot be made without type {ks}_lack.place")),
+        ("a ", format!("index {ks}_lack.a_v cannot be made without table {ks}_lack.a")),
+    ] {
+        let kept = lines
+            .iter()
+            .filter(|line| !line.starts_with(away) && !format!("{line} ").contains(&format!(".{away}")));
+        let file = scratch.write("lacking", kept.copied().collect::<Vec<_>>().join("\n"));
+        let refused = source.load(&dir, &format!("{ks}_lack"), &["--use-list", &file]).fails(1);
+        refused.stderr_has(&[&told, "line", "nothing was written"]);
+    }
     let file = scratch.write("bad", format!("table {ks}.a\ntable {ks}.nobody\n"));
     source.load(&dir, &target, &["--use-list", &file]).fails(2).stderr_has(&["line 2", "nobody", "--list"]);
 }

@@ -266,4 +266,11 @@ fn what_a_role_lacks_for_a_load_is_named_before_anything_is_written() {
         std::thread::sleep(Duration::from_millis(100));
     };
     refused.stderr_has(&[&format!("MODIFY ON {}.t", source.name), "nothing was written"]);
+    // One may write and not look: whether the table holds rows cannot be told.
+    let blind = Role::new(&source, "blind");
+    blind.grant("MODIFY", "KEYSPACE", &source.name);
+    for flags in [&[][..], &["--dry-run"]] {
+        let refused = blind.node.run([&own[..], flags].concat()).fails(1);
+        refused.stderr_has(&[&format!("SELECT ON {}.t", source.name), "GRANT", "nothing was written"]);
+    }
 }

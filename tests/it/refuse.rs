@@ -84,6 +84,8 @@ fn what_exists_and_differs_is_told() {
     source.dump(&dir, "csv").success();
     source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {SIMPLE}"));
     source.db.execute(&format!("CREATE TABLE {target}.t (k int PRIMARY KEY, v int) WITH comment = 'other'"));
+    let plan = source.load(&dir, &target, &["--dry-run"]).success().stdout;
+    assert!(plan.contains(&format!("-- exists, differs, and is kept: table {target}.t")), "{plan}");
     source.load(&dir, &target, &[]).success().stderr_has(&[&format!("table {target}.t"), "differs"]);
     let again = source.target("again");
     source.load(&dir, &again, &[]).success();

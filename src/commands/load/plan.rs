@@ -274,7 +274,8 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: &Request) -> 
             let (to_keyspace, to_table) = request.renames.table(&keyspace.name, &entry.name);
             let target = (to_keyspace.to_owned(), to_table.to_owned());
             let compact = is_compact(keyspace, &entry.name)?;
-            let asked = Asked { wanted, compact, if_exists: request.if_exists };
+            let asked =
+                Asked { wanted, compact, if_exists: request.if_exists, role: request.role.as_deref() };
             let treatment = treat(cluster, &target_side, asked, &table, &target, &mut problems).await?;
             loads.push(TableLoad { table, target, entry: entry.clone(), compact, treatment });
         }
@@ -338,17 +339,19 @@ impl Problems {
 
 /// What is asked for a table.
 #[derive(Clone, Copy)]
-struct Asked {
+struct Asked<'a> {
     wanted: Wanted,
     /// It was made WITH COMPACT STORAGE.
     compact: bool,
     if_exists: IfExists,
+    /// Who loads, if there is a login.
+    role: Option<&'a str>,
 }
 
 async fn treat(
     cluster: &Cluster,
     target_side: &Target,
-    asked: Asked,
+    asked: Asked<'_>,
     table: &Table,
     (keyspace, name): &(String, String),
     problems: &mut Problems,
@@ -377,6 +380,15 @@ async fn treat(
         }
         return Ok(if asked.wanted.data { Treatment::Create } else { Treatment::SchemaOnly });
     };
+    if let Some(role) = asked.role.filter(|_| asked.wanted.data)
+        && !cluster.may_select(target).await?
+    {
+        problems.add(
+            format!("the role {role} lacks the permission SELECT ON {keyspace}.{name}, which tells whether it holds rows"),
+            "GRANT it; nodes may go on for some seconds by what they have cached",
+        );
+        return Ok(Treatment::Skip);
+    }
     let rows = asked.wanted.data && cluster.holds_rows(target).await?;
     if rows && asked.if_exists == IfExists::Skip {
         return Ok(Treatment::Skip);

@@ -40,10 +40,21 @@ impl Step {
         self.statement.label()
     }
 
+    /// Whether it makes, or finds there, what another statement would make.
+    fn makes(&self, other: &Statement) -> bool {
+        let of = |s: &Statement| (s.kind, s.keyspace.clone(), s.name.clone());
+        of(&self.statement) == of(other)
+    }
+
     /// The statement for people, with what was changed above it.
     pub fn text(&self, server: Option<&Server>) -> String {
-        if self.existing != Existing::No {
-            return format!("-- exists: {}\n\n", ddl::one_line(&self.label()));
+        let exists = match self.existing {
+            Existing::No => None,
+            Existing::Same => Some("exists"),
+            Existing::Differs => Some("exists, differs, and is kept"),
+        };
+        if let Some(exists) = exists {
+            return format!("-- {exists}: {}\n\n", ddl::one_line(&self.label()));
         }
         let changes = self.changes.iter().map(|change| ddl::comment(change, server));
         format!("{}{}\n\n", changes.collect::<String>(), self.statement.cql.trim_end())
@@ -103,7 +114,7 @@ pub fn schemas(
     loads: &[TableLoad],
     problems: &mut Problems,
 ) -> Result<Schemas> {
-    let mut statements = Vec::new();
+    let (mut statements, mut absent) = (Vec::new(), Vec::new());
     for keyspace in &manifest.keyspaces {
         let tables: Vec<&TableLoad> = loads
             .iter()
@@ -118,7 +129,9 @@ pub fn schemas(
         for into in targets {
             let mut group = Group { keyspace, target: into, code: whole && into == home, tables: &tables };
             group.code |= group.uses_functions();
-            for statement in group.statements(request, target)? {
+            let Chosen { wanted, unlisted } = group.statements(request, target)?;
+            absent.extend(unlisted);
+            for statement in wanted {
                 if group.uses_type(&statement.name) {
                     check_type(&target.schema, &statement, keyspace, problems)?;
                 }
@@ -143,7 +156,30 @@ pub fn schemas(
             schemas.gone.push(statement);
         }
     }
+    absent.retain(|statement| !target.has(statement) && !schemas.steps.iter().any(|s| s.makes(statement)));
+    for missing in absent {
+        let mut made = schemas.steps.iter().filter(|step| step.existing == Existing::No);
+        if let Some(step) = made.find(|step| step.statement.stands_on(&missing)) {
+            problems.add(
+                format!(
+                    "{} cannot be made without {}, whose line the list lacks",
+                    step.label(),
+                    missing.label()
+                ),
+                "put the line back, or take those away that need it",
+            );
+        }
+    }
     Ok(schemas)
+}
+
+/// The statements of a keyspace for a target.
+#[derive(Default)]
+struct Chosen {
+    /// Those to run.
+    wanted: Vec<Statement>,
+    /// Those that a list does not have.
+    unlisted: Vec<Statement>,
 }
 
 /// What of one dumped keyspace goes into one target keyspace.
@@ -162,14 +198,14 @@ impl Group<'_> {
         parsed.into_iter().any(|s| self.wants(&s) && s.uses_functions())
     }
 
-    fn statements(&self, request: &Request, target: &Target) -> Result<Vec<Statement>> {
+    fn statements(&self, request: &Request, target: &Target) -> Result<Chosen> {
         let datacenters: Vec<&str> = target.datacenters.iter().map(String::as_str).collect();
         let mut renames = request.renames.clone();
         renames.keyspaces.insert(self.keyspace.name.clone(), self.target.to_owned());
-        let mut out = Vec::new();
+        let mut out = Chosen::default();
         for statement in statements(self.keyspace)? {
             let wanted = match &request.list {
-                Some(list) => list.has(&statement) && self.is_here(&statement, request),
+                Some(_) => self.is_here(&statement, request),
                 None => self.wants(&statement),
             };
             if !wanted {
@@ -187,7 +223,10 @@ impl Group<'_> {
             if let Some(replication) = other {
                 renamed = rewrite::replication(&renamed, &replication).doing(doing)?;
             }
-            out.push(renamed);
+            match &request.list {
+                Some(list) if !list.has(&statement) => out.unlisted.push(renamed),
+                _ => out.wanted.push(renamed),
+            }
         }
         Ok(out)
     }
@@ -285,7 +324,7 @@ impl Target {
         for keyspace in there.filter(|_| request.schema) {
             statements.extend(cluster.describe(keyspace).await?);
         }
-        let found = cluster.target().await;
+        let found = cluster.target(request.role.as_deref()).await;
         // What is switched off there is so whatever statements are written for.
         let off = found.as_ref().map_or_else(|_| BTreeSet::new(), |found| found.off.clone());
         let server = match &request.server {

@@ -66,11 +66,23 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// `Error` shows the first statement that failed, with all that did after the data.
     pub async fn run(&mut self, section: Section) -> Result<()> {
+        let before = self.changes.len();
         let done = self.run_all(section).await;
         if !self.changes.is_empty() {
             self.record.write();
         }
+        self.tell(&self.changes[before..]);
         done
+    }
+
+    /// Tells of changes right away, since what follows may fail.
+    fn tell(&self, changes: &[Change]) {
+        if self.output.quiet || changes.is_empty() {
+            return;
+        }
+        lines(changes).iter().for_each(|line| report::note(line));
+        let log = self.record.path.display();
+        report::note(&format!("the schema as it was run, with each change: {log}"));
     }
 
     async fn run_all(&mut self, section: Section) -> Result<()> {
@@ -237,7 +249,7 @@ fn without_refused(statement: &Statement, words: &str) -> Option<(Statement, Str
 }
 
 /// Changes for people: those that are alike in one line.
-pub fn lines(changes: &[Change]) -> Vec<String> {
+fn lines(changes: &[Change]) -> Vec<String> {
     let mut alike: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for Change { object, change } in changes {
         alike.entry(change).or_default().push(object);

@@ -3,7 +3,7 @@
 use super::plan::{Plan, TableLoad, Treatment};
 use super::roles::Restored;
 use super::schema::{Existing, Step, Unsupported};
-use super::statements::{Change, Runner, lines};
+use super::statements::{Change, Runner};
 use super::{Done, How, Loaded};
 use crate::cluster::write::Counts;
 use crate::commands::verify::Difference;
@@ -98,12 +98,6 @@ pub fn summarise(
 }
 
 fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
-    for change in lines(summary.changes) {
-        report::note(&change);
-    }
-    if let Some(log) = &summary.ddl_log {
-        report::note(&format!("the schema as it was run, with each change: {log}"));
-    }
     for Unsupported { object, why } in &summary.left_out {
         report::note(&format!("left out: {object}: {why}"));
     }
