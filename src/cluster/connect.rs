@@ -11,6 +11,7 @@ use scylla::client::execution_profile::{ExecutionProfile, ExecutionProfileHandle
 use scylla::client::session::Session;
 use scylla::client::session_builder::SessionBuilder;
 use scylla::client::{Compression, PoolSize};
+use scylla::cluster::Node;
 use scylla::errors::TranslationError;
 use scylla::policies::address_translator::{AddressTranslator, UntranslatedPeer};
 use scylla::policies::load_balancing::{DefaultPolicy, LoadBalancingPolicy};
@@ -50,7 +51,7 @@ pub struct ConnectArgs {
     /// File whose first line is the password
     #[arg(long, env = "CQLIFT_PASSWORD_FILE", requires = "username")]
     pub password_file: Option<PathBuf>,
-    /// Datacenter whose nodes are asked; without it, any
+    /// Datacenter whose nodes are asked [default: that of the contact point]
     #[arg(long, env = "CQLIFT_DC")]
     pub dc: Option<String>,
     /// Consistency level of reads and writes of data
@@ -213,17 +214,11 @@ impl Cluster {
         let session =
             builder.build().await.map_err(|error| connect_error(args, &error.to_string(), false))?;
         let about = about(&session).await.map_err(|error| connect_error(args, &error.to_string(), true))?;
-        if let Some(dc) = &args.dc {
-            let names: Vec<&str> = about.datacenters.iter().map(|d| d.name.as_str()).collect();
-            if !names.contains(&dc.as_str()) {
-                return Err(Error::usage(format!("the cluster has no datacenter {dc:?}"))
-                    .hint(format!("--dc is one of {}", names.join(", "))));
-            }
-        }
+        let dc = datacenter(args, &session, &about).await?;
         // Where tokens are not Murmur3's, the driver makes up one per node: by those, one node may get nearly all.
         let knows_ring = Partitioner::of_class(&about.partitioner) == Ok(Partitioner::Murmur3);
         let mut policy = DefaultPolicy::builder().token_aware(knows_ring);
-        if let Some(dc) = &args.dc {
+        if let Some(dc) = &dc {
             policy = policy.prefer_datacenter(dc.clone());
         }
         let nodes = policy.build();
@@ -234,7 +229,7 @@ impl Cluster {
             about,
             consistency: args.consistency,
             data: data.into_handle(),
-            dc: args.dc.clone(),
+            dc,
             nodes,
             reads: Gate::new(READS),
             clock,
@@ -392,6 +387,36 @@ async fn about(session: &Session) -> Result<SourceCluster> {
     }
     let datacenters = nodes.into_iter().map(|(name, nodes)| Datacenter { name, nodes }).collect();
     Ok(SourceCluster { name, version, partitioner, datacenters })
+}
+
+/// The datacenter whose nodes are asked, if there are several: what is written at a level of one datacenter is read at that
+/// level only there.
+async fn datacenter(args: &ConnectArgs, session: &Session, about: &SourceCluster) -> Result<Option<String>> {
+    let names: Vec<&str> = about.datacenters.iter().map(|d| d.name.as_str()).collect();
+    if let Some(dc) = &args.dc {
+        return match names.contains(&dc.as_str()) {
+            true => Ok(Some(dc.clone())),
+            false => Err(Error::usage(format!("the cluster has no datacenter {dc:?}"))
+                .hint(format!("--dc is one of {}", names.join(", ")))),
+        };
+    }
+    if names.len() < 2 {
+        return Ok(None);
+    }
+    let cluster = session.get_cluster_state();
+    for name in args.contact_points() {
+        let points: Vec<SocketAddr> =
+            tokio::net::lookup_host(&name).await.map(Iterator::collect).unwrap_or_default();
+        let is_it = |node: &&Arc<Node>| points.iter().any(|point| point.ip() == node.address.ip());
+        if let Some(node) = cluster.get_nodes_info().iter().find(is_it) {
+            return Ok(node.datacenter.clone());
+        }
+    }
+    // Behind mapped ports a contact point is known by another address: the node that answers tells.
+    let doing = || "ask for the datacenter";
+    let answer = session.query_unpaged("SELECT data_center FROM system.local", ()).await.doing(doing)?;
+    let (dc,) = answer.into_rows_result().doing(doing)?.single_row::<(Option<String>,)>().doing(doing)?;
+    Ok(dc)
 }
 
 async fn translator(args: &ConnectArgs) -> Result<Option<Arc<dyn AddressTranslator>>> {

@@ -30,10 +30,14 @@ impl LoadBalancingPolicy for ToReplica {
         request: &'a RoutingInfo,
         cluster: &'a ClusterState,
     ) -> Option<(NodeRef<'a>, Option<Shard>)> {
-        let replicas = match self.of_tablet(cluster) {
-            none if none.is_empty() => self.of_ring(request, cluster)?,
-            replicas => replicas,
-        };
+        let mut replicas = self.of_tablet(cluster);
+        if replicas.is_empty() {
+            replicas = self.of_ring(request, cluster, self.dc.as_deref())?;
+        }
+        // A keyspace that is in other datacenters only is read there.
+        if replicas.is_empty() {
+            replicas = self.of_ring(request, cluster, None)?;
+        }
         let up: Vec<(NodeRef<'a>, Shard)> =
             replicas.into_iter().filter(|(node, _)| node.is_connected()).collect();
         let (node, shard) = up.get(self.turn.checked_rem(up.len())?)?;
@@ -60,14 +64,15 @@ impl ToReplica {
     }
 
     fn of_ring<'a>(
-        &'a self,
+        &self,
         request: &'a RoutingInfo,
         cluster: &'a ClusterState,
+        dc: Option<&'a str>,
     ) -> Option<Vec<(NodeRef<'a>, Shard)>> {
         let table = request.table?;
         let strategy = &cluster.get_keyspace(table.ks_name())?.strategy;
         let token = scylla::routing::Token::new(self.token);
         let replicas = cluster.replica_locator();
-        Some(replicas.replicas_for_token(token, strategy, self.dc.as_deref(), table).into_iter().collect())
+        Some(replicas.replicas_for_token(token, strategy, dc, table).into_iter().collect())
     }
 }

@@ -15,6 +15,7 @@ use scylla::response::query_result::QueryResult;
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
+use scylla::statement::Consistency;
 use scylla::statement::batch::{Batch, BatchType};
 use scylla::statement::unprepared::Statement;
 use std::ffi::OsStr;
@@ -152,7 +153,11 @@ impl Db {
     /// Connects to `node`.
     pub fn connect(node: &Node) -> Db {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let profile = ExecutionProfile::builder().request_timeout(Some(Duration::from_secs(60))).build();
+        // Of two datacenters both take part, so that what is written here is read by whoever is asked.
+        let profile = ExecutionProfile::builder()
+            .consistency(Consistency::Quorum)
+            .request_timeout(Some(Duration::from_secs(60)))
+            .build();
         let mut builder = SessionBuilder::new();
         if node.is_mapped() {
             let address = node.address().parse().expect("a mapped node is named by its IP address");

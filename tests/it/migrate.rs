@@ -230,6 +230,29 @@ fn from_4_0_with_two_datacenters_to_5_0() {
     source.node.run(["verify", &dir]).success();
 }
 
+/// Of two datacenters that of the contact point is asked; what is only in the other one is read there, and written with --dc.
+#[test]
+fn a_keyspace_of_another_datacenter_is_read_there_and_written_with_dc() {
+    let source = TestKeyspace::on(Node::get("4.0"), "other_dc");
+    let names = source.db.datacenters();
+    let [near, far] = [names.first(), names.last()].map(|name| name.unwrap());
+    if near == far {
+        println!("the servers of 4.0 are in one datacenter");
+        return;
+    }
+    let only = |dc: &str| format!("{{'class': 'NetworkTopologyStrategy', '{dc}': 1}}");
+    source.db.execute(&format!("ALTER KEYSPACE {} WITH replication = {}", source.name, only(far)));
+    source.db.execute("CREATE TABLE t (k int PRIMARY KEY, v text)");
+    source.db.try_each((0..300).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, 'v{k}')"))).unwrap();
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("far"));
+    assert_eq!(source.dump_json(&dir, "parquet")["rows"], 300);
+    let refused = source.load(&dir, &target, &[]).fails(1);
+    refused.stderr_has(&[&format!("no replicas in datacenter {near}"), "--dc", "nothing was written"]);
+    source.load(&dir, &target, &["--dc", far]).success();
+    assert_eq!(source.db.count(&format!("{target}.t")), 300);
+}
+
 #[test]
 fn a_factor_that_the_target_cannot_write_is_refused() {
     let source =
@@ -462,7 +485,7 @@ fn a_list_is_printed_edited_and_loaded() {
     source.load(&dir, &target, &["--use-list", &file]).fails(1).stderr_has(&["does not exist", "list"]);
     // What is not there, and not in the list, and needed by what is.
     for (away, told) in [
-        ("keyspace", format!("table {ks}_lack.\"Cc\" cannot be made without keyspace {ks}_lack")),
+        ("keyspace", format!("type {ks}_lack.place cannot be made without keyspace {ks}_lack")),
         ("type", format!("table {ks}_lack.b cannot be made without type {ks}_lack.place")),
         ("a ", format!("index {ks}_lack.a_v cannot be made without table {ks}_lack.a")),
     ] {

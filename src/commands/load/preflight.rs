@@ -156,7 +156,7 @@ fn judge(replication: &Replication, keyspace: &str, cluster: &Cluster, writes: b
     if let (true, Some(lack)) = (writes, lack(cluster.consistency, &datacenters, own)) {
         return Check::problem(
             format!("keyspace {keyspace}: {lack}"),
-            "give it fewer replicas with --replication, or load at another level with --consistency",
+            "give it other replicas with --replication, or load at another level with --consistency, or elsewhere with --dc",
         );
     }
     let high = datacenters.iter().find(|dc| dc.factor > dc.nodes);
@@ -199,6 +199,10 @@ fn lack(level: Level, datacenters: &[Datacenter<'_>], own: Option<&str>) -> Opti
     };
     let name = level.name();
     if name.starts_with("LOCAL") {
+        let is_own = |dc: &Datacenter<'_>| dc.factor > 0 && (dc.name == "*" || own == Some(dc.name));
+        if let Some(own) = own.filter(|_| !datacenters.iter().any(is_own)) {
+            return Some(format!("it is to have no replicas in datacenter {own}, whose nodes are asked"));
+        }
         let asked =
             |dc: &&Datacenter<'_>| dc.factor > 0 && (dc.name == "*" || own.is_none_or(|own| own == dc.name));
         let short = |dc: &&Datacenter<'_>| written(dc.factor) > dc.held();
@@ -363,6 +367,8 @@ mod tests {
         assert!(short("LOCAL_QUORUM", &all, None), "b cannot");
         assert!(!short("LOCAL_QUORUM", &all, Some("a")));
         assert!(short("LOCAL_QUORUM", &all, Some("b")));
+        assert!(short("LOCAL_ONE", &all, Some("c")), "none is in c");
+        assert!(!short("QUORUM", &[dc("a", 3, 3)], Some("c")));
         assert!(short("QUORUM", &all, Some("a")), "3 of 6, where 4 are needed");
         assert!(!short("QUORUM", &[dc("a", 3, 3), dc("b", 3, 1)], None), "4 of 6");
         assert!(!short("LOCAL_QUORUM", &[dc("a", 2, 2), dc("b", 0, 0)], None));
