@@ -4,6 +4,8 @@
 //! Tokens and counts that pass 2^53 are strings or stay integers of Rust's readers; tokens are strings, so that every
 //! JSON reader keeps them. They are those of `ring`, by the source's partitioner.
 
+pub mod begun;
+
 use crate::fingerprint::Sums;
 use crate::roles::Roles;
 use crate::table::{Column, ColumnKind, Companion, Table, Tells};
@@ -279,6 +281,14 @@ impl Position {
     pub fn partition(&self) -> Result<Vec<Option<Vec<u8>>>, BadManifest> {
         self.partition_key.iter().map(|cell| cell.as_deref().map(unhex).transpose()).collect()
     }
+
+    /// The clustering columns' cells in wire bytes.
+    ///
+    /// # Errors
+    /// `BadManifest::Content` if one is not written as `0x…`.
+    pub fn row(&self) -> Result<Vec<Option<Vec<u8>>>, BadManifest> {
+        self.clustering.iter().map(|cell| cell.as_deref().map(unhex).transpose()).collect()
+    }
 }
 
 /// Wire bytes as `0x…`.
@@ -352,6 +362,26 @@ pub fn checksum(hash: u128) -> String {
     format!("xxh3-128:{hash:032x}")
 }
 
+/// Pretty JSON whose last member is the checksum of everything before it.
+fn sealed(content: &impl Serialize) -> Result<String, BadManifest> {
+    let mut text = serde_json::to_string_pretty(content)?;
+    // Only the last brace: a member may end with one too.
+    text.truncate(text.strip_suffix("\n}").unwrap_or(&text).len());
+    let hash = xxh3_128(text.as_bytes());
+    text.push_str(&format!("{CHECKSUM_KEY}{hash:032x}\"\n}}\n"));
+    Ok(text)
+}
+
+/// The inverse, once the checksum has proved right.
+fn unsealed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, BadManifest> {
+    let (body, rest) = text.rsplit_once(CHECKSUM_KEY).ok_or(BadManifest::NoChecksum)?;
+    let stated = rest.split('"').next().unwrap_or_default();
+    if stated != format!("{:032x}", xxh3_128(body.as_bytes())) {
+        return Err(BadManifest::Checksum);
+    }
+    Ok(serde_json::from_str(text)?)
+}
+
 impl Manifest {
     /// Whether the dump holds write times and expiries.
     pub fn keeps_times(&self) -> bool {
@@ -363,12 +393,7 @@ impl Manifest {
     /// # Errors
     /// `BadManifest::Json` if it cannot be written as JSON.
     pub fn to_text(&self) -> Result<String, BadManifest> {
-        let mut text = serde_json::to_string_pretty(self)?;
-        // Only the last brace: a member may end with one too.
-        text.truncate(text.strip_suffix("\n}").unwrap_or(&text).len());
-        let hash = xxh3_128(text.as_bytes());
-        text.push_str(&format!("{CHECKSUM_KEY}{hash:032x}\"\n}}\n"));
-        Ok(text)
+        sealed(self)
     }
 
     /// Reads the file's text, checks its checksum, version and capabilities.
@@ -376,12 +401,7 @@ impl Manifest {
     /// # Errors
     /// `BadManifest` says what is wrong with it.
     pub fn from_text(text: &str) -> Result<Manifest, BadManifest> {
-        let (body, rest) = text.rsplit_once(CHECKSUM_KEY).ok_or(BadManifest::NoChecksum)?;
-        let stated = rest.split('"').next().unwrap_or_default();
-        if stated != format!("{:032x}", xxh3_128(body.as_bytes())) {
-            return Err(BadManifest::Checksum);
-        }
-        let manifest: Manifest = serde_json::from_str(text)?;
+        let manifest: Manifest = unsealed(text)?;
         if manifest.format.split('.').next() != FORMAT.split('.').next() {
             return Err(BadManifest::Format { found: manifest.format });
         }

@@ -28,7 +28,7 @@ struct State {
 pub struct Work {
     /// Number of its table.
     pub table: usize,
-    /// The tokens.
+    /// The tokens; where there are none, the rest of what was begun of `range.end`.
     pub range: Interval,
 }
 
@@ -103,6 +103,27 @@ impl Board {
         let left = state.active.iter().flatten().map(|active| &active.work).chain(&state.queue);
         let table_is_done = !left.into_iter().any(|work| work.table == table);
         Some(Finished { end: range.end, table_is_done })
+    }
+
+    /// Tells that `worker` cannot read what comes next of its range, up to `end`. What lies beyond goes back to the queue.
+    pub fn give_up(&self, worker: usize, end: Token) {
+        let mut state = self.lock();
+        let Some(Active { work, done, .. }) = state.active[worker].take() else { return };
+        let end = end.max(done);
+        if end < work.range.end {
+            let range = Interval { start: end, ..work.range };
+            state.queue.push_front(Work { range, ..work });
+        }
+    }
+
+    /// Takes all that waits of a table off the board.
+    pub fn give_up_table(&self, table: usize) {
+        self.lock().queue.retain(|work| work.table != table);
+    }
+
+    /// How many workers scan something.
+    pub fn busy(&self) -> usize {
+        self.lock().active.iter().flatten().count()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -329,6 +350,31 @@ mod tests {
             .collect();
         let (least, most) = (spans.iter().min().unwrap(), spans.iter().max().unwrap());
         assert!(spans.len() == 8 && *most <= least + 8, "{spans:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_given_up_alone() {
+        let i = |start, end| Interval { start, end };
+        let whole = Work { table: 0, range: i(0, 100) };
+        let other = Work { table: 1, range: i(0, 100) };
+        let board = Board::new([whole, other, other], 2);
+        assert_eq!(board.next(0), Next::Scan(whole));
+        board.advance(0, 10, 1);
+        assert_eq!(board.busy(), 1);
+        board.give_up(0, 30);
+        assert_eq!(board.next(0), Next::Scan(Work { table: 0, range: i(30, 100) }));
+        board.give_up(0, 100);
+        assert_eq!(board.next(0), Next::Scan(other));
+        board.give_up_table(1);
+        board.give_up(0, 100);
+        assert_eq!(board.next(0), Next::Done);
+        // The rest of a token has no tokens.
+        let rest = Work { table: 0, range: i(7, 7) };
+        let board = Board::new([rest], 1);
+        assert_eq!(board.next(0), Next::Scan(rest));
+        assert_eq!(board.advance(0, 7, LEAST), 7);
+        board.give_up(0, 7);
+        assert_eq!(board.next(0), Next::Done);
     }
 
     #[test]

@@ -9,8 +9,10 @@ use crate::types::cql::{CqlType, Udt};
 use futures::TryStreamExt;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, NextPageError, PagerExecutionError, RequestAttemptError, RequestError};
+use scylla::value::CqlTimestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// Times that the catalogue is read before what it says is believed to be wrong.
 const ATTEMPTS: u32 = 5;
@@ -29,6 +31,8 @@ pub struct Keyspace {
     pub udts: Vec<Arc<Udt>>,
     /// Tables by true name, without views.
     pub tables: BTreeMap<String, Table>,
+    /// The servers' ids of tables: one that is dropped and made again has another.
+    pub ids: BTreeMap<String, Uuid>,
     /// Tables made WITH COMPACT STORAGE.
     pub compact: BTreeMap<String, Compact>,
     /// Indexes: name and table.
@@ -107,6 +111,28 @@ impl Cluster {
         }
     }
 
+    /// When tables were last truncated, µs since 1970, by their ids. Each node tells of itself; as no node may be away from
+    /// a TRUNCATE, one is as good as another.
+    ///
+    /// # Errors
+    /// `Error` if the cluster cannot be asked.
+    pub async fn truncations(&self) -> Result<BTreeMap<String, i64>> {
+        type Local = (Option<BTreeMap<Uuid, Vec<u8>>>,);
+        let local: Vec<Local> = self.read("SELECT truncated_at FROM system.local").await?;
+        // ScyllaDB has a table of its own.
+        let shards: Vec<(Uuid, Option<CqlTimestamp>)> =
+            self.read_if_there("SELECT table_uuid, truncated_at FROM system.truncated").await?;
+        let told = local.into_iter().filter_map(|(map,)| map).flatten();
+        let told = told.filter_map(|(id, record)| Some((id, moment(&record)?)));
+        let shards = shards.into_iter().filter_map(|(id, at)| Some((id, at?.0)));
+        let mut moments = BTreeMap::new();
+        for (id, millis) in told.chain(shards) {
+            let at = millis.saturating_mul(1000);
+            moments.entry(id.to_string()).and_modify(|last: &mut i64| *last = at.max(*last)).or_insert(at);
+        }
+        Ok(moments)
+    }
+
     async fn read_schema(&self) -> Result<Schema> {
         Catalogue::read(self).await?.schema()
     }
@@ -140,8 +166,8 @@ struct Catalogue {
     masks: Vec<(String, String, String)>,
     /// Table and its own partitioner.
     partitioners: Vec<(String, String, Option<String>)>,
-    /// Table and its flags.
-    tables: Vec<(String, String, Option<Vec<String>>)>,
+    /// Table, its id and its flags.
+    tables: Vec<(String, String, Uuid, Option<Vec<String>>)>,
     columns: Vec<ColumnRow>,
 }
 
@@ -167,7 +193,7 @@ impl Catalogue {
             cluster.read_if_there(
                 "SELECT keyspace_name, table_name, partitioner FROM system_schema.scylla_tables"
             ),
-            cluster.read("SELECT keyspace_name, table_name, flags FROM system_schema.tables"),
+            cluster.read("SELECT keyspace_name, table_name, id, flags FROM system_schema.tables"),
             cluster.read(
                 "SELECT keyspace_name, table_name, column_name, clustering_order, kind, position, type \
                  FROM system_schema.columns"
@@ -221,7 +247,8 @@ impl Catalogue {
                 keyspaces.entry(ks).or_default().logs.push(table);
             }
         }
-        for (ks, table, flags) in self.tables.iter().cloned() {
+        for (ks, table, id, flags) in self.tables.iter().cloned() {
+            keyspaces.entry(ks.clone()).or_default().ids.insert(table.clone(), id);
             if let Some(compact) = Compact::of(flags.as_deref().unwrap_or_default()) {
                 keyspaces.entry(ks).or_default().compact.insert(table, compact);
             }
@@ -258,6 +285,12 @@ impl Catalogue {
         }
         Ok(())
     }
+}
+
+/// The moment of a truncation, ms since 1970: behind a place in the commit log, of 8 and 4 bytes
+/// (`SystemKeyspace.truncationAsMapEntry`).
+fn moment(record: &[u8]) -> Option<i64> {
+    Some(i64::from_be_bytes(record.get(12..20)?.try_into().ok()?))
 }
 
 /// Whether the server says that it has no such table.

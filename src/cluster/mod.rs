@@ -8,6 +8,7 @@ pub mod describe;
 pub mod gate;
 pub mod permissions;
 pub mod probe;
+pub mod rest;
 pub mod retry;
 pub mod roles;
 mod route;

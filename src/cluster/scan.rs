@@ -41,24 +41,49 @@ const PATIENCE: u32 = 2;
 #[derive(Clone)]
 pub struct Scan {
     statement: PreparedStatement,
-    name: String,
-    width: usize,
-    partitioner: Partitioner,
+    /// `SELECT … FROM …`, and the columns of the key as CQL spells them.
+    pub(super) select: String,
+    pub(super) keys: Keys,
+    pub(super) name: String,
+    pub(super) width: usize,
+    pub(super) partitioner: Partitioner,
     partition: Vec<usize>,
     clustering: Vec<usize>,
     /// Columns of the partition key that are text.
     texts: Vec<usize>,
     /// What all scans of the table have learnt of its rows' size.
-    sizes: Arc<Sizes>,
+    pub(super) sizes: Arc<Sizes>,
     /// ScyllaDB's tablets of the table.
     tablets: Arc<tablets::Known>,
     /// Page indexes of companions that come as a TTL and go on as an expiry: of single cells, and of elements.
-    ttls: [Vec<usize>; 2],
+    pub(super) ttls: [Vec<usize>; 2],
+}
+
+/// The columns of a primary key as CQL spells them.
+#[derive(Clone)]
+pub(super) struct Keys {
+    /// The table.
+    pub(super) table: String,
+    /// Of the partition key.
+    pub(super) partition: Vec<String>,
+    /// Clustering columns, and whether rows stand in descending order of them.
+    pub(super) clustering: Vec<(String, bool)>,
+}
+
+impl Keys {
+    fn of(table: &Table) -> Keys {
+        let spelt = |kind| table.of_kind(kind).map(|c| (Ident(&c.name).to_string(), c.descending));
+        Keys {
+            table: format!("{}.{}", Ident(&table.keyspace), Ident(&table.name)),
+            partition: spelt(ColumnKind::PartitionKey).map(|(name, _)| name).collect(),
+            clustering: spelt(ColumnKind::Clustering).collect(),
+        }
+    }
 }
 
 /// How large rows are, as far as the last page of any worker tells.
 #[derive(Default)]
-struct Sizes {
+pub(super) struct Sizes {
     /// Bytes.
     page: AtomicU64,
     /// Rows that the next page should have; 0 before the first one.
@@ -66,7 +91,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn rows(&self) -> u64 {
+    pub(super) fn rows(&self) -> u64 {
         match self.rows.load(Relaxed) {
             0 => FIRST_PAGE_ROWS,
             rows => rows,
@@ -75,7 +100,7 @@ impl Sizes {
 
     /// Learns from a page of so many rows and bytes. What is left over at the end of a range is a small page of rows that
     /// are no larger.
-    fn learn(&self, rows: u64, bytes: u64) {
+    pub(super) fn learn(&self, rows: u64, bytes: u64) {
         self.page.store(bytes, Relaxed);
         let fitting = rows.saturating_mul(PAGE_BYTES) / bytes.max(1);
         let most = rows.saturating_mul(GROWTH).max(self.rows()).clamp(FIRST_PAGE_ROWS, MAX_PAGE_ROWS);
@@ -91,12 +116,10 @@ impl Scan {
     /// partitioner without tokens to scan by.
     pub async fn prepare(cluster: &Cluster, table: &Table) -> Result<Scan> {
         let partitioner = cluster.partitioner()?;
-        let list = |kind: Option<ColumnKind>| {
-            let wanted = table.columns.iter().filter(|c| kind.is_none_or(|k| c.kind == k));
-            wanted.map(|c| Ident(&c.name).to_string()).collect::<Vec<_>>().join(", ")
-        };
-        let key = list(Some(ColumnKind::PartitionKey));
-        let mut columns = list(None);
+        let keys = Keys::of(table);
+        let key = keys.partition.join(", ");
+        let columns: Vec<String> = table.columns.iter().map(|c| Ident(&c.name).to_string()).collect();
+        let mut columns = columns.join(", ");
         let mut ttls = [Vec::new(), Vec::new()];
         for (index, companion) in (table.columns.len()..).zip(&table.companions) {
             let column = &table.columns[companion.column];
@@ -109,11 +132,8 @@ impl Scan {
             };
             columns.push_str(&format!(", {function}({})", Ident(&column.name)));
         }
-        let query = format!(
-            "SELECT {columns} FROM {}.{} WHERE token({key}) > ? AND token({key}) <= ?",
-            Ident(&table.keyspace),
-            Ident(&table.name),
-        );
+        let select = format!("SELECT {columns} FROM {}", keys.table);
+        let query = format!("{select} WHERE token({key}) > ? AND token({key}) <= ?");
         let partition = table.indexes(ColumnKind::PartitionKey);
         let doing = || format!("prepare the scan of {}", table.full_name());
         let mut statement = cluster.session.prepare(query).await.doing(doing)?;
@@ -121,6 +141,8 @@ impl Scan {
         let tablets = tablets::Known::read(cluster, &table.keyspace, &table.name).await;
         Ok(Scan {
             statement,
+            select,
+            keys,
             name: table.full_name(),
             width: table.width(),
             partitioner,
@@ -166,7 +188,7 @@ impl Scan {
     }
 
     /// The primary key of a row.
-    fn key(&self, page: &Page, row: usize) -> Vec<Option<Vec<u8>>> {
+    pub(super) fn key(&self, page: &Page, row: usize) -> Vec<Option<Vec<u8>>> {
         let columns = self.partition.iter().chain(&self.clustering);
         columns.map(|column| page.cell(row, *column).map(<[u8]>::to_vec)).collect()
     }
@@ -226,10 +248,10 @@ impl Cluster {
 }
 
 /// What is bound to `token(key) > ? AND token(key) <= ?`.
-struct Bounds([Vec<u8>; 2]);
+pub(super) struct Bounds([Vec<u8>; 2]);
 
 impl Bounds {
-    fn of(partitioner: Partitioner, start: Token, end: Token) -> Bounds {
+    pub(super) fn of(partitioner: Partitioner, start: Token, end: Token) -> Bounds {
         Bounds([start, end].map(|token| partitioner.bound(token)))
     }
 }
@@ -279,6 +301,11 @@ struct Again {
 }
 
 impl RangeScan<'_> {
+    /// Where what is being asked for ends: what lies beyond it has not been tried yet.
+    pub fn end(&self) -> Token {
+        self.range.end
+    }
+
     /// The next page that holds rows, `None` at the end of the range.
     ///
     /// # Errors
@@ -437,7 +464,7 @@ impl RangeScan<'_> {
 }
 
 /// The page with its TTLs, which are seconds from when it was asked for, as moments.
-fn expiries(page: Page, [cells, elements]: &[Vec<usize>; 2], asked: i64) -> Result<Page, BadTtl> {
+pub(super) fn expiries(page: Page, [cells, elements]: &[Vec<usize>; 2], asked: i64) -> Result<Page, BadTtl> {
     let expiry = |ttl: &[u8]| Some(asked + i64::from(i32::from_be_bytes(ttl.try_into().ok()?)));
     let page = page.replacing(cells, |ttl, out| {
         out.extend_from_slice(&expiry(ttl).ok_or(BadTtl::Bytes)?.to_be_bytes());
@@ -460,7 +487,7 @@ fn expiries(page: Page, [cells, elements]: &[Vec<usize>; 2], asked: i64) -> Resu
 
 /// A TTL that cannot be read.
 #[derive(Debug, thiserror::Error)]
-enum BadTtl {
+pub(super) enum BadTtl {
     #[error("the server sent a TTL that is none")]
     Bytes,
     #[error(transparent)]
@@ -469,7 +496,7 @@ enum BadTtl {
 
 /// The page in the bytes the server sent: every cell's slice knows the frame it lies in, and the frame of a result page
 /// is exactly its rows. A key cell is never null, so the first row always has such a slice.
-fn page(rows: &QueryRowsResult, width: usize) -> Result<Page> {
+pub(super) fn page(rows: &QueryRowsResult, width: usize) -> Result<Page> {
     let doing = || "read a page";
     let mut first = rows.rows::<ColumnIterator>().doing(doing)?;
     let mut bytes = Bytes::new();

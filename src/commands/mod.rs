@@ -12,6 +12,7 @@ pub mod verify;
 mod feed;
 mod parts;
 mod scanning;
+mod signals;
 
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::{Keyspace, Schema};
@@ -32,6 +33,8 @@ use clap::builder::FalseyValueParser;
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use signals::interruptible;
 
 /// How a run talks to its user; the same flags on every command.
 #[derive(Args, Clone, Copy)]
@@ -227,17 +230,6 @@ pub fn micros(text: &str) -> Result<i64> {
         .doing(doing)?;
     let millis = crate::types::elements::number(&cell);
     Ok(millis.unwrap_or(0).saturating_mul(1000))
-}
-
-/// Runs `work` until it ends or the user presses Ctrl-C.
-///
-/// # Errors
-/// What `work` returns, or an interruption that says `left`.
-pub async fn interruptible<T>(work: impl Future<Output = Result<T>>, left: &str) -> Result<T> {
-    tokio::select! {
-        result = work => result,
-        _ = tokio::signal::ctrl_c() => Err(Error::interrupted(format!("interrupted; {left}"))),
-    }
 }
 
 /// Names something that a dump does not carry.

@@ -1,10 +1,12 @@
 //! Which token a partition key has, and how the ring is cut into intervals and covered by them. Pure arithmetic, the
 //! same whatever makes the tokens, which is left to `partitioner`; who asks for which interval is left to the scan.
 
+mod left;
 mod murmur3;
 mod partitioner;
 mod random;
 
+pub use left::{Left, Stretch, Unfit, left};
 pub use partitioner::{Partitioner, UnknownPartitioner};
 
 use std::fmt;

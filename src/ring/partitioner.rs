@@ -49,6 +49,17 @@ impl Partitioner {
         }
     }
 
+    /// Where a partition stands among those of its token: servers go by their own tokens, then by the bytes that are hashed.
+    pub fn order(self, components: &[&[u8]]) -> impl Ord + use<> {
+        let mut bytes = Vec::new();
+        serialise(components, |more| bytes.extend_from_slice(more));
+        let finer = match self {
+            Partitioner::Murmur3 => 0,
+            Partitioner::Random => random::exact(components),
+        };
+        (finer, bytes)
+    }
+
     /// The value, in wire bytes, that `token(key) > ?` and `token(key) <= ?` take for a token: the last one of the
     /// server's tokens that it stands for. For `Token::MIN` it is the one that servers read as "no bound".
     pub fn bound(self, token: Token) -> Vec<u8> {

@@ -19,7 +19,7 @@ pub(super) fn token(components: &[&[u8]]) -> Token {
 }
 
 /// The server's token of a partition key.
-fn exact(components: &[&[u8]]) -> u128 {
+pub(super) fn exact(components: &[&[u8]]) -> u128 {
     let mut hash = Md5::new();
     serialise(components, |bytes| hash.update(bytes));
     i128::from_be_bytes(hash.finalize().into()).unsigned_abs()

@@ -4,13 +4,21 @@
 //! and its folder synced. A part's sidecar follows its file; the manifest comes last, so a dump without one is
 //! unfinished. What the files say is left to `format` and `manifest`.
 
+mod disk;
+#[cfg(test)]
+mod power;
+mod unfinished;
+
+pub use unfinished::broken;
+
 use crate::error::{Context, Error, Result};
 use crate::manifest::{BadManifest, Manifest, Part, checksum};
+use disk::{DiskFile, make_dir};
 use std::collections::BTreeSet;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Name of the manifest in a dump.
@@ -22,22 +30,11 @@ pub const SCHEMA: &str = "schema.cql";
 #[derive(Clone, Debug)]
 pub struct DumpDir {
     root: PathBuf,
+    /// Held while a dump is written.
+    _lock: Option<Arc<File>>,
 }
 
 impl DumpDir {
-    /// Makes the directory of a new dump: it may exist, but must be empty.
-    ///
-    /// # Errors
-    /// `Error` says what is in the way.
-    pub fn create(root: &Path) -> Result<DumpDir> {
-        if root.join(MANIFEST).exists() {
-            return Err(Error::failed(format!("{} already holds a finished dump", root.display()))
-                .hint("choose another directory with -o, or move this one away first"));
-        }
-        make_empty_dir(root)?;
-        Ok(DumpDir { root: root.to_owned() })
-    }
-
     /// Opens a finished dump and reads its manifest.
     ///
     /// # Errors
@@ -60,7 +57,7 @@ impl DumpDir {
             // What is not UTF-8 is no JSON either.
             Ok(bytes) => {
                 let manifest = Manifest::from_text(&String::from_utf8_lossy(&bytes));
-                Ok((DumpDir { root: root.to_owned() }, manifest))
+                Ok((DumpDir { root: root.to_owned(), _lock: None }, manifest))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_manifest(root)),
             Err(error) => Err(Error::failed(format!("open {}: {error}", path.display()))),
@@ -200,15 +197,7 @@ impl DumpDir {
     }
 
     fn write_whole(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let doing = || format!("write {}", path.display());
-        let folder = path.parent().unwrap_or(&self.root);
-        let name = path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
-        let temporary = folder.join(format!(".{name}.tmp"));
-        let mut file = new_file(&temporary).doing(doing)?;
-        file.write_all(bytes).doing(doing)?;
-        file.sync_all().doing(doing)?;
-        fs::rename(&temporary, path).doing(doing)?;
-        sync_dir(folder).doing(doing)
+        unfinished::write_whole(path, bytes).doing(|| format!("write {}", path.display()))
     }
 }
 
@@ -266,20 +255,24 @@ impl PartReader {
         let Some(stated) = &self.checksum else {
             return Err(damaged(&self.path, "the manifest states no checksum for it".to_owned()));
         };
-        let mut hash = Box::new(Xxh3::new());
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let read = self.file.read(&mut buffer).map_err(|e| damaged(&self.path, e.to_string()))?;
-            if read == 0 {
-                break;
-            }
-            hash.update(&buffer[..read]);
-        }
-        if checksum(hash.digest128()) != *stated {
+        if self.digest().map_err(|e| damaged(&self.path, e.to_string()))? != *stated {
             return Err(damaged(&self.path, "its checksum does not match the manifest's".to_owned()));
         }
         self.file.rewind().map_err(|e| damaged(&self.path, e.to_string()))?;
         Ok(self.file)
+    }
+
+    /// The checksum of the file from here on.
+    fn digest(&self) -> io::Result<String> {
+        let mut hash = Box::new(Xxh3::new());
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = (&self.file).read(&mut buffer)?;
+            if read == 0 {
+                return Ok(checksum(hash.digest128()));
+            }
+            hash.update(&buffer[..read]);
+        }
     }
 }
 
@@ -290,7 +283,7 @@ fn damaged(path: &Path, what: String) -> Error {
 
 /// A file being written under a temporary name: counts and hashes what passes, and removes itself unless it is kept.
 pub struct NewFile {
-    file: File,
+    file: DiskFile,
     path: PathBuf,
     temporary: PathBuf,
     kept: bool,
@@ -306,7 +299,7 @@ impl NewFile {
     pub fn begin(path: PathBuf) -> Result<NewFile> {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let temporary = path.with_file_name(format!(".{name}.tmp"));
-        let file = new_file(&temporary).doing(|| format!("create {}", temporary.display()))?;
+        let file = DiskFile::create(&temporary).doing(|| format!("create {}", temporary.display()))?;
         Ok(NewFile { file, path, temporary, kept: false, bytes: 0, hash: Box::new(Xxh3::new()) })
     }
 
@@ -321,14 +314,10 @@ impl NewFile {
     /// `Error` names the file.
     pub fn keep(mut self) -> Result<(u64, String)> {
         let doing = || format!("write {}", self.path.display());
-        self.file.sync_all().doing(doing)?;
-        fs::rename(&self.temporary, &self.path).doing(doing)?;
+        self.file.sync().doing(doing)?;
+        disk::rename(&self.temporary, &self.path).doing(doing)?;
         self.kept = true;
-        if let Some(folder) = self.path.parent() {
-            // The parent of a plain name is the empty path, which stands for here.
-            let here = Path::new(".");
-            sync_dir(if folder.as_os_str().is_empty() { here } else { folder }).doing(doing)?;
-        }
+        disk::sync_dir(self.path.parent().unwrap_or(Path::new(""))).doing(doing)?;
         Ok((self.bytes, checksum(self.hash.digest128())))
     }
 }
@@ -350,7 +339,7 @@ impl Drop for NewFile {
     fn drop(&mut self) {
         if !self.kept {
             // An unfinished part is worth nothing; if it cannot be removed its temporary name says what it is.
-            let _ = fs::remove_file(&self.temporary);
+            let _ = disk::remove(&self.temporary);
         }
     }
 }
@@ -377,19 +366,6 @@ fn encode(name: &str) -> String {
     out
 }
 
-fn make_dir(path: &Path) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o700).create(path)
-}
-
-fn new_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-fn sync_dir(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -412,7 +388,7 @@ mod tests {
     #[test]
     fn an_unkept_part_leaves_nothing_and_a_kept_one_is_private() {
         let dir = tempfile::tempdir().unwrap();
-        let dump = DumpDir::create(&dir.path().join("d")).unwrap();
+        let (dump, _) = DumpDir::begin(&dir.path().join("d"), false).unwrap();
         let mut lost = dump.begin_part("data/ks/t", "part-00001.csv").unwrap();
         lost.write_all(b"half").unwrap();
         drop(lost);
@@ -433,7 +409,7 @@ mod tests {
     fn a_directory_with_content_and_one_without_manifest_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("x"), "").unwrap();
-        let error = DumpDir::create(dir.path()).unwrap_err().to_string();
+        let error = DumpDir::begin(dir.path(), true).unwrap_err().to_string();
         assert!(error.contains("not empty") && error.contains("-o"), "{error}");
         let error = DumpDir::open(dir.path()).unwrap_err().to_string();
         assert!(error.contains("manifest.json"), "{error}");
@@ -443,7 +419,7 @@ mod tests {
     #[test]
     fn a_manifest_cannot_point_outside_its_dump() {
         let dir = tempfile::tempdir().unwrap();
-        let dump = DumpDir { root: dir.path().to_owned() };
+        let dump = DumpDir { root: dir.path().to_owned(), _lock: None };
         for (path, file) in
             [("data/../..", "x"), ("/etc", "passwd"), ("data", "../x"), ("data", "a/b"), ("", "x")]
         {
@@ -457,7 +433,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("data")).unwrap();
         fs::write(dir.path().join("data/p.csv"), "abc").unwrap();
-        let dump = DumpDir { root: dir.path().to_owned() };
+        let dump = DumpDir { root: dir.path().to_owned(), _lock: None };
         assert!(dump.open_part("data", &part("p.csv", 3)).unwrap().is_some());
         let error = dump.open_part("data", &part("p.csv", 4)).unwrap_err().to_string();
         assert!(error.contains("p.csv") && error.contains("3 bytes"), "{error}");

@@ -1,19 +1,24 @@
 //! `cqlift dump`: schema and data of the selected tables into a new directory, and the cluster's roles if they are asked
-//! for.
+//! for. Run again on a directory with an unfinished dump, it reads what is missing.
 
+mod ending;
 mod missing;
 mod parts;
 pub mod plan;
+mod resume;
 mod roles;
 mod unsupported;
 
-use super::{BudgetArgs, OutputArgs, interruptible, layout, plural, rfc3339, roles_text};
+use super::scanning::Care;
+use super::signals::Stop;
+use super::{BudgetArgs, OutputArgs, layout, plural, rfc3339, roles_text};
 use crate::cluster::catalogue::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
 use crate::cluster::{Cluster, ConnectArgs};
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::format::Format;
+use crate::manifest::begun::{Begun, BegunTable};
 use crate::manifest::{
     ColumnEntry, DumpOptions, FORMAT, KeyspaceEntry, Manifest, NotPreserved, TIMES, TableEntry, TypeEntry,
     VALUES,
@@ -27,7 +32,7 @@ use bytesize::ByteSize;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use indicatif::HumanBytes;
-use parts::{DumpedTable, PartForm, TableWork};
+use parts::{Dumped, DumpedTable, PartForm, TableWork};
 use plan::Plan;
 use roles::DumpedRoles;
 use serde::Serialize;
@@ -35,13 +40,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// The tool and its version, as dumps name it.
+const TOOL: &str = concat!("cqlift ", env!("CARGO_PKG_VERSION"));
+
 /// Dump schema and data of keyspaces or tables into a directory
 #[derive(Args)]
 pub struct DumpArgs {
     /// What to dump: ks or ks.table, globs allowed, quoted as in CQL; all user keyspaces if none is named
     #[arg(value_name = "SELECTOR")]
     pub selectors: Vec<String>,
-    /// Directory to write, new or empty
+    /// Directory to write: new or empty, or with an unfinished dump of the same command, which is gone on with
     #[arg(short, long, value_name = "DIR")]
     pub output: PathBuf,
     /// Leave these out: ks or ks.table, globs allowed; may repeat
@@ -66,6 +74,9 @@ pub struct DumpArgs {
     /// Size at which a data file is closed and the next begun
     #[arg(long, env = "CQLIFT_PART_SIZE", default_value = "64MiB", value_name = "SIZE")]
     pub part_size: ByteSize,
+    /// Start over where the directory holds an unfinished dump
+    #[arg(long)]
+    pub restart: bool,
     /// Say what would be dumped and stop
     #[arg(long)]
     pub dry_run: bool,
@@ -116,7 +127,7 @@ impl From<FormatArg> for Format {
 /// Dumps.
 ///
 /// # Errors
-/// `Error` says what stopped it; the directory then has no manifest.
+/// `Error` says what stopped it; the directory then has no manifest, and the same command goes on from what is there.
 pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     let selection = super::selection(&args.selectors, &args.exclude)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
@@ -130,22 +141,24 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     }
     let work = prepare(&cluster, &plan, &args).await?;
     super::warn_of_weak_reads(&cluster, "; the manifest records it");
-    let dir = DumpDir::create(&args.output)?;
+    let planned = ending::planned(&schema, &tables);
+    let (dir, begun) = resume::begin(&args, resume::record(&args, &cluster, &schema, &work))?;
     dir.write_schema(&plan.schema_text(&cluster))?;
-    let started = SystemTime::now();
-    let left = "the dump was not finished";
-    let dumped = interruptible(scan_tables(&cluster, work, &dir, &args, output), left);
-    let dumped = dumped.await.map_err(|e| {
-        e.hint(format!(
-            "{} holds an unfinished dump: remove it, or dump into another directory",
-            args.output.display()
-        ))
+    let dumped = scan_tables(&cluster, work, &planned, &dir, &args, output).await.map_err(|error| {
+        let hint = match error.kind() {
+            Kind::Interrupted => "the same command again goes on from here",
+            _ => "what was read is kept: the same command again reads the rest",
+        };
+        error.hint(hint)
     })?;
-    let mut manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped, started);
+    let truncated = ending::truncated(&cluster, &begun).await?;
+    let mut manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped.tables, begun);
+    manifest.not_preserved.extend(truncated);
     if let Some(roles) = roles {
         roles.put_into(&mut manifest);
     }
     dir.write_manifest(&manifest)?;
+    dir.remove_begun()?;
     summarise(&manifest, &dir, output)?;
     match manifest.not_preserved.len() {
         missing if args.strict && missing > 0 => Err(Error::incomplete(format!(
@@ -196,16 +209,40 @@ async fn prepare(cluster: &Cluster, plan: &Plan, args: &DumpArgs) -> Result<Vec<
     Ok(work)
 }
 
+/// Reads what is not there yet; answers once all is.
 async fn scan_tables(
     cluster: &Arc<Cluster>,
     work: Vec<TableWork>,
+    planned: &Arc<Vec<BegunTable>>,
     dir: &DumpDir,
     args: &DumpArgs,
     output: OutputArgs,
-) -> Result<Vec<DumpedTable>> {
+) -> Result<Dumped> {
+    let stop = Stop::on_signals()?;
+    let (work, earlier) = earlier(work, dir, args, &stop, output).await?;
     let progress = Progress::start(output.quiet, "dumping", ("tables", work.len() as u64));
     let form = PartForm { format: args.format.into(), bytes: args.part_size.as_u64(), budget: args.budget };
-    parts::dump(cluster, dir, form, work, &progress).await
+    let care = Care { stop: stop.clone(), judge: ending::judge(cluster, planned) };
+    let dumped = parts::dump(cluster, dir, form, work, earlier, care, &progress).await?;
+    drop(progress);
+    ending::check(cluster, planned, &dumped, stop.is_asked()).await?;
+    Ok(dumped)
+}
+
+/// The parts of each table that were finished before. They are read whole, which is no work for the runtime's threads.
+async fn earlier(
+    work: Vec<TableWork>,
+    dir: &DumpDir,
+    args: &DumpArgs,
+    stop: &Stop,
+    output: OutputArgs,
+) -> Result<(Vec<TableWork>, Vec<Vec<crate::manifest::Part>>)> {
+    let (dir, format, stop) = (dir.clone(), Format::from(args.format), stop.clone());
+    let read = move || {
+        let parts = resume::parts(&dir, &work, format, &stop, output.quiet)?;
+        Ok((work, parts))
+    };
+    tokio::task::spawn_blocking(read).await.doing(|| "check the parts that are there")?
 }
 
 fn manifest(
@@ -215,7 +252,7 @@ fn manifest(
     plan: Plan,
     unsure: Option<&str>,
     dumped: Vec<DumpedTable>,
-    started: SystemTime,
+    begun: Begun,
 ) -> Manifest {
     let mut dumped: Vec<Option<DumpedTable>> = dumped.into_iter().map(Some).collect();
     let mut next = 0;
@@ -243,28 +280,32 @@ fn manifest(
         let statements = keyspace.statements.iter().map(super::statement_entry).collect();
         keyspaces.push(KeyspaceEntry { name: keyspace.name, statements, types, tables });
     }
-    let now = SystemTime::now();
     Manifest {
         format: FORMAT.to_owned(),
         capabilities: match args.preserve {
             Preserve::All => vec![VALUES.to_owned(), TIMES.to_owned()],
             Preserve::None => vec![VALUES.to_owned()],
         },
-        tool: concat!("cqlift ", env!("CARGO_PKG_VERSION")).to_owned(),
-        id: dump_id(cluster, now),
-        started: rfc3339(started),
-        finished: rfc3339(now),
+        tool: begun.tool,
+        id: begun.id,
+        started: begun.started,
+        finished: rfc3339(cluster.time()),
         cluster: cluster.about.clone(),
-        options: DumpOptions {
-            format: Format::from(args.format).name().to_owned(),
-            preserve: args.preserve.name().to_owned(),
-            consistency: cluster.consistency.name().to_owned(),
-            selectors: args.selectors.clone(),
-            exclude: args.exclude.clone(),
-        },
+        options: begun.options,
         not_preserved,
         keyspaces,
         roles: None,
+    }
+}
+
+/// The options that decide what the dump holds.
+fn options(args: &DumpArgs, cluster: &Cluster) -> DumpOptions {
+    DumpOptions {
+        format: Format::from(args.format).name().to_owned(),
+        preserve: args.preserve.name().to_owned(),
+        consistency: cluster.consistency.name().to_owned(),
+        selectors: args.selectors.clone(),
+        exclude: args.exclude.clone(),
     }
 }
 

@@ -1,17 +1,19 @@
 //! What a dump makes of the pages of its tables: parts. An encoder has one part open. A part closes at `--part-size`, at a
 //! partition boundary, or inside a partition that is larger than a part; whatever way, the parts' ranges tile the ring exactly.
 
+use super::resume::stretches;
 use crate::cluster::Cluster;
 use crate::cluster::scan::Scan;
-use crate::commands::scanning::{self, Encoder};
-use crate::commands::{BudgetArgs, rfc3339, row_group_bytes, tile_the_ring};
+use crate::commands::scanning::{self, Care, Encoder, Job};
+use crate::commands::{BudgetArgs, rfc3339, row_group_bytes};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::{Fingerprint, Partition, Tally};
 use crate::format::{Format, Layout, Sink, SinkOptions};
 use crate::manifest::{NotPreserved, Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
-use crate::ring::{Interval, Token};
+use crate::ring::{self, Interval, Left, Token};
 use crate::rows::Page;
+use crate::steal::Work;
 use crate::store::{DumpDir, NewFile};
 use crate::table::{ColumnKind, Table};
 use std::collections::BTreeMap;
@@ -62,6 +64,18 @@ pub struct DumpedTable {
     pub exceptions_column: String,
     /// Its parts in name order.
     pub parts: Vec<Part>,
+    /// What of it has not been read.
+    pub left: Left<Position>,
+}
+
+/// What came of a run.
+pub struct Dumped {
+    /// The tables, in the order of their work.
+    pub tables: Vec<DumpedTable>,
+    /// Why ranges were given up.
+    pub losses: Vec<Error>,
+    /// What has become of tables meanwhile, by their places.
+    pub changed: BTreeMap<usize, String>,
 }
 
 /// Everything that encoders share.
@@ -77,19 +91,34 @@ struct Shared {
     counters: Arc<Counters>,
 }
 
-/// Scans all tables, whole, and writes their parts.
+/// Scans what `earlier` parts of the tables leave, and writes the parts of that.
 ///
 /// # Errors
-/// The first error of any worker or encoder.
+/// The first error of an encoder, or parts that do not go together.
 pub async fn dump(
     cluster: &Arc<Cluster>,
     dir: &DumpDir,
     form: PartForm,
     tables: Vec<TableWork>,
+    earlier: Vec<Vec<Part>>,
+    care: Care,
     progress: &Progress,
-) -> Result<Vec<DumpedTable>> {
-    let order = biggest_first(tables.iter().map(|t| t.estimate));
-    let scans = tables.iter().map(|table| table.scan.clone()).collect();
+) -> Result<Dumped> {
+    let mut job = Job {
+        scans: tables.iter().map(|table| table.scan.clone()).collect(),
+        work: Vec::new(),
+        rests: BTreeMap::new(),
+        budget: form.budget,
+        care: Some(care),
+    };
+    for table in biggest_first(tables.iter().map(|t| t.estimate)) {
+        let left = left(&tables[table], &earlier[table])?;
+        progress.counters.units.fetch_add(u64::from(left.is_nothing()), Relaxed);
+        let inside = left.rests.keys().map(|token| Interval { start: *token, end: *token });
+        job.work.extend(inside.chain(left.intervals).map(|range| Work { table, range }));
+        job.rests.extend(left.rests.into_iter().map(|(token, position)| ((table, token), position)));
+    }
+    progress.counters.rows.fetch_add(earlier.iter().flatten().map(|part| part.rows).sum(), Relaxed);
     let shared = Arc::new(Shared {
         cluster: cluster.clone(),
         dir: dir.clone(),
@@ -99,19 +128,19 @@ pub async fn dump(
             ..SinkOptions::default()
         },
         empty: tables.iter().map(|_| Mutex::default()).collect(),
-        part_numbers: tables.iter().map(|_| AtomicU32::new(0)).collect(),
+        part_numbers: earlier.iter().map(|parts| AtomicU32::new(last_number(parts))).collect(),
         tables,
         counters: progress.counters.clone(),
     });
     let encoder = || PartEncoder { shared: shared.clone(), open: None, done: Vec::new() };
-    let done = scanning::scan(cluster, scans, order, form.budget, &progress.counters, encoder).await?;
-    let mut parts: Vec<Vec<Part>> = shared.tables.iter().map(|_| Vec::new()).collect();
-    done.into_iter().flatten().for_each(|(table, part)| parts[table].push(part));
+    let scanned = scanning::scan(cluster, job, &progress.counters, encoder).await?;
+    let mut parts = earlier;
+    scanned.done.into_iter().flatten().for_each(|(table, part)| parts[table].push(part));
     let finish = |((table, work), mut parts): ((usize, &TableWork), Vec<Part>)| {
         parts.extend(shared.empty_part(table)?);
         parts.sort_by(|a, b| a.name.cmp(&b.name));
-        check_cover(work, &parts)?;
         Ok(DumpedTable {
+            left: left(work, &parts)?,
             table: work.table.clone(),
             untold: work.untold.clone(),
             left_out: work.left_out.clone(),
@@ -119,7 +148,25 @@ pub async fn dump(
             parts,
         })
     };
-    shared.tables.iter().enumerate().zip(parts).map(finish).collect()
+    let tables: Result<_> = shared.tables.iter().enumerate().zip(parts).map(finish).collect();
+    Ok(Dumped { tables: tables?, losses: scanned.losses, changed: scanned.changed })
+}
+
+/// What the parts of a table leave of the ring. The promise of a dump: what they hold, no other holds, and in the end
+/// nothing is left.
+fn left(work: &TableWork, parts: &[Part]) -> Result<Left<Position>> {
+    let stretches = stretches(parts)?;
+    ring::left(stretches).map_err(|unfit| {
+        Error::failed(format!("the parts of {} do not go together: {unfit}", work.table.full_name())).hint(
+            format!("remove {}, all of it, to read the table anew, or start over with --restart", work.path),
+        )
+    })
+}
+
+/// The greatest number that a part has.
+fn last_number(parts: &[Part]) -> u32 {
+    let number = |part: &Part| part.name.strip_prefix("part-").and_then(|number| number.parse().ok());
+    parts.iter().filter_map(number).max().unwrap_or(0)
 }
 
 /// The places of tables in the order of their work: the largest first, as what begins last ends last; tables of unknown
@@ -152,14 +199,6 @@ impl Shared {
         self.dir.write_sidecar(&self.tables[table].path, &part)?;
         Ok(Some(part))
     }
-}
-
-/// The promise of a dump, checked: the ranges of a table's parts tile the ring.
-fn check_cover(work: &TableWork, parts: &[Part]) -> Result<()> {
-    tile_the_ring(parts).map_err(|what| {
-        Error::failed(format!("the parts of {} do not cover the ring: {what}", work.table.full_name()))
-            .hint("this is a defect of cqlift; the dump was not finished")
-    })
 }
 
 /// Turns the pages of one worker into parts.
@@ -217,16 +256,23 @@ impl OpenPart {
 impl Encoder for PartEncoder {
     type Done = Vec<(usize, Part)>;
 
-    fn begin(&mut self, table: usize, range: Interval, asked: SystemTime) -> Result<()> {
-        if self.open.as_ref().is_some_and(|open| open.table != table) {
+    fn begin(
+        &mut self,
+        table: usize,
+        range: Interval,
+        asked: SystemTime,
+        after: Option<Position>,
+    ) -> Result<()> {
+        // What begins inside a partition stands at the beginning of its part.
+        if after.is_some() || self.open.as_ref().is_some_and(|open| open.table != table) {
             self.close()?;
         }
-        let open = match self.open.take() {
-            Some(open) => open,
-            None => OpenPart::new(table),
-        };
-        self.open =
-            Some(OpenPart { scanning: Some(Scanning { range, asked, from: None, last: None }), ..open });
+        let mut open = self.open.take().unwrap_or_else(|| OpenPart::new(table));
+        if let Some(after) = &after {
+            open.inside = Some(after.partition().doing(|| "read where a part ends")?);
+        }
+        open.scanning = Some(Scanning { range, asked, from: after, last: None });
+        self.open = Some(open);
         Ok(())
     }
 
@@ -263,6 +309,16 @@ impl Encoder for PartEncoder {
             }
         }
         if self.is_full(self.shared.form.bytes) { self.close() } else { Ok(()) }
+    }
+
+    fn leave(&mut self, arrived: SystemTime) -> Result<()> {
+        if let Some(open) = self.open.as_mut()
+            && let Some(mut scanning) = open.scanning.take()
+            && let Some(LastRow { token, position, .. }) = scanning.last.take()
+        {
+            open.part.ranges.push(scanning.entry(token, Some(position), arrived));
+        }
+        self.close()
     }
 
     fn finish(mut self) -> Result<Vec<(usize, Part)>> {

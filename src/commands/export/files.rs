@@ -5,6 +5,7 @@ use super::Summary;
 use crate::commands::scanning::Encoder;
 use crate::error::{Context, Error, Result};
 use crate::format::{Column, ExportFormat, Sink, SinkOptions};
+use crate::manifest::Position;
 use crate::progress::Counters;
 use crate::ring::{Interval, Token};
 use crate::rows::Page;
@@ -277,7 +278,7 @@ impl FileEncoder {
 impl Encoder for FileEncoder {
     type Done = Vec<Out>;
 
-    fn begin(&mut self, _: usize, _: Interval, _: SystemTime) -> Result<()> {
+    fn begin(&mut self, _: usize, _: Interval, _: SystemTime, _: Option<Position>) -> Result<()> {
         Ok(())
     }
 
@@ -294,6 +295,10 @@ impl Encoder for FileEncoder {
 
     fn end(&mut self, _: Token, _: SystemTime) -> Result<()> {
         Ok(())
+    }
+
+    fn leave(&mut self, _: SystemTime) -> Result<()> {
+        Err(Error::failed("the export was not finished"))
     }
 
     fn finish(mut self) -> Result<Vec<Out>> {

@@ -4,19 +4,23 @@
 
 mod files;
 
-use super::{BudgetArgs, OutputArgs, find_table, interruptible, plural, scanning};
+use super::scanning::{self, Job};
+use super::{BudgetArgs, OutputArgs, find_table, interruptible, plural};
 use crate::cluster::scan::Scan;
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::error::{Error, Result};
 use crate::format::ExportFormat;
 use crate::progress::Progress;
 use crate::report;
+use crate::ring::Interval;
 use crate::selector;
+use crate::steal::Work;
 use crate::table::{ColumnKind, Table};
 use clap::{Args, ValueEnum};
 use files::{Files, Place, Shape};
 use indicatif::HumanBytes;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -97,10 +101,16 @@ pub async fn run(args: ExportArgs, output: OutputArgs) -> Result<()> {
         row_group_bytes: super::row_group_bytes(args.budget.memory.as_u64(), scanning::workers(&cluster)),
     };
     let files = Arc::new(Files::begin(place, name, shape, progress.counters.clone())?);
-    let (scans, order) = (vec![scan], vec![0]);
-    let work = scanning::scan(&cluster, scans, order, args.budget, &progress.counters, || files.encoder());
-    let done = interruptible(work, "the export was not finished").await?;
-    let written = files.finish(done)?;
+    let job = Job {
+        scans: vec![scan],
+        work: vec![Work { table: 0, range: Interval::whole() }],
+        rests: BTreeMap::new(),
+        budget: args.budget,
+        care: None,
+    };
+    let work = scanning::scan(&cluster, job, &progress.counters, || files.encoder());
+    let scanned = interruptible(work, "the export was not finished").await?;
+    let written = files.finish(scanned.done)?;
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
     summarise(&Summary { table: chosen.table.full_name(), rows, ..written }, output)

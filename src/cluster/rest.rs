@@ -1,0 +1,347 @@
+//! Going on in the middle of a partition: the rows after a place in it, by one slice per prefix of the clustering key,
+//! then the partitions that share its token and come after it, whole. A scan by tokens cannot begin there.
+
+use super::Cluster;
+use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
+use super::scan::{Bounds, Scan, expiries, page};
+use crate::error::{Context, Error, Result};
+use crate::ring::Token;
+use crate::rows::Page;
+use scylla::deserialize::row::ColumnIterator;
+use scylla::errors::ExecutionError;
+use scylla::response::query_result::QueryResult;
+use scylla::response::{PagingState, PagingStateResponse};
+use scylla::serialize::SerializationError;
+use scylla::serialize::row::{RowSerializationContext, SerializeRow};
+use scylla::serialize::writers::RowWriter;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use tokio::time::Instant;
+
+/// Partitions of one token are listed by so many; more than one is rare.
+const LISTED: i32 = 1000;
+
+/// Rows after a place in their partition that agree with it in so many clustering columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Slice {
+    /// In how many columns.
+    equal: usize,
+    /// And stand beyond it in the next one; `None`: all of them, with the place itself before them.
+    beyond: Option<Beyond>,
+}
+
+/// On which side of a cell those lie that come after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Beyond {
+    Above,
+    Below,
+}
+
+/// The slices that make up what comes after a place, in its order; `descending` by clustering column.
+///
+/// A row of a table WITH COMPACT STORAGE may lack its last clustering columns, and stands before those that have them. One
+/// that lacks all of them is not a row but a partition's static cells, and nothing came after it.
+fn slices(place: &[Option<Vec<u8>>], descending: &[bool]) -> Vec<Slice> {
+    let known = place.iter().take_while(|cell| cell.is_some()).count();
+    let longer = (0 < known && known < place.len()).then_some(Slice { equal: known, beyond: None });
+    let beyond = |equal: usize| {
+        let descends = descending.get(equal).copied().unwrap_or(false);
+        Slice { equal, beyond: Some(if descends { Beyond::Below } else { Beyond::Above }) }
+    };
+    longer.into_iter().chain((0..known).rev().map(beyond)).collect()
+}
+
+/// A question of a partition or a part of it.
+struct Question {
+    cql: String,
+    cells: Vec<Vec<u8>>,
+    /// The answer may begin with the place itself.
+    with_place: bool,
+}
+
+/// Raw cells for all markers of a statement.
+struct Cells<'a>(&'a [Vec<u8>]);
+
+impl SerializeRow for Cells<'_> {
+    fn serialize(
+        &self,
+        _: &RowSerializationContext<'_>,
+        writer: &mut RowWriter<'_>,
+    ) -> Result<(), SerializationError> {
+        for cell in self.0 {
+            writer.make_cell_writer().set_value(cell).map_err(SerializationError::new)?;
+        }
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The rest of what was begun of a token.
+pub struct RestScan<'a> {
+    cluster: &'a Cluster,
+    scan: Scan,
+    token: Token,
+    partition: Vec<Vec<u8>>,
+    /// The whole key of the place.
+    place: Vec<Option<Vec<u8>>>,
+    questions: VecDeque<Question>,
+    /// Whether the other partitions are among them.
+    knows_others: bool,
+    state: Option<PagingState>,
+}
+
+impl Scan {
+    /// Begins to read what comes, among the partitions of `token`, after the row of these cells.
+    pub fn rest<'a>(
+        &self,
+        cluster: &'a Cluster,
+        token: Token,
+        partition: Vec<Option<Vec<u8>>>,
+        row: Vec<Option<Vec<u8>>>,
+    ) -> RestScan<'a> {
+        // No cell of a partition key is null.
+        let cells: Vec<Vec<u8>> = partition.iter().flatten().cloned().collect();
+        let descending: Vec<bool> = self.keys.clustering.iter().map(|(_, descending)| *descending).collect();
+        let question = |slice: Slice| self.question(&cells, &row, slice);
+        RestScan {
+            cluster,
+            token,
+            questions: slices(&row, &descending).into_iter().map(question).collect(),
+            place: partition.into_iter().chain(row).collect(),
+            partition: cells,
+            scan: self.clone(),
+            knows_others: false,
+            state: None,
+        }
+    }
+
+    /// `SELECT … WHERE partition key AND slice`.
+    fn question(&self, partition: &[Vec<u8>], row: &[Option<Vec<u8>>], slice: Slice) -> Question {
+        let clustering = self.keys.clustering.iter().map(|(name, _)| name);
+        let equal = self.keys.partition.iter().chain(clustering.clone().take(slice.equal));
+        let mut conditions: Vec<String> = equal.map(|name| format!("{name} = ?")).collect();
+        let beyond = clustering.skip(slice.equal).zip(slice.beyond).map(|(name, beyond)| match beyond {
+            Beyond::Above => format!("{name} > ?"),
+            Beyond::Below => format!("{name} < ?"),
+        });
+        conditions.extend(beyond);
+        let bound = slice.equal + usize::from(slice.beyond.is_some());
+        Question {
+            cql: format!("{} WHERE {}", self.select, conditions.join(" AND ")),
+            cells: partition.iter().cloned().chain(row.iter().take(bound).flatten().cloned()).collect(),
+            with_place: slice.beyond.is_none() && slice.equal > 0,
+        }
+    }
+}
+
+impl RestScan<'_> {
+    /// The token.
+    pub fn token(&self) -> Token {
+        self.token
+    }
+
+    /// The next page that holds rows, `None` at the end.
+    ///
+    /// # Errors
+    /// `Error` names the table and the partition once no attempt is left.
+    pub async fn next_page(&mut self) -> Result<Option<Page>> {
+        loop {
+            let Some(question) = self.questions.front() else {
+                if self.knows_others {
+                    return Ok(None);
+                }
+                let others = self.others().await?;
+                let whole = Slice { equal: 0, beyond: None };
+                self.questions = others.iter().map(|other| self.scan.question(other, &[], whole)).collect();
+                self.knows_others = true;
+                continue;
+            };
+            let with_place = question.with_place;
+            let state = self.state.take().unwrap_or_else(PagingState::start);
+            let (answer, next, asked) = self.fetch(question, state).await?;
+            match next.into_paging_control_flow() {
+                ControlFlow::Continue(state) => self.state = Some(state),
+                ControlFlow::Break(()) => drop(self.questions.pop_front()),
+            }
+            let rows = answer.into_rows_result().doing(|| self.doing())?;
+            if rows.rows_num() == 0 {
+                continue;
+            }
+            let page = page(&rows, self.scan.width).map_err(|e| e.context(self.doing()))?;
+            self.scan.sizes.learn(page.rows() as u64, rows.rows_bytes_size() as u64);
+            let known = usize::from(with_place && self.scan.key(&page, 0) == self.place);
+            if known < page.rows() {
+                let page = if known == 0 { page } else { page.part(known..page.rows()) };
+                return Ok(Some(expiries(page, &self.scan.ttls, asked).doing(|| self.doing())?));
+            }
+        }
+    }
+
+    /// The partitions of the token that come after the one of the place, in the server's order.
+    async fn others(&self) -> Result<Vec<Vec<Vec<u8>>>> {
+        let doing = || format!("{}: list the partitions of its token", self.doing());
+        let key = self.scan.keys.partition.join(", ");
+        let cql = format!(
+            "SELECT DISTINCT {key} FROM {} WHERE token({key}) > ? AND token({key}) <= ?",
+            self.scan.keys.table
+        );
+        let mut statement = self.cluster.session.prepare(cql).await.doing(doing)?;
+        statement.set_page_size(LISTED);
+        statement.set_execution_profile_handle(Some(self.cluster.data.clone()));
+        let bounds = Bounds::of(self.scan.partitioner, self.token.saturating_sub(1), self.token);
+        let mut all: Vec<Vec<Vec<u8>>> = Vec::new();
+        let mut state = PagingState::start();
+        loop {
+            let answer = self.cluster.session.execute_single_page(&statement, &bounds, state).await;
+            let (answer, next) = answer.doing(doing)?;
+            let answer = answer.into_rows_result().doing(doing)?;
+            for row in answer.rows::<ColumnIterator>().doing(doing)? {
+                let cell = |cell: scylla::deserialize::row::RawColumn<'_, '_>| {
+                    cell.slice.map(|slice| slice.as_slice().to_vec()).unwrap_or_default()
+                };
+                let cells: Result<Vec<Vec<u8>>, _> =
+                    row.doing(doing)?.map(|column| column.map(cell)).collect();
+                all.push(cells.doing(doing)?);
+            }
+            match next.into_paging_control_flow() {
+                ControlFlow::Continue(more) => state = more,
+                ControlFlow::Break(()) => break,
+            }
+        }
+        Ok(match all.iter().position(|partition| *partition == self.partition) {
+            Some(place) => all.split_off(place + 1),
+            // It has been deleted meanwhile.
+            None => {
+                let order = |cells: &Vec<Vec<u8>>| {
+                    let cells: Vec<&[u8]> = cells.iter().map(Vec::as_slice).collect();
+                    self.scan.partitioner.order(&cells)
+                };
+                let place = order(&self.partition);
+                all.retain(|partition| order(partition) > place);
+                all
+            }
+        })
+    }
+
+    /// A page, and when it was asked for by the cluster's clock, s since 1970.
+    async fn fetch(
+        &self,
+        question: &Question,
+        state: PagingState,
+    ) -> Result<(QueryResult, PagingStateResponse, i64)> {
+        let mut attempt = 0;
+        let mut rows = self.scan.sizes.rows();
+        loop {
+            let pass = self.cluster.reads.enter().await;
+            let (sent, asked) = (Instant::now(), self.cluster.now().div_euclid(1_000_000));
+            let result = self.ask(question, rows, state.clone()).await;
+            let failed = result.as_ref().err().map(verdict);
+            self.cluster.reads.told(sent, failed);
+            drop(pass);
+            let error = match result {
+                Ok((answer, next)) => return Ok((answer, next, asked)),
+                Err(error) => error,
+            };
+            attempt += 1;
+            tracing::debug!("{}: {error}; attempt {attempt} failed", self.doing());
+            if failed == Some(Verdict::Never) || attempt >= ATTEMPTS {
+                return Err(Error::failed(format!("{}: {error} (attempt {attempt})", self.doing()))
+                    .hint("the partition was not read whole"));
+            }
+            rows = (rows / 2).max(1);
+            tokio::time::sleep(backoff(attempt, self.token.unsigned_abs())).await;
+        }
+    }
+
+    async fn ask(
+        &self,
+        question: &Question,
+        rows: u64,
+        state: PagingState,
+    ) -> Result<(QueryResult, PagingStateResponse), ExecutionError> {
+        let session = &self.cluster.session;
+        // The driver keeps no statements: asking the server for one that it has costs little beside a page.
+        let mut statement = session.prepare(question.cql.as_str()).await?;
+        statement.set_page_size(i32::try_from(rows).unwrap_or(i32::MAX));
+        statement.set_execution_profile_handle(Some(self.cluster.data.clone()));
+        session.execute_single_page(&statement, &Cells(&question.cells), state).await
+    }
+
+    fn doing(&self) -> String {
+        format!("scan {}, go on in a partition of token {}", self.scan.name, self.token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::cmp::Ordering;
+
+    type Key = Vec<Option<Vec<u8>>>;
+
+    /// The order of rows in a partition; what is null comes first, whatever the direction.
+    fn order(a: &Key, b: &Key, descending: &[bool]) -> Ordering {
+        let column = |((a, b), descending): ((&Option<Vec<u8>>, &Option<Vec<u8>>), &bool)| match (a, b) {
+            (Some(a), Some(b)) if *descending => b.cmp(a),
+            _ => a.cmp(b),
+        };
+        a.iter().zip(b).zip(descending).map(column).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    /// What a server answers to a slice.
+    fn answer(rows: &[Key], place: &Key, slice: Slice) -> Vec<Key> {
+        let is_in = |row: &&Key| {
+            let equal = row[..slice.equal] == place[..slice.equal];
+            equal
+                && match slice.beyond {
+                    None => true,
+                    Some(Beyond::Above) => {
+                        row[slice.equal].is_some() && row[slice.equal] > place[slice.equal]
+                    }
+                    Some(Beyond::Below) => {
+                        row[slice.equal].is_some() && row[slice.equal] < place[slice.equal]
+                    }
+                }
+        };
+        rows.iter().filter(is_in).cloned().collect()
+    }
+
+    proptest! {
+        #[test]
+        fn slices_hold_what_comes_after_a_place_in_its_order(
+            descending in prop::collection::vec(any::<bool>(), 0..5),
+            // Few bytes, so that rows share prefixes; empty cells among them.
+            rows in prop::collection::vec(prop::collection::vec(prop::collection::vec(0..3u8, 0..3), 5), 1..40),
+            lacking in prop::collection::vec(0..9usize, 40),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let columns = descending.len();
+            let mut rows: Vec<Key> = rows.into_iter().zip(lacking).map(|(row, lacking)| {
+                // Some rows lack their last columns, none all of them.
+                let lacking = if (1..columns).contains(&lacking) { lacking } else { 0 };
+                (0..columns).map(|c| (c < columns - lacking).then(|| row[c].clone())).collect()
+            }).collect();
+            rows.sort_by(|a, b| order(a, b, &descending));
+            rows.dedup();
+            let at = at.index(rows.len());
+            let place = rows[at].clone();
+            let slices = slices(&place, &descending);
+            let mut read: Vec<Key> =
+                slices.iter().flat_map(|slice| answer(&rows, &place, *slice)).collect();
+            if slices.first().is_some_and(|slice| slice.beyond.is_none()) {
+                prop_assert_eq!(read.remove(0), place);
+            }
+            prop_assert_eq!(&read[..], &rows[at + 1..]);
+            prop_assert!(slices.len() <= columns);
+        }
+    }
+
+    #[test]
+    fn nothing_comes_after_static_cells() {
+        assert_eq!(slices(&[None, None], &[false, true]), []);
+    }
+}

@@ -1,0 +1,254 @@
+//! What a power loss leaves of a dump: its steps are recorded, and at every point between two of them the disk is made
+//! as it may be then. What was not synced may be there, in part, or not at all; names may be newer than what they name.
+
+use super::disk::log::{Op, taken};
+use super::*;
+use crate::manifest::begun::Begun;
+use crate::manifest::{DumpOptions, RangeEntry, SourceCluster};
+use std::collections::BTreeMap;
+
+/// A disk: what is on it for certain, and what was done since.
+#[derive(Default)]
+struct Disk {
+    /// What each file that was ever created holds: all of it, and how much of that is certain.
+    files: Vec<(Vec<u8>, usize)>,
+    /// Names as programs see them, and the folders.
+    seen: BTreeMap<PathBuf, Entry>,
+    /// Names that are certain.
+    certain: BTreeMap<PathBuf, Entry>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Entry {
+    Folder,
+    File(usize),
+}
+
+impl Disk {
+    fn apply(&mut self, op: &Op) {
+        let file = |seen: &BTreeMap<PathBuf, Entry>, path: &PathBuf| match seen.get(path) {
+            Some(Entry::File(number)) => *number,
+            _ => panic!("{} is no file", path.display()),
+        };
+        match op {
+            Op::MakeDir(path) => drop(self.seen.insert(path.clone(), Entry::Folder)),
+            Op::Create(path) => {
+                self.files.push((Vec::new(), 0));
+                self.seen.insert(path.clone(), Entry::File(self.files.len() - 1));
+            }
+            Op::Write(path, bytes) => {
+                let number = file(&self.seen, path);
+                self.files[number].0.extend_from_slice(bytes);
+            }
+            Op::Sync(path) => {
+                let number = file(&self.seen, path);
+                self.files[number].1 = self.files[number].0.len();
+            }
+            Op::Rename(from, to) => {
+                let entry = self.seen.remove(from).unwrap();
+                self.seen.insert(to.clone(), entry);
+            }
+            Op::Remove(path) => drop(self.seen.remove(path)),
+            Op::SyncDir(folder) => {
+                let is_in = |path: &PathBuf| path.parent() == Some(folder.as_path());
+                self.certain.retain(|path, _| !is_in(path));
+                let seen = self.seen.iter().filter(|(path, _)| is_in(path));
+                self.certain.extend(seen.map(|(path, entry)| (path.clone(), *entry)));
+            }
+        }
+    }
+
+    /// Writes what may be left into `root`, which stands for `was`. `whim` decides, name by name, whether the newest state
+    /// of what is not certain made it to the disk.
+    fn leave(&self, was: &Path, root: &Path, mut whim: impl FnMut() -> bool) {
+        let mut left = BTreeMap::new();
+        for path in self.seen.keys().chain(self.certain.keys()) {
+            let newest = if whim() { self.seen.get(path) } else { self.certain.get(path) };
+            left.extend(newest.map(|entry| (path.clone(), *entry)));
+        }
+        // In order of their paths, folders come before what is in them; without its folder a file is gone.
+        for (path, entry) in left {
+            let Ok(below) = path.strip_prefix(was) else { continue };
+            let place = root.join(below);
+            match entry {
+                Entry::Folder => drop(fs::create_dir(&place)),
+                Entry::File(number) => {
+                    let (bytes, certain) = &self.files[number];
+                    let length = if whim() { bytes.len() } else { *certain };
+                    // The length may be there, and what it is the length of may not.
+                    let mut bytes = bytes[..length].to_vec();
+                    if length > *certain && whim() {
+                        bytes[*certain..].fill(0);
+                    }
+                    drop(fs::write(&place, bytes));
+                }
+            }
+        }
+    }
+}
+
+fn begun() -> Begun {
+    Begun {
+        format: "1.0".into(),
+        tool: "t".into(),
+        id: "1".into(),
+        started: "s".into(),
+        cluster: "c".into(),
+        partitioner: "p".into(),
+        options: options(),
+        roles: false,
+        skip_unsupported: false,
+        tables: Vec::new(),
+    }
+}
+
+fn options() -> DumpOptions {
+    DumpOptions {
+        format: "csv".into(),
+        preserve: "all".into(),
+        consistency: "ONE".into(),
+        selectors: vec![],
+        exclude: vec![],
+    }
+}
+
+const TABLES: [&str; 2] = ["data/ks/t", "data/ks/u"];
+const PARTS: usize = 3;
+
+/// A dump of two tables of three parts each; answers what its manifest says of each table.
+fn dump(root: &Path) -> Vec<(String, Vec<Part>)> {
+    let (dir, earlier) = DumpDir::begin(root, false).unwrap();
+    assert!(earlier.is_none());
+    dir.write_begun(&begun()).unwrap();
+    dir.write_schema("CREATE TABLE …").unwrap();
+    let tables: Vec<(String, Vec<Part>)> = TABLES
+        .into_iter()
+        .map(|table| {
+            let part = |number: usize| {
+                let name = format!("part-{number:05}");
+                let file = format!("{name}.csv");
+                let mut new = dir.begin_part(table, &file).unwrap();
+                for line in 0..3 {
+                    new.write_all(format!("{table},{number},{line}\n").as_bytes()).unwrap();
+                }
+                let (bytes, checksum) = new.keep().unwrap();
+                let ranges = vec![RangeEntry {
+                    start: "0".into(),
+                    end: "1".into(),
+                    from: None,
+                    to: None,
+                    read: ["a".into(), "b".into()],
+                }];
+                let part = Part {
+                    name,
+                    file: Some(file),
+                    bytes,
+                    checksum: Some(checksum),
+                    ranges,
+                    ..Part::default()
+                };
+                dir.write_sidecar(table, &part).unwrap();
+                part
+            };
+            (table.to_owned(), (1..=PARTS).map(part).collect())
+        })
+        .collect();
+    let manifest = Manifest {
+        format: "1.0".into(),
+        capabilities: vec![],
+        tool: "t".into(),
+        id: "1".into(),
+        started: "s".into(),
+        finished: "f".into(),
+        cluster: SourceCluster {
+            name: "c".into(),
+            version: "v".into(),
+            partitioner: "p".into(),
+            datacenters: vec![],
+        },
+        options: options(),
+        not_preserved: vec![],
+        keyspaces: vec![],
+        roles: None,
+    };
+    dir.write_manifest(&manifest).unwrap();
+    dir.remove_begun().unwrap();
+    tables
+}
+
+/// Judges what is left: a dump that looks finished is whole; one that does not goes on with parts that are, or as new.
+/// Answers how many parts were found, `None` if it looks finished.
+fn judge(root: &Path, tables: &[(String, Vec<Part>)]) -> Option<usize> {
+    if root.join(MANIFEST).exists() {
+        let (dir, _) = DumpDir::open(root).unwrap();
+        for (table, parts) in tables {
+            for part in parts {
+                dir.open_part(table, part).unwrap().unwrap().checked().unwrap();
+                assert_eq!(dir.sidecar_differs(table, part).unwrap(), None);
+            }
+        }
+        return None;
+    }
+    let (dir, earlier) = DumpDir::begin(root, false).unwrap();
+    assert!(earlier.is_none_or(|earlier| earlier == begun()));
+    let mut found = 0;
+    for (table, parts) in tables {
+        for part in dir.finished_parts(table, "csv").unwrap() {
+            assert!(parts.contains(&part));
+            dir.check_finished(table, &part).unwrap();
+            found += 1;
+        }
+    }
+    Some(found)
+}
+
+#[test]
+fn a_power_loss_leaves_nothing_broken_that_looks_whole() {
+    let scratch = tempfile::tempdir().unwrap();
+    let was = scratch.path().join("dump");
+    taken();
+    let tables = dump(&was);
+    let steps = taken();
+    assert!(steps.len() > 60, "{}", steps.len());
+    let (mut finished, mut parts_found) = (0, Vec::new());
+    for cut in 0..=steps.len() {
+        let mut disk = Disk::default();
+        steps[..cut].iter().for_each(|op| disk.apply(op));
+        // All that can be lost, nothing, and chance.
+        for seed in 0..12_u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ cut as u64;
+            let whim = || {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                match seed {
+                    0 => false,
+                    1 => true,
+                    _ => state >> 63 == 1,
+                }
+            };
+            let root = scratch.path().join(format!("{cut}-{seed}"));
+            disk.leave(&was, &root, whim);
+            match judge(&root, &tables) {
+                None => finished += 1,
+                Some(found) => parts_found.push(found),
+            }
+            fs::remove_dir_all(&root).unwrap();
+        }
+    }
+    // It is no proof if nothing was ever found, or everything always.
+    assert!(finished > 12, "{finished}");
+    assert!((0..=2 * PARTS).all(|count| parts_found.contains(&count)), "{parts_found:?}");
+}
+
+/// What was synced is there, whatever happens to the rest.
+#[test]
+fn what_is_finished_survives() {
+    let scratch = tempfile::tempdir().unwrap();
+    let was = scratch.path().join("dump");
+    taken();
+    let tables = dump(&was);
+    let mut disk = Disk::default();
+    taken().iter().for_each(|op| disk.apply(op));
+    let root = scratch.path().join("left");
+    disk.leave(&was, &root, || false);
+    assert_eq!(judge(&root, &tables), None);
+}
