@@ -12,6 +12,7 @@ pub mod verify;
 mod feed;
 mod parts;
 mod scanning;
+mod stop;
 
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::{Keyspace, Schema};

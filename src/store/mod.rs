@@ -4,6 +4,8 @@
 //! and its folder synced. A part's sidecar follows its file; the manifest comes last, so a dump without one is
 //! unfinished. What the files say is left to `format` and `manifest`.
 
+pub mod state;
+
 use crate::error::{Context, Error, Result};
 use crate::manifest::{BadManifest, Manifest, Part, checksum};
 use std::collections::BTreeSet;
