@@ -24,6 +24,7 @@
 //! | [`progress`] | counters of a run and the line that shows them |
 //! | [`report`] | what is printed, on stdout and stderr |
 //! | [`manifest`] | what a dump and its parts say of themselves |
+//! | [`state`] | what a load or an import that was stopped had done; pure |
 //! | [`roles`] | roles and permissions: as manifests and servers state them, and their statements; pure |
 //! | [`ddl`] | CQL statements: recognise, make from a catalogue, order, rename, write for another server; pure |
 //! | [`ring`] | tokens, by partitioner, and ranges: hash, bound, split, cover; pure |
@@ -43,14 +44,14 @@
 //! # The import law
 //!
 //! Left may use anything to its right, nothing else; a test holds it:
-//! `main → cli → commands → {cluster, format, store, progress} → {steal, batch, pace, manifest, selector, report} → roles → {ring,
+//! `main → cli → commands → {cluster, format, store, progress} → {steal, batch, pace, manifest, state, selector, report} → roles → {ring,
 //! ddl, fingerprint, mutation, compare} → times → table → types → rows → error`. Modules in braces do not use each other: `cluster`, `format` and `store` meet in `commands`, over
 //! `rows`. Async lives in `cluster` and `commands`; codecs, sinks and sources are synchronous.
 //!
 //! # Words
 //!
 //! **cell** (wire bytes or null), **page** (rows of cells), **range** (a token interval `(start, end]`), **part** (one
-//! finished data file), **sidecar** (what a part says of itself), **sink/source** (the file side), **manifest** (what a
+//! finished data file), **sidecar** (what a part says of itself), **state** (what a load or an import has done so far), **sink/source** (the file side), **manifest** (what a
 //! dump holds), **companion** (a file column with the write times or expiries of another), **moment** (write time and
 //! expiry of a cell), **sum** (a fingerprint of a part's rows), **exception** (a cell whose natural form would not give it back exactly; its raw bytes travel in the
 //! exceptions column).
@@ -73,6 +74,7 @@ pub mod ring;
 pub mod roles;
 pub mod rows;
 pub mod selector;
+pub mod state;
 pub mod steal;
 pub mod store;
 pub mod table;

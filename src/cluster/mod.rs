@@ -6,6 +6,7 @@ pub mod catalogue;
 pub mod connect;
 pub mod describe;
 pub mod gate;
+pub mod identity;
 pub mod permissions;
 pub mod probe;
 pub mod rest;

@@ -6,15 +6,19 @@
 //! same time, and go on in turn, so that what depends on the order is the same however many readers there are.
 //!
 //! Memory is taken from a budget before a page is read, and given back when its last row is written.
+//!
+//! What the cluster has taken for certain is told to a [`Journal`]: of each lane, up to which page it has taken all.
+//! When the run is to stop, what is in flight is waited for, and told as well.
 
 use super::BudgetArgs;
+use super::stop::Stop;
 use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
 use crate::cluster::gate::{Budget, Gate, Taken, Throttle};
 use crate::cluster::write::{Group, TableWriter};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::fingerprint::Partition;
-use crate::format::{Source, Undecoded};
+use crate::format::{Place, Source, Undecoded};
 use crate::pace::Bounds;
 use crate::progress::Counters;
 use crate::ring::{Interval, Partitioner};
@@ -22,15 +26,16 @@ use crate::rows::Page;
 use crate::table::{ColumnKind, Table};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::available_parallelism;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 /// Readers at most: each holds a file open, and a page or two. One for each processor, and two at least.
 const READERS: usize = 8;
@@ -46,6 +51,12 @@ const BATCH: Limits = Limits { bytes: 128 << 10, rows: 1000 };
 const COPIES: usize = 4;
 /// What is taken for a page that nothing is known of.
 const FIRST_PAGE: usize = COPIES << 20;
+/// How long requests in flight are waited for when the run is to stop.
+const GRACE: Duration = Duration::from_secs(10);
+/// Write times, µs, that are set aside at once where each group has its own.
+const TIMES_AHEAD: i64 = 1_000_000;
+/// How often it is told how far the cluster has come inside a file.
+const TELL: Duration = Duration::from_secs(1);
 
 /// What rows on their way into a cluster may use up.
 pub struct Flow {
@@ -112,53 +123,138 @@ pub enum Order {
     Lines,
 }
 
+/// Where what a feed has done is written down.
+pub trait Journal: Send {
+    /// The cluster has taken all rows of these lanes, by their numbers. Where rows are written in any order, those are the
+    /// numbers of the inputs.
+    ///
+    /// # Errors
+    /// `Error` if it cannot be written down.
+    fn finished(&mut self, lanes: &[usize]) -> Result<()>;
+
+    /// The cluster has taken all rows of a lane up to here.
+    ///
+    /// # Errors
+    /// `Error` if it cannot be written down.
+    fn reached(&mut self, mark: Mark) -> Result<()>;
+
+    /// Rows are about to be written at times, µs since 1970, up to this one.
+    ///
+    /// # Errors
+    /// `Error` if it cannot be written down.
+    fn set_aside(&mut self, until: i64) -> Result<()>;
+}
+
+/// A place in the inputs of a lane, behind a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The number of the input.
+    pub input: usize,
+    /// Where the next page begins in it.
+    pub place: Place,
+    /// Rows of the lane before it.
+    pub rows: u64,
+}
+
+/// What a feed is watched by.
+pub struct Watch {
+    /// How it hears that it is to stop.
+    pub stop: Stop,
+    /// Where it tells what it has done.
+    pub journal: Option<Box<dyn Journal>>,
+}
+
+/// The journal, as all who tell it something have it.
+type Shared = Option<Arc<Mutex<Box<dyn Journal>>>>;
+
+/// What a lane has to tell.
+enum Event {
+    Reached(Mark),
+    Finished(usize),
+}
+
 /// A page cut into groups of one partition.
 struct Groups {
     file: Arc<FileFacts>,
     page: Page,
     groups: Vec<Group>,
+    /// How many of them the cluster has not taken yet.
+    left: AtomicUsize,
+    lane: Arc<Lane>,
+    number: u64,
+    mark: Option<Mark>,
     /// Given back with the last of its rows.
     _memory: Taken,
+}
+
+impl Groups {
+    /// The cluster has taken one of the groups.
+    fn taken(&self) {
+        if self.left.fetch_sub(1, SeqCst) == 1 {
+            self.lane.taken(self.number, self.mark);
+        }
+    }
 }
 
 /// Feeds all inputs with write times from `time` (µs since 1970) on; answers when the cluster has taken every row.
 ///
 /// # Errors
-/// The first error of any file or request, saying how many rows had been written by then.
+/// The first error of any file or request, saying how many rows had been written by then; an interruption if the run was
+/// stopped before.
 pub async fn feed(
     cluster: &Arc<Cluster>,
     inputs: Vec<Input>,
     (order, time): (Order, i64),
     flow: Flow,
-    counters: &Arc<Counters>,
+    (watch, counters): (Watch, &Arc<Counters>),
 ) -> Result<()> {
+    let _hold = watch.stop.hold();
     let processors = available_parallelism().map_or(2, usize::from);
     let flow = Arc::new(flow);
-    let lanes = Arc::new(Lanes::new(inputs, order, time));
+    let journal: Shared = watch.journal.map(|journal| Arc::new(Mutex::new(journal)));
+    let (tell, told) = mpsc::unbounded_channel();
+    let lanes = Arc::new(Lanes::new(inputs, (order, time), tell));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
-    let mut readers = JoinSet::new();
+    let mut others = JoinSet::new();
     for _ in 0..processors.clamp(2, READERS) {
-        let reader = Reader { lanes: lanes.clone(), flow: flow.clone(), counters: counters.clone() };
+        let (lanes, flow, counters) = (lanes.clone(), flow.clone(), counters.clone());
+        let reader = Reader { lanes, flow, counters, journal: journal.clone() };
         let send = send.clone();
-        readers.spawn_blocking(move || reader.read(&send));
+        others.spawn_blocking(move || reader.read(&send));
     }
     drop(send);
     let receive = Arc::new(tokio::sync::Mutex::new(receive));
     let mut writers = JoinSet::new();
     for _ in 0..processors.min(WRITERS) {
-        writers.spawn(write(cluster.clone(), receive.clone(), flow.clone(), counters.clone()));
+        let lanes = lanes.clone();
+        writers.spawn(write(cluster.clone(), receive.clone(), (flow.clone(), lanes), counters.clone()));
     }
     drop(receive);
-    let mut failure = None;
-    while let Some(joined) = writers.join_next().await {
-        if let Err(error) = joined.doing(|| "run a writer").and_then(|written| written) {
+    let stopping = Arc::downgrade(&lanes);
+    let recorder = tokio::task::spawn_blocking(move || {
+        let recorded = record(told, &journal);
+        if let (Err(_), Some(lanes)) = (&recorded, stopping.upgrade()) {
             lanes.stop();
+        }
+        recorded
+    });
+    let mut failure = wait(&mut writers, &lanes, &watch.stop).await.err();
+    // Who was not waited for goes, and with it the pages that it holds.
+    writers.shutdown().await;
+    lanes.stop();
+    while let Some(joined) = others.join_next().await {
+        if let Err(error) = joined.doing(|| "run a reader").and_then(|read| read) {
             failure.get_or_insert(error);
         }
     }
-    lanes.stop();
-    while let Some(joined) = readers.join_next().await {
-        if let Err(error) = joined.doing(|| "run a reader").and_then(|read| read) {
+    let all = lanes.all.len();
+    drop(lanes);
+    match recorder.await.doing(|| "write down what was done").and_then(|recorded| recorded) {
+        Ok(finished) if finished < all => {
+            failure.get_or_insert(Error::interrupted("interrupted"));
+        }
+        Ok(_) => {}
+        Err(error) => {
             failure.get_or_insert(error);
         }
     }
@@ -172,6 +268,71 @@ pub async fn feed(
             ),
         })),
     }
+}
+
+/// Waits for the writers: for all, or, if the run is to stop, for what they have in flight.
+async fn wait(writers: &mut JoinSet<Result<()>>, lanes: &Lanes, stop: &Stop) -> Result<()> {
+    let mut failure = Ok(());
+    let mut until: Option<Instant> = None;
+    loop {
+        let grace = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until).await,
+                None => stop.asked().await,
+            }
+        };
+        tokio::select! {
+            joined = writers.join_next() => match joined {
+                None => return failure,
+                Some(joined) => {
+                    if let Err(error) = joined.doing(|| "run a writer").and_then(|written| written) {
+                        lanes.stop();
+                        failure = failure.and(Err(error));
+                    }
+                }
+            },
+            () = grace => {
+                lanes.stop();
+                if until.replace(Instant::now() + GRACE).is_some() {
+                    return failure;
+                }
+            }
+        }
+    }
+}
+
+/// Tells the journal what lanes have to tell, several things at once where that takes longer than they come; answers how
+/// many lanes are finished.
+fn record(mut told: mpsc::UnboundedReceiver<Event>, journal: &Shared) -> Result<usize> {
+    let mut finished = 0;
+    let mut reached: Option<Mark> = None;
+    let mut last = std::time::Instant::now();
+    while let Some(event) = told.blocking_recv() {
+        let mut lanes = Vec::new();
+        let mut next = Some(event);
+        while let Some(event) = next {
+            match event {
+                Event::Reached(mark) => reached = Some(mark),
+                Event::Finished(lane) => lanes.push(lane),
+            }
+            next = told.try_recv().ok();
+        }
+        finished += lanes.len();
+        let Some(journal) = journal else { continue };
+        if !lanes.is_empty() {
+            lock(journal).finished(&lanes)?;
+        }
+        if last.elapsed() >= TELL
+            && let Some(mark) = reached.take()
+        {
+            lock(journal).reached(mark)?;
+            last = std::time::Instant::now();
+        }
+    }
+    if let (Some(journal), Some(mark)) = (journal, reached) {
+        lock(journal).reached(mark)?;
+    }
+    Ok(finished)
 }
 
 /// What is to be read.
@@ -190,12 +351,19 @@ struct Queue {
 }
 
 impl Lanes {
-    fn new(inputs: Vec<Input>, order: Order, time: i64) -> Lanes {
-        let lane = |inputs: VecDeque<Input>| Arc::new(Lane::new(inputs, order, time));
-        let all: Vec<Arc<Lane>> = match order {
-            Order::Any => inputs.into_iter().map(|input| lane(VecDeque::from([input]))).collect(),
-            Order::Lines => vec![lane(inputs.into())],
+    fn new(
+        inputs: Vec<Input>,
+        (order, time): (Order, i64),
+        tell: mpsc::UnboundedSender<Event>,
+    ) -> Lanes {
+        let lane = |(number, inputs): (usize, VecDeque<Input>)| {
+            Arc::new(Lane::new(inputs, (order, time), (number, tell.clone())))
         };
+        let lanes: Vec<VecDeque<Input>> = match order {
+            Order::Any => inputs.into_iter().map(|input| VecDeque::from([input])).collect(),
+            Order::Lines => vec![inputs.into()],
+        };
+        let all: Vec<Arc<Lane>> = lanes.into_iter().enumerate().map(lane).collect();
         Lanes {
             queue: Mutex::new(Queue { waiting: all.iter().cloned().collect(), open: Vec::new() }),
             all,
@@ -241,6 +409,38 @@ struct Lane {
     turn: Mutex<Turn>,
     /// Told when the next page has its turn.
     turned: Condvar,
+    trail: Mutex<Trail>,
+}
+
+/// How far the cluster has taken a lane.
+struct Trail {
+    /// The lane's number.
+    lane: usize,
+    /// The first page that it has not taken whole.
+    next: u64,
+    /// Pages behind that which it has.
+    taken: BTreeMap<u64, Option<Mark>>,
+    /// How many pages there are, once the lane has been read whole.
+    pages: Option<u64>,
+    tell: mpsc::UnboundedSender<Event>,
+}
+
+impl Trail {
+    fn advance(&mut self) {
+        let mut reached = None;
+        while let Some(mark) = self.taken.remove(&self.next) {
+            self.next += 1;
+            reached = mark.or(reached);
+        }
+        // Who listens is gone only if it has failed, which ends the feed.
+        if let Some(mark) = reached {
+            let _ = self.tell.send(Event::Reached(mark));
+        }
+        if self.pages == Some(self.next) {
+            self.pages = None;
+            let _ = self.tell.send(Event::Finished(self.lane));
+        }
+    }
 }
 
 /// Where a lane is being read.
@@ -249,6 +449,8 @@ struct Front {
     open: Option<(Arc<FileFacts>, Box<dyn Source>)>,
     /// Number of the next page.
     next: u64,
+    /// Inputs that have been opened.
+    opened: usize,
 }
 
 /// What each page of a lane leaves to the next.
@@ -257,6 +459,10 @@ struct Turn {
     next: u64,
     /// The next group's write time.
     time: i64,
+    /// Write times up to this one have been set aside.
+    aside: i64,
+    /// Rows so far.
+    rows: u64,
     /// The partition of the last row, where that matters.
     current: Option<Partition>,
 }
@@ -265,18 +471,33 @@ struct Turn {
 struct Next {
     number: u64,
     page: Result<(Arc<FileFacts>, Undecoded)>,
+    /// Which input it is of, and where the next one begins, as far as its source tells.
+    end: Option<(usize, Place)>,
 }
 
 impl Lane {
-    fn new(inputs: VecDeque<Input>, order: Order, time: i64) -> Lane {
+    fn new(
+        inputs: VecDeque<Input>,
+        (order, time): (Order, i64),
+        (lane, tell): (usize, mpsc::UnboundedSender<Event>),
+    ) -> Lane {
+        let trail = Trail { lane, next: 0, taken: BTreeMap::new(), pages: None, tell };
         Lane {
             order,
-            front: Mutex::new(Front { inputs, open: None, next: 0 }),
+            front: Mutex::new(Front { inputs, open: None, next: 0, opened: 0 }),
             ended: AtomicBool::new(false),
             expected: AtomicUsize::new(FIRST_PAGE),
-            turn: Mutex::new(Turn { next: 0, time, current: None }),
+            turn: Mutex::new(Turn { next: 0, time, aside: time, rows: 0, current: None }),
             turned: Condvar::new(),
+            trail: Mutex::new(trail),
         }
+    }
+
+    /// The cluster has taken page `number`, which ends there.
+    fn taken(&self, number: u64, mark: Option<Mark>) {
+        let mut trail = lock(&self.trail);
+        trail.taken.insert(number, mark);
+        trail.advance();
     }
 
     /// Takes the next page; `None` at the end.
@@ -284,7 +505,11 @@ impl Lane {
         let mut front = lock(&self.front);
         let page = match front.take(counters) {
             Ok(None) => {
-                self.ended.store(true, Relaxed);
+                if !self.ended.swap(true, Relaxed) {
+                    let mut trail = lock(&self.trail);
+                    trail.pages = Some(front.next);
+                    trail.advance();
+                }
                 return None;
             }
             Ok(Some(page)) => Ok(page),
@@ -292,7 +517,9 @@ impl Lane {
         };
         let number = front.next;
         front.next += 1;
-        Some(Next { number, page })
+        let place = front.open.as_ref().and_then(|(_, source)| source.place());
+        let end = place.map(|place| (front.opened - 1, place));
+        Some(Next { number, page, end })
     }
 
     /// Waits for the turn of page `number`; `None` if the feed has been stopped.
@@ -315,6 +542,7 @@ impl Front {
                 Some(open) => open,
                 None => {
                     let Some(input) = self.inputs.pop_front() else { return Ok(None) };
+                    self.opened += 1;
                     let source = (input.open)()?;
                     (
                         Arc::new(FileFacts::of(
@@ -342,6 +570,7 @@ struct Reader {
     lanes: Arc<Lanes>,
     flow: Arc<Flow>,
     counters: Arc<Counters>,
+    journal: Shared,
 }
 
 /// Stops all readers when dropped: nobody must wait for the turn of one that is gone.
@@ -368,14 +597,14 @@ impl Reader {
     }
 
     /// Reads a page of a lane and sends its groups; answers false if there is none, or nobody to take it.
-    fn page(&self, lane: &Lane, send: &mpsc::Sender<Groups>) -> Result<bool> {
+    fn page(&self, lane: &Arc<Lane>, send: &mpsc::Sender<Groups>) -> Result<bool> {
         let wait = |bytes| Handle::current().block_on(self.flow.budget.take(bytes));
         let expected = lane.expected.load(Relaxed);
         let mut memory = wait(expected)?;
         if self.lanes.stopped() {
             return Ok(false);
         }
-        let Some(Next { number, page }) = lane.take(&self.counters) else { return Ok(false) };
+        let Some(Next { number, page, end }) = lane.take(&self.counters) else { return Ok(false) };
         let read = page.and_then(|(file, page)| {
             let page = page().doing(|| format!("read {}", file.name))?;
             let pieces = file.cut(&page, lane.order);
@@ -385,6 +614,12 @@ impl Reader {
         let Some(mut turn) = lane.turn(number, &self.lanes) else { return Ok(false) };
         let (file, page, pieces) = read?;
         let groups = file.groups(&page, pieces, lane.order, &mut turn);
+        if lane.order == Order::Lines && turn.time > turn.aside {
+            turn.aside = turn.time.saturating_add(TIMES_AHEAD);
+            self.journal.as_ref().map_or(Ok(()), |journal| lock(journal).set_aside(turn.aside))?;
+        }
+        turn.rows += page.rows() as u64;
+        let mark = end.map(|(input, place)| Mark { input, place, rows: turn.rows });
         turn.next += 1;
         drop(turn);
         lane.turned.notify_all();
@@ -397,7 +632,12 @@ impl Reader {
             drop(memory);
             memory = wait(needed)?;
         }
-        let groups = Groups { file, page, groups, _memory: memory };
+        if groups.is_empty() {
+            lane.taken(number, mark);
+            return Ok(!self.lanes.stopped());
+        }
+        let left = AtomicUsize::new(groups.len());
+        let groups = Groups { file, page, groups, left, lane: lane.clone(), number, mark, _memory: memory };
         Ok(!self.lanes.stopped() && send.blocking_send(groups).is_ok())
     }
 }
@@ -512,17 +752,20 @@ impl FileFacts {
 async fn write(
     cluster: Arc<Cluster>,
     pages: Arc<tokio::sync::Mutex<mpsc::Receiver<Groups>>>,
-    flow: Arc<Flow>,
+    (flow, lanes): (Arc<Flow>, Arc<Lanes>),
     counters: Arc<Counters>,
 ) -> Result<()> {
     let mut requests = FuturesUnordered::new();
-    loop {
+    while !lanes.stopped() {
         let next = async { pages.lock().await.recv().await };
         let Some(mut groups) = meanwhile(&mut requests, next).await? else { break };
         let pieces = std::mem::take(&mut groups.groups);
         counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);
         let groups = Arc::new(groups);
         for group in pieces {
+            if lanes.stopped() {
+                break;
+            }
             let count = group.rows.len();
             meanwhile(&mut requests, flow.throttle.pass(count)).await?;
             let pass = meanwhile(&mut requests, flow.gate.enter()).await?;
@@ -530,6 +773,7 @@ async fn write(
             requests.push(async move {
                 groups.file.writer.write(cluster, &groups.page, group).await?;
                 drop(pass);
+                groups.taken();
                 counters.rows.fetch_add(count as u64, Relaxed);
                 Ok(())
             });

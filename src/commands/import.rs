@@ -1,7 +1,8 @@
 //! `cqlift import`: CSV files from anywhere into a table that exists, columns by the names in the header.
 
-use super::feed::{Flow, Input, Order, feed};
-use super::{BudgetArgs, OutputArgs, interruptible, plural};
+use super::feed::{Flow, Input, Order, Watch, feed};
+use super::stop::stoppable;
+use super::{BudgetArgs, OutputArgs, plural};
 use crate::cluster::write::{Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::error::{Context, Error, Result};
@@ -65,8 +66,11 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     }
     let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
     let time = cluster.clock().await?;
-    let work = feed(&cluster, inputs, (Order::Lines, time), flow, &progress.counters);
-    interruptible(work, "the rows read so far are in the table").await?;
+    let work = |stop| {
+        let watch = Watch { stop, journal: None };
+        feed(&cluster, inputs, (Order::Lines, time), flow, (watch, &progress.counters))
+    };
+    stoppable(work).await?;
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
     summarise(&table, rows, output)

@@ -13,6 +13,7 @@ mod feed;
 mod parts;
 mod scanning;
 mod signals;
+mod stop;
 
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::{Keyspace, Schema};

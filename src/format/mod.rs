@@ -241,6 +241,20 @@ pub trait Source: Send {
     fn next_undecoded(&mut self) -> Result<Option<Undecoded>, FormatError> {
         Ok(self.next_page()?.map(|page| Box::new(|| Ok(page)) as Undecoded))
     }
+
+    /// Where the next page begins, if the file can be read from there on another time.
+    fn place(&self) -> Option<Place> {
+        None
+    }
+}
+
+/// Where a record begins in a text file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Bytes before it.
+    pub offset: u64,
+    /// Its line, from 1; the header is line 1.
+    pub line: u64,
 }
 
 /// A page to be.

@@ -7,6 +7,7 @@
 mod disk;
 #[cfg(test)]
 mod power;
+pub mod state;
 mod unfinished;
 
 pub use unfinished::broken;

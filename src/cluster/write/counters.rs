@@ -14,7 +14,7 @@ use crate::types::elements::number;
 use std::time::Duration;
 
 /// How long an update may still be counted after its answer was lost: `counter_write_request_timeout` is 5 s by default.
-const UNDECIDED: Duration = Duration::from_secs(6);
+pub const UNDECIDED: Duration = Duration::from_secs(6);
 
 /// Rows read back at a time, of one group.
 const READS: usize = 16;

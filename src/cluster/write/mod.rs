@@ -15,10 +15,12 @@ mod rows;
 mod send;
 mod statement;
 
+pub use counters::UNDECIDED;
 pub use send::Counts;
 
 use super::Cluster;
 use super::gate::Gate;
+use super::retry::ATTEMPTS;
 use crate::error::Result;
 use crate::mutation::{Policy, WriteTimes};
 use crate::rows::Page;
@@ -54,11 +56,30 @@ pub struct Loading {
     /// Whether the table held no rows when the load began. If it did, they may be newer than the dump's, or the dump's own
     /// from an earlier load.
     pub was_empty: bool,
+    /// What earlier runs of the load may have written into it already, though they were stopped.
+    pub before: Before,
     /// Whether it comes from a table WITH COMPACT STORAGE, whose rows may lack their last clustering columns.
     pub compact: bool,
 }
 
+/// What earlier runs of a load may have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Before {
+    /// They may have sent every list at its write time and less than so many µs later; 0 if there was no earlier run.
+    pub list_tries: u32,
+    /// µs by which a second writing of a list differs from that of most other loads; the same in all runs of one.
+    pub list_offset: i64,
+}
+
 impl Loading {
+    /// How many µs above its write time a run may write a list, beyond those that earlier runs have used.
+    pub const LIST_TRIES: u32 = ATTEMPTS + 1;
+
+    /// Whether earlier runs may have written rows.
+    fn is_resumed(self) -> bool {
+        self.before.list_tries > 0
+    }
+
     /// Whether collections are added to what is there: writing one whole would delete what is older. Written at one time
     /// for all, they are to be as they were dumped.
     fn merges(self) -> bool {
@@ -87,10 +108,11 @@ pub struct TableWriter {
     writer: Writer,
 }
 
+#[derive(Clone)]
 enum Writer {
-    Import(Box<ImportWriter>),
-    Rows(Box<RowWriter>),
-    Counters(Box<CounterWriter>),
+    Import(Arc<ImportWriter>),
+    Rows(Arc<RowWriter>),
+    Counters(Arc<CounterWriter>),
 }
 
 impl TableWriter {
@@ -111,14 +133,14 @@ impl TableWriter {
         Ok(TableWriter {
             sender: Sender::new(table, format!("{}.{}", into.0, into.1), kind, gate.clone())?,
             writer: match purpose {
-                Purpose::Import => Writer::Import(Box::new(ImportWriter::prepare(&texts, true).await?)),
+                Purpose::Import => Writer::Import(Arc::new(ImportWriter::prepare(&texts, true).await?)),
                 Purpose::ImportStatics => {
-                    Writer::Import(Box::new(ImportWriter::prepare(&texts, false).await?))
+                    Writer::Import(Arc::new(ImportWriter::prepare(&texts, false).await?))
                 }
                 Purpose::Load(loading) if table.is_counter() => {
-                    Writer::Counters(Box::new(CounterWriter::prepare(&texts, loading.was_empty).await?))
+                    Writer::Counters(Arc::new(CounterWriter::prepare(&texts, loading.was_empty && !loading.is_resumed()).await?))
                 }
-                Purpose::Load(loading) => Writer::Rows(Box::new(RowWriter::prepare(&texts, loading).await?)),
+                Purpose::Load(loading) => Writer::Rows(Arc::new(RowWriter::prepare(&texts, loading).await?)),
             },
         })
     }
@@ -134,6 +156,11 @@ impl TableWriter {
             // Its future is large, and would be moved about with every group of the others too.
             Writer::Counters(writer) => Box::pin(writer.write(&self.sender, cluster, page, group)).await,
         }
+    }
+
+    /// The same with counts of its own, so that what was not written of a file can be told apart.
+    pub fn apart(&self) -> TableWriter {
+        TableWriter { sender: self.sender.apart(), writer: self.writer.clone() }
     }
 
     /// How many write times, µs, a group takes up.

@@ -3,7 +3,8 @@
 //!
 //! A list sent twice at one moment holds its elements twice (CASSANDRA-11368), so lists go in statements of their own.
 //! One whose sending has an unknown outcome is read back: what is there is not sent again, otherwise it is written whole,
-//! 1 µs later than before. Into a table that held rows, which may be newer or an earlier load's, each list is read first.
+//! 1 µs later than before. So are all lists of a load that goes on after it was stopped: each of its runs has µs of its own
+//! for them, which the state knew before anything was sent. Into a table that held rows, which may be newer or an earlier load's, each list is read first.
 //! Where its write times are not told, one that holds all of the dump's is left alone, unless the load gives everything a
 //! write time or a life of its own. There elements are added to sets, maps and user types, and none of those that are there is deleted.
 
@@ -31,8 +32,6 @@ pub struct RowWriter {
     keys: Keys,
     rows: Statements,
     statics: Statements,
-    /// µs, from 1 to a millisecond, by which this load's second writing of a list differs from that of most others.
-    own_offset: i64,
 }
 
 /// The statements for the cells of rows, or for those of partitions.
@@ -112,7 +111,6 @@ impl RowWriter {
             rows: Statements::prepare(texts, &keys.row, ColumnKind::Regular, loading).await?,
             statics: Statements::prepare(texts, &keys.partition, ColumnKind::Static, loading).await?,
             keys,
-            own_offset: 1 + (texts.cluster.now() / 1000).rem_euclid(1000),
         })
     }
 
@@ -195,7 +193,7 @@ impl RowWriter {
     }
 
     async fn write_lists(&self, sender: &Sender, cluster: &Cluster, lists: &[ListItem<'_>]) -> Result<()> {
-        if !self.loading.was_empty {
+        if !self.loading.was_empty || self.loading.is_resumed() {
             return self.write_lists_one_by_one(sender, cluster, lists, 0).await;
         }
         let items: Vec<Item<'_>> = lists.iter().map(|list| list.item(0)).collect();
@@ -222,7 +220,7 @@ impl RowWriter {
         Ok(())
     }
 
-    /// Writes a list that has been sent so many times, unless it is there already.
+    /// Writes a list that this run has sent so many times, unless it is there already.
     async fn write_list(
         &self,
         sender: &Sender,
@@ -247,9 +245,10 @@ impl RowWriter {
     }
 
     /// How much later than planned, µs, a list is written, given what is there (the list and, if they are told, its write
-    /// times) and how often it has been sent; `None` if it is not written.
+    /// times) and how often this run has sent it; `None` if it is not written.
     fn later(&self, list: &ListItem<'_>, there: Option<&[Option<Vec<u8>>]>, sent: u32) -> Option<i64> {
-        let tries = i64::from(sent);
+        // What earlier runs sent may still arrive: what is written above all of their times deletes it.
+        let tries = i64::from(self.loading.before.list_tries.saturating_add(sent));
         let found = there.and_then(|cells| cells.first()).and_then(Option::as_deref);
         let ours = list.item.own.first().and_then(Option::as_deref).unwrap_or_default();
         // Nothing is there: an earlier load may still have sent it, at its own time.
@@ -257,7 +256,7 @@ impl RowWriter {
             return Some(if self.loading.was_empty { tries } else { tries.max(1) });
         };
         let Policy { write_times, expiries } = self.loading.policy;
-        if found == ours && (sent > 0 || self.loading.policy.is_keep()) {
+        if found == ours && (sent > 0 || self.loading.was_empty || self.loading.policy.is_keep()) {
             return None;
         }
         let planned = list.item.stamp.map_or(0, |stamp| stamp.written);
@@ -270,7 +269,7 @@ impl RowWriter {
             // It has the values, and a list's write time alone is not worth doubling it.
             None if found == ours && expiries == Expiries::Keep => None,
             // It needs another life. An earlier load with the same flags may have written it at the same time.
-            None if found == ours => Some(self.own_offset.saturating_add(tries)),
+            None if found == ours => Some(self.loading.before.list_offset.saturating_add(tries)),
             None if write_times != WriteTimes::Keep => Some(tries),
             // More may have been added to it since; of others the server knows which is newer.
             None => (!holds(&list.cql_type, found, ours)).then_some(tries),

@@ -39,7 +39,7 @@ pub struct Sender {
     name: String,
     kind: BatchType,
     gate: Arc<Gate>,
-    key: Vec<(usize, String, Box<dyn Codec>)>,
+    key: Arc<Vec<(usize, String, Box<dyn Codec>)>>,
     /// Whether the target has refused an expiry as too late.
     capping: AtomicBool,
     pub counts: Counts,
@@ -72,7 +72,20 @@ impl Sender {
             let column = &table.columns[index];
             key.push((index, column.name.clone(), codec(&column.cql_type).doing(|| name.clone())?));
         }
+        let key = Arc::new(key);
         Ok(Sender { name, kind, gate, key, capping: AtomicBool::new(false), counts: Counts::default() })
+    }
+
+    /// The same sender with counts of its own.
+    pub fn apart(&self) -> Sender {
+        Sender {
+            name: self.name.clone(),
+            kind: self.kind,
+            gate: self.gate.clone(),
+            key: self.key.clone(),
+            capping: AtomicBool::new(self.capping.load(Relaxed)),
+            counts: Counts::default(),
+        }
     }
 
     /// Sends items that may be sent twice, until the cluster has taken them all.
@@ -282,7 +295,7 @@ impl Sender {
             return Error::failed(format!("write into {}: {error}", self.name));
         };
         let mut key = String::new();
-        for (index, name, codec) in &self.key {
+        for (index, name, codec) in self.key.iter() {
             let Some(cell) = first.page.cell(first.row, *index) else {
                 continue;
             };

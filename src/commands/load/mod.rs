@@ -3,17 +3,19 @@
 mod list;
 mod plan;
 mod preflight;
+mod resume;
 mod roles;
 mod schema;
 mod statements;
 mod summary;
 
-use super::feed::{Flow, Input, Order, ReadTimes, feed};
+use super::feed::{Flow, Input, Order, ReadTimes, Watch, feed};
 use super::parts::{TableParts, inside};
 use super::verify::cluster::Pair;
 use super::verify::{self, Findings};
-use super::{BudgetArgs, OutputArgs, interruptible};
-use crate::cluster::write::{Loading, Purpose, TableWriter};
+use super::stop::{Stop, stoppable};
+use super::{BudgetArgs, OutputArgs};
+use crate::cluster::write::{Before, Loading, Purpose, TableWriter, UNDECIDED};
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::compare::{Given, Rules};
 use crate::ddl::Section;
@@ -23,14 +25,17 @@ use crate::manifest::{Manifest, Part};
 use crate::mutation::{Expiries, Policy, WriteTimes};
 use crate::progress::Progress;
 use crate::report;
+use crate::state::Tally;
 use crate::store::DumpDir;
 use crate::types::cql::Ident;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
 use plan::{ForArg, Plan, Treatment};
+use resume::Resume;
 use roles::Restored;
 use statements::{Record, Runner};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -94,6 +99,13 @@ pub struct LoadArgs {
     /// Create the schema, load no data
     #[arg(long, conflicts_with_all = ["data_only", "if_exists"])]
     pub schema_only: bool,
+    /// Where it is kept how far the load has come, so that the same command goes on after it was stopped
+    /// [default: cqlift in the user's state directory]
+    #[arg(long, env = "CQLIFT_STATE", value_name = "DIR", conflicts_with = "schema_only")]
+    pub state: Option<PathBuf>,
+    /// Forget how far this load had come when it was stopped, and begin anew
+    #[arg(long, conflicts_with = "schema_only")]
+    pub restart: bool,
     /// Load data into tables that exist, run no DDL
     #[arg(long)]
     pub data_only: bool,
@@ -153,6 +165,16 @@ pub enum IfExists {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TtlArg(Expiries);
 
+impl fmt::Display for TtlArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Expiries::Keep => f.write_str("keep"),
+            Expiries::Drop => f.write_str("drop"),
+            Expiries::Seconds(seconds) => write!(f, "{seconds}"),
+        }
+    }
+}
+
 impl FromStr for TtlArg {
     type Err = String;
 
@@ -179,6 +201,16 @@ pub enum TimestampArg {
     Now,
     /// This one, µs since 1970.
     At(i64),
+}
+
+impl fmt::Display for TimestampArg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TimestampArg::Keep => f.write_str("keep"),
+            TimestampArg::Now => f.write_str("now"),
+            TimestampArg::At(micros) => write!(f, "{micros}"),
+        }
+    }
 }
 
 impl FromStr for TimestampArg {
@@ -210,7 +242,8 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     }
     roles::check(&manifest, args.roles, output.quiet)?;
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
-    let plan = plan::plan(&cluster, &manifest, &request).await?;
+    let resume = Resume::open(&cluster, &manifest, (&args, &request))?;
+    let plan = plan::plan(&cluster, &manifest, (&request, resume.as_ref())).await?;
     let roles = roles::plan(&cluster, &manifest, (&request, &plan.gone), args.roles).await?;
     if args.dry_run {
         let roles = roles.map_or(String::new(), |roles| roles.text());
@@ -221,16 +254,29 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     plan.warn();
     let request = (args.ttl, args.timestamp);
     let record = Record::new(args.ddl_log, &manifest.id);
-    let work = async {
-        let parts = parts(&dir, &manifest, &plan)?;
+    let resume = resume.as_ref();
+    if resume.is_some_and(Resume::is_resumed) && !output.quiet {
+        plan.loads.iter().for_each(|load| note_resumed(load));
+    }
+    let work = async |stop: Stop| {
+        let parts = parts((&dir, &manifest), &plan, resume)?;
         check_parts(&parts).await?;
         let mut runner = Runner::new(&cluster, &plan, (args.strict_ddl, record), output);
         runner.run(Section::PreData).await?;
         empty_tables(&cluster, &plan).await?;
-        let how = How::of(&cluster, &manifest, request).await?;
-        let loaded = load_data(&cluster, parts, how, Flow::of(&args.budget), output).await?;
+        let began = resume.and_then(Resume::began);
+        let how = How::of(&cluster, &manifest, request, began).await?;
+        let before = match resume {
+            Some(resume) => resume.begin(&cluster, &plan, how.began).await?,
+            None => Before::default(),
+        };
+        let how = How { before, ..how };
+        let loaded =
+            load_data(&cluster, parts, (how, Flow::of(&args.budget)), (stop, resume), output).await?;
+        let rows_before = resume.map_or(0, |resume| resume.rows(&plan));
+        let loaded = Loaded { rows: loaded.rows + rows_before, rows_before, ..loaded };
         let built = runner.run(Section::PostData).await;
-        let findings = check(&cluster, (&dir, &manifest), &plan, how, (args.no_check, output)).await?;
+        let findings = check(&cluster, (&dir, &manifest), (&plan, resume), how, (args.no_check, output)).await?;
         let restored = match roles {
             Some(roles) => Some(roles::run(&cluster, roles).await),
             None => None,
@@ -238,15 +284,15 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         let loaded = Loaded { restored, ..loaded };
         Ok((Done { loaded, findings, runner, built }, how))
     };
-    let left = "the tables that were being loaded may hold a part of their rows";
-    let (done, how) = interruptible(work, left).await.map_err(|error| match error.kind() {
-        Kind::Interrupted => error.hint("load again with --if-exists truncate to begin anew"),
+    let (done, how) = stoppable(work).await.map_err(|error| match (error.kind(), resume) {
+        (Kind::Interrupted, Some(resume)) => error.hint(resume.hint()),
         _ => error,
     })?;
     summary::summarise(&plan, &manifest, &done, how, output)?;
     let Done { loaded, findings, runner, built } = done;
     built?;
     loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
+    resume.map_or(Ok(()), Resume::finish)?;
     findings.result(
         "deletions and other data in the target prevail where they are not older than what was loaded: load with \
          --if-exists truncate, or with --timestamp now",
@@ -270,6 +316,8 @@ struct How {
     keeps_times: bool,
     /// When the load began, µs since 1970, by the cluster's clock.
     began: i64,
+    /// What earlier runs may have written.
+    before: Before,
 }
 
 impl How {
@@ -277,15 +325,19 @@ impl How {
         cluster: &Cluster,
         manifest: &Manifest,
         (ttl, timestamp): (TtlArg, TimestampArg),
+        began: Option<i64>,
     ) -> Result<How> {
-        let began = cluster.clock().await?;
+        let began = match began {
+            Some(began) => began,
+            None => cluster.clock().await?,
+        };
         let write_times = match timestamp {
             TimestampArg::Keep => WriteTimes::Keep,
             TimestampArg::Now => WriteTimes::All(began),
             TimestampArg::At(micros) => WriteTimes::All(micros),
         };
         let policy = Policy { write_times, expiries: ttl.0 };
-        Ok(How { policy, keeps_times: manifest.keeps_times(), began })
+        Ok(How { policy, keeps_times: manifest.keeps_times(), began, before: Before::default() })
     }
 
     /// What the final check compares.
@@ -313,17 +365,19 @@ impl How {
 }
 
 /// Reads back what was loaded into tables that this load has neither made nor emptied: deletions that are newer than the
-/// dump hide it. Counters are always read back.
+/// dump hide it. Counters are always read back, and what was loaded before this run: a cluster that has crashed may have lost
+/// rows that it had taken.
 async fn check(
     cluster: &Arc<Cluster>,
     (dir, manifest): (&DumpDir, &Manifest),
-    plan: &Plan,
+    (plan, resume): (&Plan, Option<&Resume>),
     how: How,
     (no_check, output): (bool, OutputArgs),
 ) -> Result<Findings> {
     let mut pairs = Vec::new();
     for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
-        if load.table.is_counter() || !(no_check || load.treatment.is_fresh()) {
+        let was_loaded = resume.is_some_and(|resume| resume.has_loaded(&load.table.full_name()));
+        if load.table.is_counter() || !no_check && (was_loaded || !load.treatment.is_fresh()) {
             pairs.push(Pair {
                 parts: TableParts::of(dir, manifest, &load.entry, &load.table)?,
                 into: load.target.clone(),
@@ -350,7 +404,7 @@ async fn check_parts(parts: &[PartToLoad]) -> Result<()> {
 }
 
 async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {
-    for load in plan.loads.iter().filter(|l| l.treatment == Treatment::Truncate) {
+    for load in plan.loads.iter().filter(|l| l.treatment == Treatment::Truncate && l.begun.is_none()) {
         let (keyspace, table) = &load.target;
         cluster.run_ddl(&format!("TRUNCATE {}.{}", Ident(keyspace), Ident(table))).await?;
     }
@@ -359,9 +413,12 @@ async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {
 
 /// What a load has done.
 struct Loaded {
+    /// Rows, those that were loaded before this run included.
     rows: u64,
+    /// Of them those that were.
+    rows_before: u64,
     /// Per table, in the order of their names, what was not written as dumped.
-    writers: BTreeMap<String, Arc<TableWriter>>,
+    tallies: BTreeMap<String, Tally>,
     /// What became of roles, if they were asked for.
     restored: Option<Restored>,
 }
@@ -369,28 +426,35 @@ struct Loaded {
 async fn load_data(
     cluster: &Arc<Cluster>,
     parts: Vec<PartToLoad>,
-    how: How,
-    flow: Flow,
+    (how, flow): (How, Flow),
+    (stop, resume): (Stop, Option<&Resume>),
     output: OutputArgs,
 ) -> Result<Loaded> {
     let expected: u64 = parts.iter().map(|p| p.part.rows).sum();
-    let mut inputs = Vec::new();
-    let mut writers: BTreeMap<String, Arc<TableWriter>> = BTreeMap::new();
+    let (mut inputs, mut loaded) = (Vec::new(), Vec::new());
+    let mut writers: BTreeMap<String, TableWriter> = BTreeMap::new();
+    await_counters(&parts, how, output).await;
+    // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
+    let mut parts = parts;
+    parts.sort_by_key(|part| xxhash_rust::xxh3::xxh3_64(part.path.display().to_string().as_bytes()));
     for part in parts {
         let to_load = part.table.clone();
         let table = &to_load.parts.table;
         let name = table.full_name();
         let writer = match writers.get(&name) {
-            Some(writer) => writer.clone(),
+            Some(writer) => Arc::new(writer.apart()),
             None => {
-                let How { policy, keeps_times, .. } = how;
+                let How { policy, keeps_times, before, .. } = how;
                 let TableToLoad { was_empty, compact, .. } = *to_load;
-                let loading = Loading { policy, keeps_times, was_empty, compact };
-                let purpose = Purpose::Load(loading);
-                Arc::new(TableWriter::prepare(cluster, table, to_load.target(), purpose, flow.gate()).await?)
+                let purpose = Purpose::Load(Loading { policy, keeps_times, was_empty, before, compact });
+                let writer =
+                    TableWriter::prepare(cluster, table, to_load.target(), purpose, flow.gate()).await?;
+                let apart = Arc::new(writer.apart());
+                writers.insert(name.clone(), writer);
+                apart
             }
         };
-        writers.insert(name, writer.clone());
+        loaded.push((name, part.part.name.clone(), writer.clone()));
         inputs.push(Input {
             name: part.path.display().to_string(),
             inside: inside(&part.part)?,
@@ -400,17 +464,49 @@ async fn load_data(
             open: Box::new(move || part.open()),
         });
     }
-    // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
-    inputs.sort_by_key(|input| xxhash_rust::xxh3::xxh3_64(input.name.as_bytes()));
     let progress = Progress::start(output.quiet, "loading", ("parts", inputs.len() as u64));
-    let fed = feed(cluster, inputs, (Order::Any, how.began), flow, &progress.counters).await;
-    fed.map_err(|e| e.hint("once the cause is gone, load again with --if-exists truncate to begin anew"))?;
+    let journal = resume.map(|resume| resume.journal(loaded.clone()));
+    let watch = Watch { stop, journal };
+    let fed = feed(cluster, inputs, (Order::Any, how.began), flow, (watch, &progress.counters)).await;
+    fed.map_err(|error| match (error.kind(), resume) {
+        (Kind::Failed, Some(resume)) => error.hint("mind the cause first").hint(resume.hint()),
+        _ => error,
+    })?;
     let rows = progress.counters.rows.load(Relaxed);
     if rows != expected {
         return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
-    Ok(Loaded { rows, writers, restored: None })
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    for (table, _, writer) in loaded {
+        *tallies.entry(table).or_default() += resume::tally(writer.counts());
+    }
+    for (table, parts) in resume.iter().flat_map(|resume| resume.done()) {
+        parts.values().for_each(|tally| *tallies.entry(table.clone()).or_default() += *tally);
+    }
+    Ok(Loaded { rows, rows_before: 0, tallies, restored: None })
+}
+
+/// An earlier run may have been killed when counters were on their way: they are counted or not, but not any more after this.
+async fn await_counters(parts: &[PartToLoad], how: How, output: OutputArgs) {
+    let counts = parts.iter().any(|part| part.table.parts.table.is_counter());
+    if how.before.list_tries == 0 || !counts {
+        return;
+    }
+    if !output.quiet {
+        report::note(&format!(
+            "waiting {} s, until every counter that was being written is counted or given up",
+            UNDECIDED.as_secs()
+        ));
+    }
+    tokio::time::sleep(UNDECIDED).await;
+}
+
+/// Tells how far a table had come.
+fn note_resumed(load: &plan::TableLoad) {
+    if let Some(done) = resume::progress(load) {
+        report::note(&format!("going on with {}: {done}", load.table.full_name()));
+    }
 }
 
 /// A table whose parts are loaded.
@@ -450,8 +546,12 @@ impl PartToLoad {
     }
 }
 
-/// The parts to load, table by table.
-fn parts(dir: &DumpDir, manifest: &Manifest, plan: &Plan) -> Result<Vec<PartToLoad>> {
+/// The parts to load, table by table, without those that are loaded already.
+fn parts(
+    (dir, manifest): (&DumpDir, &Manifest),
+    plan: &Plan,
+    resume: Option<&Resume>,
+) -> Result<Vec<PartToLoad>> {
     let mut parts = Vec::new();
     for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
         let table = Arc::new(TableToLoad {
@@ -460,7 +560,9 @@ fn parts(dir: &DumpDir, manifest: &Manifest, plan: &Plan) -> Result<Vec<PartToLo
             was_empty: load.treatment != Treatment::Append,
             compact: load.compact,
         });
-        for part in &table.parts.entries {
+        let name = load.table.full_name();
+        let is_left = |part: &&Part| !resume.is_some_and(|resume| resume.is_done(&name, &part.name));
+        for part in table.parts.entries.iter().filter(is_left) {
             if let Some(path) = table.parts.path(part)? {
                 parts.push(PartToLoad { table: table.clone(), part: part.clone(), path });
             }

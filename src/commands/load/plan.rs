@@ -3,6 +3,7 @@
 
 use super::list::List;
 use super::preflight::{Check, Intent, Verdict, checks};
+use super::resume::{self, Claim, Resume};
 use super::schema::{self, Schemas, Step, Target, Unsupported};
 use super::{IfExists, LoadArgs};
 use crate::cluster::Cluster;
@@ -17,7 +18,7 @@ use crate::report;
 use crate::selector::{Mapping, Selection};
 use crate::table::Table;
 use crate::types::cql::Ident;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 /// What statements are written for.
@@ -101,6 +102,14 @@ impl Request {
         Ok(self)
     }
 
+    /// Whether a table's rows are wanted.
+    ///
+    /// # Errors
+    /// `Error` if a statement of the manifest cannot be read.
+    pub fn wants_rows(&self, keyspace: &KeyspaceEntry, table: &TableEntry) -> Result<bool> {
+        Ok(self.wants(keyspace, table)?.data)
+    }
+
     /// Whether a table's statement and its rows are wanted.
     fn wants(&self, keyspace: &KeyspaceEntry, table: &TableEntry) -> Result<Wanted> {
         let selected = self.selection.wants_table(&keyspace.name, &table.name);
@@ -165,6 +174,8 @@ pub struct TableLoad {
     pub compact: bool,
     /// What to do with it.
     pub treatment: Treatment,
+    /// If this load had begun to fill it before it was stopped: parts that are loaded.
+    pub begun: Option<usize>,
 }
 
 /// How a table is treated.
@@ -223,8 +234,9 @@ impl Plan {
                 Treatment::Append => "added to",
                 Treatment::Skip | Treatment::SchemaOnly => continue,
             };
+            let progress = resume::progress(load).map_or(String::new(), |done| format!(", where {done}"));
             text.push_str(&format!(
-                "-- {} rows of {} {how} {}.{}\n",
+                "-- {} rows of {} {how} {}.{}{progress}\n",
                 load.entry.rows,
                 load.table.cql_name(),
                 Ident(keyspace),
@@ -254,7 +266,15 @@ impl Plan {
 ///
 /// # Errors
 /// `Error` if the dump or the target cannot be read.
-pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: &Request) -> Result<Plan> {
+pub async fn plan(
+    cluster: &Cluster,
+    manifest: &Manifest,
+    (request, resume): (&Request, Option<&Resume>),
+) -> Result<Plan> {
+    let claims = match resume {
+        Some(resume) => resume.claims(cluster).await?,
+        None => BTreeMap::new(),
+    };
     let into = |(k, t): (&str, &str)| request.renames.table(k, t).0.to_owned();
     let mut keyspaces: BTreeSet<String> = BTreeSet::new();
     for keyspace in &manifest.keyspaces {
@@ -274,10 +294,12 @@ pub async fn plan(cluster: &Cluster, manifest: &Manifest, request: &Request) -> 
             let (to_keyspace, to_table) = request.renames.table(&keyspace.name, &entry.name);
             let target = (to_keyspace.to_owned(), to_table.to_owned());
             let compact = is_compact(keyspace, &entry.name)?;
-            let asked =
-                Asked { wanted, compact, if_exists: request.if_exists, role: request.role.as_deref() };
+            let claim = claims.get(&format!("{to_keyspace}.{to_table}"));
+            let role = request.role.as_deref();
+            let asked = Asked { wanted, compact, if_exists: request.if_exists, role, claim };
             let treatment = treat(cluster, &target_side, asked, &table, &target, &mut problems).await?;
-            loads.push(TableLoad { table, target, entry: entry.clone(), compact, treatment });
+            let begun = claim.map(|claim| claim.parts);
+            loads.push(TableLoad { table, target, entry: entry.clone(), compact, treatment, begun });
         }
     }
     two_into_one(&loads, &mut problems);
@@ -346,6 +368,8 @@ struct Asked<'a> {
     if_exists: IfExists,
     /// Who loads, if there is a login.
     role: Option<&'a str>,
+    /// What the state of a load that was stopped claims of it.
+    claim: Option<&'a Claim>,
 }
 
 async fn treat(
@@ -356,6 +380,10 @@ async fn treat(
     (keyspace, name): &(String, String),
     problems: &mut Problems,
 ) -> Result<Treatment> {
+    if let Some(problem) = asked.claim.and_then(|claim| claim.problem.clone()) {
+        problems.add(problem, "forget what was loaded and begin anew with --restart");
+        return Ok(Treatment::Skip);
+    }
     let schema = &target_side.schema;
     let there = schema.keyspaces.get(keyspace);
     if there.is_some_and(|k| k.views.contains_key(name)) {
@@ -389,7 +417,7 @@ async fn treat(
         );
         return Ok(Treatment::Skip);
     }
-    let rows = asked.wanted.data && cluster.holds_rows(target).await?;
+    let rows = asked.wanted.data && asked.claim.is_none() && cluster.holds_rows(target).await?;
     if rows && asked.if_exists == IfExists::Skip {
         return Ok(Treatment::Skip);
     }
@@ -401,6 +429,9 @@ async fn treat(
     }
     if !asked.wanted.data {
         return Ok(Treatment::SchemaOnly);
+    }
+    if let Some(claim) = asked.claim {
+        return Ok(claim.treatment);
     }
     if !rows {
         return Ok(Treatment::Fill);

@@ -9,6 +9,7 @@ use crate::ddl::options::Parts;
 use crate::ddl::{self, Kind, Section, Statement};
 use crate::error::{Context, Error, Result};
 use crate::report;
+use crate::store::state::default_folder;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
@@ -197,11 +198,8 @@ pub struct Record {
 impl Record {
     /// In this file, or in one for the dump in the user's state directory.
     pub fn new(path: Option<PathBuf>, dump: &str) -> Record {
-        let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = || named("HOME").map(|home| home.join(".local/state"));
-        let state = || named("XDG_STATE_HOME").or_else(home).unwrap_or_else(std::env::temp_dir);
         let safe: String = dump.chars().filter(char::is_ascii_alphanumeric).take(64).collect();
-        let path = path.unwrap_or_else(|| state().join("cqlift").join(format!("load-{safe}.cql")));
+        let path = path.unwrap_or_else(|| default_folder().join(format!("load-{safe}.cql")));
         let now = rfc3339(SystemTime::now());
         Record { path, pending: format!("-- dump {}, loaded {now}\n\n", ddl::one_line(dump)) }
     }

@@ -5,14 +5,13 @@ use super::roles::Restored;
 use super::schema::{Existing, Step, Unsupported};
 use super::statements::{Change, Runner};
 use super::{Done, How, Loaded};
-use crate::cluster::write::Counts;
 use crate::commands::verify::Difference;
 use crate::commands::{OutputArgs, note_missing, plural};
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, NotPreserved, Part};
 use crate::report;
+use crate::state::Tally;
 use serde::Serialize;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 #[derive(Serialize)]
 struct LoadedTable {
@@ -29,6 +28,7 @@ struct LoadedTable {
 struct Summary<'a> {
     dump: &'a str,
     rows: u64,
+    rows_before: u64,
     tables: Vec<LoadedTable>,
     kept_different: Vec<String>,
     changes: &'a [Change],
@@ -59,9 +59,9 @@ pub fn summarise(
 ) -> Result<()> {
     let Done { loaded, findings, runner, .. } = done;
     let table = |load: &TableLoad| LoadedTable {
-        expired_rows: of_table(loaded, load, |counts| &counts.expired_rows),
-        expired_cells: of_table(loaded, load, |counts| &counts.expired_cells),
-        capped: of_table(loaded, load, |counts| &counts.capped),
+        expired_rows: of_table(loaded, load, |tally| tally.expired_rows),
+        expired_cells: of_table(loaded, load, |tally| tally.expired_cells),
+        capped: of_table(loaded, load, |tally| tally.capped),
         table: load.table.full_name(),
         into: format!("{}.{}", load.target.0, load.target.1),
         rows: if load.treatment.loads() { load.entry.rows } else { 0 },
@@ -72,15 +72,16 @@ pub fn summarise(
     let summary = Summary {
         dump: &manifest.id,
         rows: loaded.rows,
+        rows_before: loaded.rows_before,
         tables: plan.loads.iter().map(table).collect(),
         kept_different: different.map(Step::label).collect(),
         changes: &runner.changes,
         ddl_log: runner.record().map(|path| path.display().to_string()),
         left_out: plan.unsupported.iter().chain(&runner.left_out).collect(),
-        expired_rows: total(loaded, |counts| &counts.expired_rows),
-        expired_cells: total(loaded, |counts| &counts.expired_cells),
-        capped: total(loaded, |counts| &counts.capped),
-        unknown_rows: total(loaded, |counts| &counts.untold_rows),
+        expired_rows: total(loaded, |tally| tally.expired_rows),
+        expired_cells: total(loaded, |tally| tally.expired_cells),
+        capped: total(loaded, |tally| tally.capped),
+        unknown_rows: total(loaded, |tally| tally.untold_rows),
         uneven_lists: loads(plan).flat_map(|load| &load.entry.parts).map(uneven).sum(),
         roles: loaded.restored.as_ref(),
         not_preserved: not_preserved(plan, manifest, loaded),
@@ -109,6 +110,9 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
         false => format!("the schema of {count} is there; no data was asked for"),
         true => format!("loaded {} into {count}", plural(summary.rows, "row")),
     });
+    if summary.rows_before > 0 {
+        report::note(&format!("{} of them had been loaded before it was stopped", plural(summary.rows_before, "row")));
+    }
     for table in &summary.tables {
         if table.expired_cells > 0 {
             report::note(&format!(
@@ -143,7 +147,7 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
 /// `Error` (exit 3) if anything is not as it was dumped.
 pub fn strict(plan: &Plan, manifest: &Manifest, (loaded, runner): (&Loaded, &Runner<'_>)) -> Result<()> {
     let lacking = !not_preserved(plan, manifest, loaded).is_empty()
-        || total(loaded, |c| &c.capped) > 0
+        || total(loaded, |tally| tally.capped) > 0
         || !plan.unsupported.is_empty()
         || !runner.left_out.is_empty()
         || loaded.restored.as_ref().is_some_and(Restored::is_lacking);
@@ -157,13 +161,12 @@ fn loads(plan: &Plan) -> impl Iterator<Item = &TableLoad> {
     plan.loads.iter().filter(|load| load.treatment.loads())
 }
 
-fn of_table(loaded: &Loaded, load: &TableLoad, of: fn(&Counts) -> &AtomicU64) -> u64 {
-    let writer = loaded.writers.get(&load.table.full_name());
-    writer.map_or(0, |writer| of(writer.counts()).load(Relaxed))
+fn of_table(loaded: &Loaded, load: &TableLoad, of: fn(&Tally) -> u64) -> u64 {
+    loaded.tallies.get(&load.table.full_name()).map_or(0, of)
 }
 
-fn total(loaded: &Loaded, of: fn(&Counts) -> &AtomicU64) -> u64 {
-    loaded.writers.values().map(|writer| of(writer.counts()).load(Relaxed)).sum()
+fn total(loaded: &Loaded, of: fn(&Tally) -> u64) -> u64 {
+    loaded.tallies.values().map(of).sum()
 }
 
 /// What the dump lacks of the tables and roles that were loaded.

@@ -1,0 +1,373 @@
+//! Loads and imports that are stopped, by a signal, `kill -9` or what they meet, and go on by the same command.
+
+use crate::clocks::compare_times;
+use crate::harness::{Done, Scratch, TestKeyspace, files, tool};
+use crate::random_values::Chance;
+use crate::roundtrip::assert_same;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// What must not double, what must not be lost and what must keep its times, all of it in several parts.
+const TABLES: &[&str] = &[
+    "CREATE TABLE lists (k int, c int, v text, s text static, sl list<int> static, l list<int>, m map<text, int>, e set<int>, \
+     PRIMARY KEY (k, c))",
+    "CREATE TABLE counts (k int, c int, s counter static, n counter, PRIMARY KEY (k, c))",
+    "CREATE TABLE plain (k int PRIMARY KEY, v text, w blob)",
+    "CREATE INDEX plain_v ON plain (v)",
+];
+const ROWS: usize = 900;
+
+fn source(name: &str) -> TestKeyspace {
+    let source = TestKeyspace::with(name, TABLES);
+    let text = "x".repeat(60);
+    let lists = (0..ROWS).map(|n| {
+        let life = if n % 3 == 0 { "USING TTL 8000000" } else { "USING TIMESTAMP 1700000000000000" };
+        let k = n % 60;
+        format!(
+            "INSERT INTO lists (k, c, v, s, sl, l, m, e) VALUES ({k}, {n}, '{text}', 's{k}', [{k}, {k}], [{n}, {n}, 7], \
+             {{'a': {n}}}, {{{n}, 1}}) {life}"
+        )
+    });
+    let counts = (0..ROWS).map(|n| format!("UPDATE counts SET n = n + {n}, s = s + 1 WHERE k = {} AND c = {n}", n % 60));
+    let plain = (0..ROWS).map(|n| format!("INSERT INTO plain (k, v) VALUES ({n}, 'v{}{text}')", n % 7));
+    source.db.try_each(lists.chain(counts).chain(plain)).unwrap();
+    source
+}
+
+/// A dump of many small parts.
+fn dumped(source: &TestKeyspace, dir: &str) {
+    source.node.run(["dump", &source.name, "-o", dir, "--format", "csv", "--part-size", "4KiB"]).success();
+}
+
+/// A command against a node, which may be stopped.
+fn command(source: &TestKeyspace, args: &[&str]) -> Command {
+    let mut command = tool(env!("CARGO_BIN_EXE_cqlift"));
+    command.args(args).args(["-h", &source.node.host, "-P", &source.node.port.to_string()]);
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+fn signal(child: &Child, signal: &str) {
+    assert!(tool("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// Runs a command and sends it a signal after a while; answers its code and what it said.
+fn stopped_after(mut command: Command, name: &str, after: Duration) -> (Option<i32>, String) {
+    let mut child = command.spawn().unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < after && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    if child.try_wait().unwrap().is_none() {
+        signal(&child, name);
+    }
+    ended(child)
+}
+
+/// Runs a command and sends it a signal once its state holds `lines` lines.
+fn stopped_at(mut command: Command, name: &str, state: &str, lines: usize) -> (Option<i32>, String) {
+    let mut child = command.spawn().unwrap();
+    let begun = Instant::now();
+    while lines_of(state) < lines {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the state does not come to {lines} lines");
+        if child.try_wait().unwrap().is_some() {
+            panic!("it ended before it could be stopped: {:?}", ended(child));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    signal(&child, name);
+    ended(child)
+}
+
+fn ended(child: Child) -> (Option<i32>, String) {
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Lines of the only state in a folder.
+fn lines_of(folder: &str) -> usize {
+    let states = files(folder);
+    states.first().map_or(0, |name| {
+        let text = std::fs::read(Path::new(folder).join(name)).unwrap_or_default();
+        text.iter().filter(|byte| **byte == b'\n').count()
+    })
+}
+
+fn the_state(folder: &str) -> std::path::PathBuf {
+    let states = files(folder);
+    assert_eq!(states.len(), 1, "{states:?}");
+    Path::new(folder).join(&states[0])
+}
+
+fn is_the_same(source: &TestKeyspace, target: &str) {
+    assert_same(&source.db, &source.name, target);
+    let times = compare_times(&source.db, &source.name, target);
+    assert!(times.is_empty(), "{}", times.join("\n"));
+}
+
+/// A load of a dump into `target`, with a state of its own.
+struct Case {
+    source: TestKeyspace,
+    scratch: Scratch,
+    target: String,
+    map: String,
+}
+
+impl Case {
+    fn new(name: &str) -> Case {
+        let source = source(name);
+        let scratch = Scratch::new();
+        dumped(&source, &scratch.path("dump"));
+        let target = source.target("loaded");
+        let map = format!("{}={target}", source.name);
+        Case { source, scratch, target, map }
+    }
+
+    fn state(&self) -> String {
+        self.scratch.path("state")
+    }
+
+    fn args<'a>(&'a self, paths: &'a [String; 2], more: &[&'a str]) -> Vec<&'a str> {
+        [&["load", &paths[0], "--map", &self.map, "--state", &paths[1]], more].concat()
+    }
+
+    fn paths(&self) -> [String; 2] {
+        [self.scratch.path("dump"), self.state()]
+    }
+
+    fn load(&self, more: &[&str]) -> crate::harness::Ran {
+        let paths = self.paths();
+        self.source.node.run(self.args(&paths, more))
+    }
+
+    /// Stops a load in the middle: some parts are loaded, others are not.
+    fn stop(&self, name: &str, more: &[&str]) -> (Option<i32>, String) {
+        let paths = self.paths();
+        let slow = [more, &["--rate", "700"]].concat();
+        let before = lines_of(&self.state());
+        stopped_at(command(&self.source, &self.args(&paths, &slow)), name, &self.state(), before.max(2) + 3)
+    }
+}
+
+#[test]
+fn a_load_that_was_killed_goes_on() {
+    let case = Case::new("resume_kill");
+    let (code, told) = case.stop("-KILL", &[]);
+    assert_eq!(code, None, "{told}");
+    let mode = |path: &Path| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!((mode(&the_state(&case.state())), mode(Path::new(&case.state()))), (0o600, 0o700));
+    let (code, told) = case.stop("-KILL", &[]);
+    assert_eq!(code, None, "{told}");
+    let done = case.load(&["--json"]).success().stderr_has(&["going on with", "already"]);
+    let said = done.json();
+    let (rows, before) = (said["rows"].as_u64().unwrap(), said["rows_before"].as_u64().unwrap());
+    assert!(rows == 3 * ROWS as u64 && before > 0 && before < rows, "{said}");
+    is_the_same(&case.source, &case.target);
+    // It is a fresh load from here on.
+    assert_eq!(files(&case.state()), [""; 0]);
+    case.load(&[]).fails(1).stderr_has(&["holds rows", "--if-exists"]);
+    assert_eq!(files(&case.state()), [""; 0]);
+}
+
+#[test]
+fn a_load_that_is_asked_to_stop_finishes_what_is_in_flight_and_goes_on() {
+    let case = Case::new("resume_stop");
+    for name in ["-INT", "-TERM", "-INT"] {
+        let (code, told) = case.stop(name, &["--if-exists", "truncate"]);
+        assert_eq!(code, Some(130), "{name}: {told}");
+        assert!(told.contains("interrupted") && told.contains("same command"), "{told}");
+    }
+    // Of a dump that can only be read.
+    for folder in [case.scratch.path("dump"), case.scratch.path("dump/data")] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o500)).unwrap();
+    }
+    case.load(&["--if-exists", "truncate"]).success().stderr_has(&["going on with"]);
+    is_the_same(&case.source, &case.target);
+    let folder = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o700));
+    std::fs::set_permissions(case.scratch.path("dump"), folder).unwrap();
+}
+
+/// Into tables that held rows already, of which some are the dump's: what was there stays as it is, or is merged.
+#[test]
+fn a_load_that_appends_goes_on() {
+    for flags in [&["--if-exists", "append"][..], &["--if-exists", "append", "--timestamp", "now", "--ttl", "9000000"]] {
+        let case = Case::new("resume_append");
+        case.load(&[]).success();
+        for (table, column) in [("lists", "l"), ("plain", "v")] {
+            let key = if table == "lists" { "k = 3 AND c = 3" } else { "k = 3" };
+            case.source.db.execute(&format!("DELETE {column} FROM {}.{table} USING TIMESTAMP 5 WHERE {key}", case.target));
+        }
+        case.source.db.execute(&format!("UPDATE {}.counts SET n = n + 5 WHERE k = 1 AND c = 1", case.target));
+        for _ in 0..2 {
+            let (code, told) = case.stop("-KILL", flags);
+            assert_eq!(code, None, "{told}");
+        }
+        case.load(flags).success();
+        assert_same(&case.source.db, &case.source.name, &case.target);
+    }
+}
+
+/// What is asked for and what the cluster has must be as they were.
+#[test]
+fn a_state_that_does_not_fit_is_refused_with_what_differs() {
+    let case = Case::new("resume_misfit");
+    let (code, told) = case.stop("-KILL", &[]);
+    assert_eq!(code, None, "{told}");
+    let refused = |more: &[&str], said: &[&str]| {
+        let done = case.load(more).fails(1).stderr_has(&["--restart"]);
+        drop(done.stderr_has(said));
+    };
+    refused(&["--ttl", "drop"], &["--ttl was keep, is now drop"]);
+    refused(&["--timestamp", "now"], &["--timestamp was keep, is now now"]);
+    refused(&["--if-exists", "truncate"], &["--if-exists was fail, is now truncate"]);
+    refused(&["--for", "cassandra-4.1"], &["--for was auto, is now Cassandra 4.1"]);
+    refused(&["--replication", "1"], &["--replication was not given, is now 1"]);
+    refused(&["--skip-unsupported"], &["--skip-unsupported was not given, is now given"]);
+    refused(&["--drop-compact-storage"], &["--drop-compact-storage was not given"]);
+    refused(&["--data-only"], &["--data-only was not given"]);
+    refused(&["--exclude", &format!("{}.plain", case.source.name)], &["--exclude", ".plain was loaded too"]);
+    refused(&[&format!("{}.*", case.source.name)], &["SELECTOR was not given"]);
+    let other = format!("{}.plain={}.lists2", case.source.name, case.target);
+    refused(&["--map", &other], &["--map was", ".plain went into", ".lists2"]);
+    let list = case.scratch.path("list");
+    std::fs::write(&list, case.source.node.run(["load", &case.scratch.path("dump"), "--list"]).success().stdout).unwrap();
+    refused(&["--use-list", &list], &["--use-list was not given, is now a list of xxh3-128"]);
+    // What may differ.
+    let (code, told) = case.stop("-KILL", &["--memory", "64MiB", "--quiet"]);
+    assert_eq!(code, None, "{told}");
+
+    let db = &case.source.db;
+    db.execute(&format!("TRUNCATE {}.plain", case.target));
+    refused(&[], &[&format!("{}.plain was emptied (TRUNCATE at 20", case.target)]);
+    db.execute(&format!("DROP TABLE {}.plain", case.target));
+    refused(&[], &[&format!("{}.plain", case.target), "does not exist any more"]);
+    db.execute(&format!("CREATE TABLE {}.plain (k int PRIMARY KEY, v text, w blob)", case.target));
+    refused(&[], &[&format!("{}.plain was dropped and made again", case.target), "its id was"]);
+    // Anew, with the usual rules for tables that hold rows; as long as they are in the way nothing is forgotten.
+    case.load(&["--restart"]).fails(1).stderr_has(&["holds rows", "--if-exists"]);
+    refused(&[], &["its id was"]);
+    case.load(&["--restart", "--if-exists", "truncate"]).success();
+    is_the_same(&case.source, &case.target);
+    assert_eq!(files(&case.state()), [""; 0]);
+}
+
+#[test]
+fn a_manifest_that_was_changed_is_not_gone_on_with() {
+    let case = Case::new("resume_manifest");
+    let (code, told) = case.stop("-KILL", &[]);
+    assert_eq!(code, None, "{told}");
+    let path = case.scratch.path("dump/manifest.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (body, _) = text.rsplit_once(",\n  \"checksum\": ").unwrap();
+    let body = body.replace("\"consistency\": \"LOCAL_QUORUM\"", "\"consistency\": \"QUORUM\"");
+    let hash = xxhash_rust::xxh3::xxh3_128(body.as_bytes());
+    std::fs::write(&path, format!("{body},\n  \"checksum\": \"xxh3-128:{hash:032x}\"\n}}\n")).unwrap();
+    case.load(&[]).fails(1).stderr_has(&["the manifest of the dump is not the one", "--restart", "nothing was written"]);
+    std::fs::write(&path, text).unwrap();
+    // A part that is still to be loaded is checked before anything is written; one that is loaded need not be there.
+    let state = std::fs::read_to_string(the_state(&case.state())).unwrap();
+    let parts = crate::harness::parts(&case.scratch.path("dump"), &case.source.name, "plain", "csv");
+    let is_loaded = |path: &std::path::PathBuf| {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        state.contains(&format!("\"table\":\"{}.plain\",\"part\":\"{name}\"", case.source.name))
+    };
+    let left = parts.iter().find(|part| !is_loaded(part)).expect("a part that is not loaded");
+    let bytes = std::fs::read(left).unwrap();
+    let mut damaged = bytes.clone();
+    damaged[bytes.len() / 2] ^= 1;
+    std::fs::write(left, damaged).unwrap();
+    case.load(&[]).fails(1).stderr_has(&["checksum", "nothing was written"]);
+    std::fs::write(left, bytes).unwrap();
+    case.load(&[]).success();
+    is_the_same(&case.source, &case.target);
+}
+
+#[test]
+fn a_torn_record_is_passed_over_and_damage_is_not() {
+    let case = Case::new("resume_torn");
+    let (code, told) = case.stop("-KILL", &[]);
+    assert_eq!(code, None, "{told}");
+    let path = the_state(&case.state());
+    let whole = std::fs::read(&path).unwrap();
+    let mut damaged = whole.clone();
+    damaged[20] ^= 1;
+    std::fs::write(&path, damaged).unwrap();
+    case.load(&[]).fails(1).stderr_has(&["line 1 is damaged", path.to_str().unwrap(), "--restart"]);
+    let torn = [&whole[..whole.len() - 7], &[0, 0][..]].concat();
+    std::fs::write(&path, torn).unwrap();
+    let (code, told) = case.stop("-KILL", &[]);
+    assert_eq!(code, None, "{told}");
+    case.load(&[]).success();
+    is_the_same(&case.source, &case.target);
+}
+
+#[test]
+fn two_at_once_keep_apart() {
+    let case = Case::new("resume_two");
+    let paths = case.paths();
+    let mut first = command(&case.source, &case.args(&paths, &["--rate", "700"])).spawn().unwrap();
+    let begun = Instant::now();
+    while lines_of(&case.state()) < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(60) && first.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    case.load(&[]).fails(1).stderr_has(&["another cqlift is at work"]);
+    // Into other tables, with the same states.
+    let elsewhere = case.source.target("elsewhere");
+    let map = format!("{}={elsewhere}", case.source.name);
+    case.source.node.run(["load", &paths[0], "--map", &map, "--state", &paths[1]]).success();
+    let (code, told) = ended(first);
+    assert_eq!(code, Some(0), "{told}");
+    for target in [&case.target, &elsewhere] {
+        is_the_same(&case.source, target);
+    }
+}
+
+/// Kills a command at moments that chance says, and lets it come to its end then.
+fn killed_at_random(seed: u64, kills: usize, run: impl Fn(&[&str]) -> Command, end: impl Fn() -> Done) {
+    println!("seed {seed}");
+    let mut chance = Chance::new(seed);
+    let begun = Instant::now();
+    for kill in 0..kills {
+        // About as long as it takes; one that ends before is as good.
+        let after = Duration::from_millis(chance.below(6000) as u64);
+        let (code, told) = stopped_after(run(&["--rate", "900"]), "-KILL", after);
+        println!("kill {kill} after {after:?}: {code:?} {}", told.lines().last().unwrap_or_default());
+        if code == Some(0) {
+            return;
+        }
+        assert_eq!(code, None, "{told}");
+    }
+    let done = end();
+    println!("{} after {:?}", done.command, begun.elapsed());
+}
+
+fn a_seed() -> u64 {
+    let named = std::env::var("CQLIFT_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+    named.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
+}
+
+fn load_killed(seed: u64) {
+    let case = Case::new("resume_random");
+    let paths = case.paths();
+    let run = |more: &[&str]| command(&case.source, &case.args(&paths, more));
+    killed_at_random(seed, 3, run, || case.load(&[]).success());
+    is_the_same(&case.source, &case.target);
+}
+
+#[test]
+fn a_load_is_whole_wherever_it_is_killed() {
+    load_killed(a_seed());
+}
+
+#[test]
+#[ignore = "takes some minutes: scripts/test --long"]
+fn a_load_is_whole_wherever_it_is_killed_20_times() {
+    let seed = a_seed();
+    (0..20).for_each(|n| load_killed(seed + n));
+}
