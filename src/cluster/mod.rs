@@ -5,6 +5,7 @@ pub mod catalogue;
 pub mod connect;
 pub mod describe;
 pub mod gate;
+mod key;
 pub mod permissions;
 pub mod probe;
 pub mod retry;

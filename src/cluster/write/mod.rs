@@ -144,6 +144,14 @@ impl TableWriter {
         }
     }
 
+    /// Keys of the rows of counters of which an import does not know whether they were counted, so far.
+    pub fn unknown(&self) -> Vec<String> {
+        match &self.writer {
+            Writer::Import(writer) => writer.unknown(),
+            Writer::Rows(_) | Writer::Counters(_) => Vec::new(),
+        }
+    }
+
     /// What was not written as dumped, so far.
     pub fn counts(&self) -> &Counts {
         &self.sender.counts
