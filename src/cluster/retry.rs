@@ -144,8 +144,8 @@ pub fn remedy(error: &ExecutionError) -> &'static str {
             "too few replicas are up for the consistency level: see nodetool status, or choose another --consistency"
         }
         DbError::ReadFailure { .. } if message.contains(TOMBSTONES) => {
-            "there are more tombstones between two of its rows than tombstone_failure_threshold allows: raise it in \
-             cassandra.yaml, or let nodetool compact remove them once gc_grace_seconds are over"
+            "there are more tombstones between two rows than tombstone_failure_threshold allows (the replica's log names \
+             their partition): raise it in cassandra.yaml, or let nodetool compact remove them once gc_grace_seconds are over"
         }
         _ if db_verdict(error, message) == Verdict::Later => {
             "the cluster is busy: go slower with --rate ROWS, or wait longer with --max-attempts N"

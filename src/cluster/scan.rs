@@ -43,8 +43,6 @@ const SHRINKAGE: u64 = 16;
 pub struct Scan {
     statement: PreparedStatement,
     name: String,
-    /// Finds the key of the first row of a range that has one.
-    first: PreparedStatement,
     key: Arc<KeyText>,
     width: usize,
     partitioner: Partitioner,
@@ -115,23 +113,14 @@ impl Scan {
             Ident(&table.keyspace),
             Ident(&table.name),
         );
-        let first = format!(
-            "SELECT {key} FROM {}.{} WHERE token({key}) > ? AND token({key}) <= ? LIMIT 1",
-            Ident(&table.keyspace),
-            Ident(&table.name),
-        );
         let partition = table.indexes(ColumnKind::PartitionKey);
-        let prepare = async |query: String| {
-            let doing = || format!("prepare the scan of {}", table.full_name());
-            let mut statement = cluster.prepare(&query).await.doing(doing)?;
-            statement.set_execution_profile_handle(Some(cluster.data.clone()));
-            Ok::<_, Error>(statement)
-        };
+        let doing = || format!("prepare the scan of {}", table.full_name());
+        let mut statement = cluster.prepare(&query).await.doing(doing)?;
+        statement.set_execution_profile_handle(Some(cluster.data.clone()));
         Ok(Scan {
-            statement: prepare(query).await?,
-            first: prepare(first).await?,
-            key: Arc::new(KeyText::of(table)?),
+            statement,
             name: table.full_name(),
+            key: Arc::new(KeyText::of(table)?),
             width: table.width(),
             partitioner,
             clustering: table.indexes(ColumnKind::Clustering),
@@ -391,7 +380,7 @@ impl RangeScan<'_> {
                 continue;
             }
             if !self.cluster.patience.again(verdict, failed) {
-                return Err(self.given_up(&error, verdict, failed).await);
+                return Err(self.given_up(&error, verdict, failed));
             }
             rows = (rows / 2).max(1);
             if failed >= PATIENCE {
@@ -425,9 +414,9 @@ impl RangeScan<'_> {
     }
 
     /// The error of a range for which no attempt is left. Where it has come down to one partition, that is named.
-    async fn given_up(&self, error: &ExecutionError, verdict: Verdict, failed: u32) -> Error {
+    fn given_up(&self, error: &ExecutionError, verdict: Verdict, failed: u32) -> Error {
         let partition = match self.is_one_token() && verdict.is_of_size() {
-            true => self.partition().await,
+            true => self.partition(),
             false => String::new(),
         };
         let attempts = attempts(failed);
@@ -436,27 +425,14 @@ impl RangeScan<'_> {
             .hint("the range was not read whole")
     }
 
-    /// Which partition a range of one token is.
-    async fn partition(&self) -> String {
-        let Scan { partition, clustering, key, .. } = &self.scan;
-        let text = |columns: &[usize], cells: &[Option<Vec<u8>>]| {
-            key.text(|column| cells.get(columns.iter().position(|c| *c == column)?)?.as_deref())
-        };
-        if self.last != self.range.start {
-            let columns = [&partition[..], clustering].concat();
-            return format!(", after the row {}", text(&columns, &self.last_key));
+    /// Which partition it is that is being read, or begun, of a range of one token.
+    fn partition(&self) -> String {
+        if self.last_key.is_empty() {
+            return format!(", the partition of token {}, of which no row can be read", self.range.end);
         }
-        let bounds = Bounds::of(self.scan.partitioner, self.range.start, self.range.end);
-        let first = self.cluster.session.execute_unpaged(&self.scan.first, &bounds).await;
-        let rows = first.ok().and_then(|first| first.into_rows_result().ok());
-        let cells: Option<Vec<_>> = rows.and_then(|rows| {
-            let row = rows.rows::<ColumnIterator<'_, '_>>().ok()?.next()?.ok()?;
-            row.map(|cell| Some(cell.ok()?.slice.map(|slice| slice.as_slice().to_vec()))).collect()
-        });
-        match cells {
-            Some(cells) => format!(", partition {}", text(partition, &cells)),
-            None => format!(", the partition of token {} (of which no row can be read)", self.range.end),
-        }
+        let columns = [&self.scan.partition[..], &self.scan.clustering].concat();
+        let cell = |column| self.last_key.get(columns.iter().position(|c| *c == column)?)?.as_deref();
+        format!(", after the row {}", self.scan.key.text(cell))
     }
 
     /// Whether what is left of the range, or what is being read of it, is a single token.

@@ -7,7 +7,7 @@ use crate::proxy::{Asked, Fate, Proxy, Refusal};
 use crate::random::seeds;
 use crate::random_values::Chance;
 use crate::roundtrip::assert_same;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Answers later than the runs here wait for one.
@@ -60,12 +60,12 @@ const CONNECTIONS: &[Fate] = &[
     Fate::Damaged(6),
 ];
 
-/// A rule by which every third request has some bad luck, and now and then a connection.
-fn bad_luck(seed: u64) -> impl Fn(&Asked) -> Fate + Send + Sync + 'static {
+/// A rule by which every third request has some bad luck, and one in so many a connection.
+fn bad_luck(seed: u64, connections: usize) -> impl Fn(&Asked) -> Fate + Send + Sync + 'static {
     let chance = Mutex::new(Chance::new(seed));
     move |asked| {
         let mut chance = chance.lock().unwrap();
-        if chance.one_in(40) {
+        if chance.one_in(connections) {
             return *chance.pick(CONNECTIONS);
         }
         match chance.one_in(3) {
@@ -85,12 +85,15 @@ const TABLES: &[&str] = &[
 const COUNTS: &str =
     "CREATE TABLE counts (k int, c int, s counter static, a counter, b counter, PRIMARY KEY (k, c))";
 
+/// Rows of each table.
+const ROWS: usize = 200;
+
 /// Fills the tables: partitions of several rows and of one, write times and expiries of all kinds.
 fn fill(source: &TestKeyspace) {
     let (mut statements, now) = (Vec::new(), 1_700_000_000_000_000_u64);
-    for n in 0..360 {
+    for n in 0..ROWS {
         // The first partitions have ten rows each, the others one.
-        let (k, time) = (if n < 180 { n / 10 } else { n }, now + n * 1000);
+        let (k, time) = (if n < ROWS / 2 { n / 10 } else { n }, now + n as u64 * 1000);
         let ttl = if n % 5 == 0 { " AND TTL 500000" } else { "" };
         let using = format!("USING TIMESTAMP {time}{ttl}");
         statements.push(format!("INSERT INTO plain (k, c, v, n) VALUES ({k}, {n}, 'v{n}', {n}) {using}"));
@@ -110,7 +113,7 @@ fn fill(source: &TestKeyspace) {
         statements.push(format!(
             "INSERT INTO lists (k, c, a, b) VALUES ({k}, {n}, [{n}, {n}, 7], ['x', 'x']) {using}"
         ));
-        if n % 10 == 0 || n >= 180 {
+        if n % 10 == 0 || n >= ROWS / 2 {
             statements.push(format!("UPDATE lists SET sl = ['y', 'y', '{k}'] WHERE k = {k}"));
         }
     }
@@ -127,7 +130,7 @@ fn fill_counts(source: &TestKeyspace) {
 fn loaded(source: &TestKeyspace, dir: &str, seed: u64) -> String {
     let target = source.target(&format!("seed{seed}"));
     let map = format!("{}={target}", source.name);
-    let proxy = Proxy::to(&source.node, &target, bad_luck(seed));
+    let proxy = Proxy::to(&source.node, &target, bad_luck(seed, 40));
     proxy.run(&[&["load", dir, "--map", &map][..], &TIMEOUT].concat()).success();
     println!("seed {seed}: {:?}", proxy.done());
     assert!(proxy.faults() > 20, "seed {seed}: {:?}", proxy.done());
@@ -148,7 +151,7 @@ fn loads_are_exact(seeds: impl IntoIterator<Item = u64>) {
     source.dump(&dir, "parquet").success();
     for seed in seeds {
         let target = loaded(&source, &dir, seed);
-        assert_eq!(assert_same(&source.db, &source.name, &target), 3 * 360, "seed {seed}");
+        assert_eq!(assert_same(&source.db, &source.name, &target), 3 * ROWS, "seed {seed}");
         let times = differing_times(&source, &target);
         assert!(times.is_empty(), "seed {seed}: {}", times.join("\n"));
     }
@@ -166,24 +169,31 @@ fn counts_are_exact(seeds: impl IntoIterator<Item = u64>) {
     }
 }
 
+const LARGE: usize = 300;
+
+/// Rows so large that a dump needs many pages.
+fn fill_large(source: &TestKeyspace) {
+    let text = "x".repeat(64 << 10);
+    let large = |k: usize| format!("INSERT INTO plain (k, c, v) VALUES ({k}, 0, '{k}{text}')");
+    source.db.try_each((1000..1000 + LARGE).map(large)).unwrap();
+}
+
 fn dumps_are_exact(seeds: impl IntoIterator<Item = u64>) {
     let source = TestKeyspace::with("faults_dump", TABLES);
     fill(&source);
-    let text = "x".repeat(8 << 10);
-    let large = |k: usize| format!("INSERT INTO plain (k, c, v) VALUES ({k}, 0, '{k}{text}')");
-    source.db.try_each((1000..1500).map(large)).unwrap();
+    fill_large(&source);
     let scratch = Scratch::new();
     for seed in seeds {
         let (dir, target) = (scratch.path(&seed.to_string()), source.target(&format!("seed{seed}")));
-        let proxy = Proxy::to(&source.node, &source.name, bad_luck(seed));
+        let proxy = Proxy::to(&source.node, &source.name, bad_luck(seed, 12));
         let dump = ["dump", &source.name, "-o", &dir];
         proxy.run(&[&dump[..], &TIMEOUT].concat()).success();
         let dumping = proxy.done();
         proxy.run(&[&["verify", &dir][..], &TIMEOUT].concat()).success();
         println!("seed {seed}: dump {dumping:?}, with verify {:?}", proxy.done());
-        assert!(dumping.len() > 5 && proxy.faults() > 20, "seed {seed}: {:?}", proxy.done());
+        assert!(proxy.done().len() > 4 && proxy.faults() > 20, "seed {seed}: {:?}", proxy.done());
         source.load(&dir, &target, &[]).success();
-        assert_eq!(assert_same(&source.db, &source.name, &target), 3 * 360 + 500, "seed {seed}");
+        assert_eq!(assert_same(&source.db, &source.name, &target), 3 * ROWS + LARGE, "seed {seed}");
     }
 }
 
@@ -221,9 +231,9 @@ fn an_import_is_exact_whatever_becomes_of_its_requests() {
         source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {replication}"));
         source.db.execute(&table.replace(" t ", &format!(" {target}.t ")));
         let mut lines = "k,c,st,v,l\n".to_owned();
-        for n in 0..900 {
+        for n in 0..450 {
             // Every row comes three times, every partition's static cell with each of its rows.
-            let (k, c, v) = (n % 60, n % 300, format!("v{n}"));
+            let (k, c, v) = (n % 30, n % 150, format!("v{n}"));
             lines.push_str(&format!("{k},{c},st{n},{v},\"[{n}, {n}]\"\n"));
             let insert = format!(
                 "INSERT INTO t (k, c, st, v, l) VALUES ({k}, {c}, 'st{n}', '{v}', [{n}, {n}]) USING TIMESTAMP {n}"
@@ -232,18 +242,18 @@ fn an_import_is_exact_whatever_becomes_of_its_requests() {
         }
         let scratch = Scratch::new();
         let file = scratch.write("lines.csv", lines);
-        let proxy = Proxy::to(&source.node, &target, bad_luck(seed));
+        let proxy = Proxy::to(&source.node, &target, bad_luck(seed, 40));
         proxy.run(&[&["import", &format!("{target}.t"), &file][..], &TIMEOUT].concat()).success();
         println!("seed {seed}: {:?}", proxy.done());
         assert!(proxy.faults() > 20, "seed {seed}: {:?}", proxy.done());
-        assert_eq!(assert_same(&source.db, &source.name, &target), 300, "seed {seed}");
+        assert_eq!(assert_same(&source.db, &source.name, &target), 150, "seed {seed}");
     }
 }
 
 /// An update that only adds cannot be sent again: an import that does not know whether it was counted says of which rows.
 #[test]
 fn an_import_of_counters_says_which_counts_are_not_known() {
-    const ROWS: usize = 400;
+    const KEYS: usize = 400;
     let fates = [
         Fate::Told(Refusal::WriteTimeout),
         Fate::Told(Refusal::Overloaded),
@@ -254,7 +264,7 @@ fn an_import_of_counters_says_which_counts_are_not_known() {
     for fate in fates {
         let source = TestKeyspace::with("faults_add", &["CREATE TABLE t (k int PRIMARY KEY, n counter)"]);
         let scratch = Scratch::new();
-        let lines: String = (0..ROWS).map(|k| format!("{k},{}\n", k + 1)).collect();
+        let lines: String = (0..KEYS).map(|k| format!("{k},{}\n", k + 1)).collect();
         let file = scratch.write("counts.csv", format!("k,n\n{lines}"));
         let hit = move |asked: &Asked| if asked.number == 200 { fate } else { Fate::Pass };
         let proxy = Proxy::to(&source.node, &source.name, hit);
@@ -273,7 +283,7 @@ fn an_import_of_counters_says_which_counts_are_not_known() {
             })
             .collect();
         assert!(!unknown.is_empty(), "{fate:?}: {told}");
-        let mut counted = vec![0; ROWS];
+        let mut counted = vec![0; KEYS];
         for row in source.db.texts("SELECT JSON k, n FROM t") {
             let row: serde_json::Value = serde_json::from_str(&row[0]).unwrap();
             counted[usize::try_from(row["k"].as_u64().unwrap()).unwrap()] = row["n"].as_u64().unwrap();
@@ -309,11 +319,12 @@ fn thirty_seconds_without_any_connection_are_waited_for() {
     const OUTAGE: Duration = Duration::from_secs(30);
     let source = TestKeyspace::with("outage", TABLES);
     fill(&source);
+    fill_large(&source);
     let scratch = Scratch::new();
     let (dir, through, target) = (scratch.path("dump"), scratch.path("through"), source.target("loaded"));
     source.dump(&dir, "parquet").success();
     let map = format!("{}={target}", source.name);
-    let slow = |_: &Asked| Fate::Late(Duration::from_millis(50));
+    let slow = |_: &Asked| Fate::Late(Duration::from_millis(100));
     let reading = Proxy::to(&source.node, &source.name, slow);
     let writing = Proxy::to(&source.node, &target, slow);
     let runs = [
@@ -323,7 +334,7 @@ fn thirty_seconds_without_any_connection_are_waited_for() {
     std::thread::scope(|scope| {
         for (proxy, args) in runs {
             scope.spawn(move || {
-                wait_for(proxy, 20);
+                wait_for(proxy, 8);
                 proxy.down();
                 let before = proxy.asked();
                 std::thread::sleep(OUTAGE);
@@ -332,14 +343,14 @@ fn thirty_seconds_without_any_connection_are_waited_for() {
             });
             scope.spawn(move || {
                 proxy.run(&args).success();
-                assert!(proxy.asked() > 40, "{} requests: not in the middle", proxy.asked());
+                assert!(proxy.asked() > 16, "{} requests: not in the middle", proxy.asked());
             });
         }
     });
-    assert_eq!(assert_same(&source.db, &source.name, &target), 3 * 360);
+    assert_eq!(assert_same(&source.db, &source.name, &target), 3 * ROWS + LARGE);
     let second = source.target("second");
     source.load(&through, &second, &[]).success();
-    assert_eq!(assert_same(&source.db, &source.name, &second), 3 * 360);
+    assert_eq!(assert_same(&source.db, &source.name, &second), 3 * ROWS + LARGE);
 }
 
 /// What never gets better ends with what was asked for, what was said, how often, and what to do.
@@ -378,4 +389,94 @@ fn attempts_are_bounded_and_the_end_is_told() {
     let always = |_: &Asked| Fate::Refused(Refusal::Overloaded);
     let writing = Proxy::to(&source.node, &target, always);
     writing.run(&[&load[..], &["--max-attempts", "1"]].concat()).fails(1).stderr_has(&["1 attempt)"]);
+}
+
+/// A server that takes six requests at a time and refuses others is soon asked for little more.
+#[test]
+fn a_server_that_refuses_is_asked_less() {
+    const KEYS: usize = 3000;
+    const AT_ONCE: usize = 6;
+    let source = TestKeyspace::with("overload", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    source.db.try_each((0..KEYS).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, 'v')"))).unwrap();
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let seen = refused.clone();
+    let rule = move |asked: &Asked| {
+        let refuses = asked.in_flight >= AT_ONCE;
+        seen.lock().unwrap().push(refuses);
+        if refuses { Fate::Refused(Refusal::Overloaded) } else { Fate::Late(Duration::from_millis(10)) }
+    };
+    let proxy = Proxy::to(&source.node, &target, rule);
+    proxy.run(&["load", &dir, "--map", &format!("{}={target}", source.name)]).success();
+    let refused = refused.lock().unwrap();
+    let share =
+        |requests: &[bool]| requests.iter().filter(|refused| **refused).count() * 100 / requests.len();
+    let (first, rest) = (share(&refused[..50]), share(&refused[refused.len() / 2..]));
+    println!("{first} % of the first requests were refused, {rest} % of the second half");
+    assert!(first > 30, "{first} %: the server had nothing to refuse");
+    assert!(rest < 20, "{rest} % of the second half were refused");
+    assert_eq!(assert_same(&source.db, &source.name, &target), KEYS);
+}
+
+/// A change of a table makes the node forget the statements on it, in the middle of a load.
+#[test]
+fn statements_that_a_node_forgets_are_prepared_again() {
+    let source = TestKeyspace::with("forgotten", TABLES);
+    fill(&source);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    let map = format!("{}={target}", source.name);
+    let proxy = Proxy::to(&source.node, &target, |_| Fate::Late(Duration::from_millis(100)));
+    std::thread::scope(|scope| {
+        scope.spawn(|| proxy.run(&["load", &dir, "--map", &map]).success());
+        wait_for(&proxy, 20);
+        for table in ["plain", "elements", "lists"] {
+            source.db.execute(&format!("ALTER TABLE {target}.{table} ADD added int"));
+        }
+    });
+    assert!(proxy.done().contains_key("forgotten"), "{:?}", proxy.done());
+    for table in ["plain", "elements", "lists"] {
+        source.db.execute(&format!("ALTER TABLE {table} ADD added int"));
+    }
+    assert_eq!(assert_same(&source.db, &source.name, &target), 3 * ROWS);
+}
+
+/// Servers give up a page that comes across 100,000 tombstones. Where they lie in one partition no smaller range helps:
+/// that ends at once, and says where.
+#[test]
+fn a_partition_full_of_tombstones_is_named() {
+    const DELETED: usize = 101_000;
+    const BATCH: usize = 1000;
+    let source = TestKeyspace::with(
+        "graves",
+        &[
+            "CREATE TABLE t (k text, c int, v text, PRIMARY KEY (k, c))",
+            "CREATE TABLE u (k text, c int, v text, PRIMARY KEY (k, c))",
+        ],
+    );
+    // Of `t` the partition has a row before them and one behind, of `u` none before.
+    let row =
+        |table: &str, k: &str, c: usize| format!("INSERT INTO {table} (k, c, v) VALUES ('{k}', {c}, 'v')");
+    let others = (0..50).map(|k| row("t", &format!("k{k}"), 1));
+    let around = [row("t", "full", 0), row("t", "full", DELETED + 1), row("u", "full", DELETED + 1)];
+    source.db.try_each(others.chain(around)).unwrap();
+    for first in (1..=DELETED).step_by(BATCH) {
+        for table in ["t", "u"] {
+            let delete = |c| format!("DELETE FROM {table} WHERE k = 'full' AND c = {c};");
+            let batch: String = (first..first + BATCH).map(delete).collect();
+            source.db.execute(&format!("BEGIN UNLOGGED BATCH {batch} APPLY BATCH"));
+        }
+    }
+    let scratch = Scratch::new();
+    let hints = ["TOO_MANY_TOMBSTONES", "tombstone_failure_threshold", "nodetool compact"];
+    let dump = |table: &str| source.node.run(["dump", &source.table(table), "-o", &scratch.path(table)]);
+    let after = [&source.table("t"), "token range (", "after the row k=full, c=0"];
+    dump("t").fails(1).stderr_has(&after).stderr_has(&hints);
+    let token = source.db.rows("SELECT token(k) FROM u WHERE k = 'full' AND c = 101001");
+    let token = i64::from_be_bytes(token[0][0].clone().unwrap().try_into().unwrap());
+    let partition = format!("the partition of token {token}");
+    dump("u").fails(1).stderr_has(&[&source.table("u"), &partition]).stderr_has(&hints);
 }

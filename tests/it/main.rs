@@ -25,6 +25,7 @@ mod elements;
 mod errors;
 mod export;
 mod faults;
+mod faults_nodes;
 mod fidelity;
 mod findings;
 mod harness;

@@ -224,6 +224,8 @@ const PREPARE: u8 = 0x09;
 const EXECUTE: u8 = 0x0A;
 const BATCH: u8 = 0x0D;
 const ANSWER: u8 = 0x84;
+/// The error of a statement that a node does not know, or no longer.
+const UNPREPARED: [u8; 4] = [0, 0, 0x25, 0];
 
 /// A frame: header and body.
 struct Frame(Vec<u8>);
@@ -374,13 +376,16 @@ async fn answer(
     while let Some(mut frame) = Frame::read(&mut from).await {
         let stream = frame.stream();
         let pending = connection.pending.lock().unwrap().remove(&stream);
+        if frame.opcode() == ERROR && frame.body().starts_with(&UNPREPARED) {
+            *shared.done.lock().unwrap().entry("forgotten").or_default() += 1;
+        }
         match pending {
             Some(Pending::Prepared(query)) => {
                 if let Some(id) = frame.prepared() {
                     shared.statements.lock().unwrap().insert(id.to_vec(), query);
                 }
             }
-            Some(Pending::Data(fate, asked, _)) => match fate {
+            Some(Pending::Data(fate, asked, busy)) => match fate {
                 Fate::Told(refusal) => frame = Frame::error(stream, &refusal.body(&asked)),
                 Fate::Damaged(byte) => frame.0[byte] ^= 0x5a,
                 Fate::Lost => continue,
@@ -389,6 +394,7 @@ async fn answer(
                     let answers = answers.clone();
                     tokio::spawn(async move {
                         tokio::time::sleep(late).await;
+                        drop(busy);
                         let _ = answers.send(frame);
                     });
                     continue;
