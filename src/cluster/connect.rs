@@ -1,6 +1,7 @@
 //! Connecting: the flags that every command shares, the driver's session, and what the cluster says of itself.
 
 use super::gate::Gate;
+use super::retry::{ATTEMPTS, Patience};
 use crate::error::{Context, Error, Result};
 use crate::manifest::{Datacenter, SourceCluster};
 use crate::pace::Bounds;
@@ -26,7 +27,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// The driver's limit for one request. Ours is the only retry, so it is also how long an unanswered attempt lasts.
+/// The driver's limit for one request about the catalogue, at least: changes of the schema may take long.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections per shard of a ScyllaDB node, and per node of Cassandra, which multiplexes thousands of requests on one; two
 /// keep both cores of a small client busy.
@@ -66,6 +67,14 @@ pub struct ConnectArgs {
     /// Compression of what goes over the network
     #[arg(long, env = "CQLIFT_COMPRESSION", value_enum, default_value_t = Wire::None)]
     pub compression: Wire,
+    /// Attempts at each page and each write before the run gives up, with longer and longer waits between them
+    #[arg(long, env = "CQLIFT_MAX_ATTEMPTS", value_name = "N", default_value_t = ATTEMPTS,
+          value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub max_attempts: u32,
+    /// How long to wait for the answer to a request before it counts as failed
+    #[arg(long, env = "CQLIFT_REQUEST_TIMEOUT", value_name = "SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub request_timeout: u64,
 }
 
 impl ConnectArgs {
@@ -176,6 +185,10 @@ pub struct Cluster {
     pub dc: Option<String>,
     /// Which nodes such statements go to where keys say nothing.
     pub nodes: Arc<dyn LoadBalancingPolicy>,
+    /// How often requests for data are tried.
+    pub patience: Patience,
+    /// How long an attempt at one lasts.
+    pub request_timeout: Duration,
     /// What pages pass on their way: so many are asked for at a time as the cluster answers well.
     pub reads: Arc<Gate>,
     clock: Clock,
@@ -188,13 +201,16 @@ impl Cluster {
     /// `Error` names the contact points and the remedy.
     pub async fn connect(args: &ConnectArgs) -> Result<Cluster> {
         let password = password(args)?;
+        let request_timeout = Duration::from_secs(args.request_timeout);
         // Each node answers for its own catalogue: neither the level nor the datacenter of data reads matters there.
         let catalogue = ExecutionProfile::builder()
             .consistency(Consistency::One)
-            .request_timeout(Some(REQUEST_TIMEOUT))
+            .request_timeout(Some(REQUEST_TIMEOUT.max(request_timeout)))
             .retry_policy(Arc::new(FallthroughRetryPolicy::new()))
             .build();
-        let data = catalogue.to_builder().consistency(args.consistency.0);
+        // The driver never tries again, so this is also how long an unanswered attempt lasts.
+        let data =
+            catalogue.to_builder().consistency(args.consistency.0).request_timeout(Some(request_timeout));
         // Full metadata fails as a whole on one type the driver cannot read; the schema is read by `describe` instead.
         let mut builder = SessionBuilder::new()
             .known_nodes(args.contact_points())
@@ -231,6 +247,8 @@ impl Cluster {
             data: data.into_handle(),
             dc,
             nodes,
+            patience: Patience { attempts: args.max_attempts },
+            request_timeout,
             reads: Gate::new(READS),
             clock,
         })

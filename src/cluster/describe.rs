@@ -2,6 +2,7 @@
 //! the statements; where they do not, they are made from the catalogue. Ordering and rewriting them is left to `ddl`.
 
 use super::Cluster;
+use super::retry::verdict;
 use crate::ddl::create::{self, Row, Rows};
 use crate::ddl::{self, Kind};
 use crate::error::{Context, Error, Result};
@@ -154,7 +155,8 @@ impl Cluster {
         let mut query = Statement::new(format!("SELECT {} FROM {keyspace}.{name} LIMIT 1", key.join(", ")));
         query.set_execution_profile_handle(Some(self.data.clone()));
         let doing = || format!("look for rows in {}", table.full_name());
-        let answer = self.session.query_unpaged(query, ()).await.doing(doing)?;
+        let ask = || self.session.query_unpaged(query.clone(), ());
+        let answer = self.persist(table.name.len(), ask, verdict).await.doing(doing)?;
         Ok(answer.into_rows_result().doing(doing)?.rows_num() > 0)
     }
 

@@ -67,8 +67,8 @@ impl Gate {
         match failed {
             None => state.window.answered(sent, now),
             Some(Verdict::Later) => state.window.refused(sent, now),
-            // What the cluster will never take says nothing of how busy it is.
-            Some(Verdict::Smaller | Verdict::Never) => {}
+            // What is wrong in another way says nothing of how busy the cluster is.
+            Some(Verdict::Smaller | Verdict::Doubtful | Verdict::Never) => {}
         }
         if state.inside < state.window.limit() {
             self.free.notify_one();

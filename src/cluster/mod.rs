@@ -7,6 +7,7 @@ pub mod connect;
 pub mod describe;
 pub mod gate;
 pub mod identity;
+mod key;
 pub mod permissions;
 pub mod probe;
 pub mod rest;

@@ -4,7 +4,7 @@
 
 use super::Cluster;
 use super::catalogue::Schema;
-use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
+use super::retry::verdict;
 use crate::error::{Context, Error, Result};
 use crate::table::{Column, ColumnKind, Table};
 use crate::types::cql::{CqlType, Ident, Native};
@@ -197,16 +197,7 @@ impl Cluster {
 
     /// Asks, again if the cluster was busy.
     async fn ask(&self, query: &str) -> Result<QueryResult, ExecutionError> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            match self.session.query_unpaged(query, ()).await {
-                Err(error) if verdict(&error) == Verdict::Later && attempt < ATTEMPTS => {
-                    tokio::time::sleep(backoff(attempt, query.len() as u64)).await;
-                }
-                answer => return answer,
-            }
-        }
+        self.persist(query.len(), || self.session.query_unpaged(query, ()), verdict).await
     }
 }
 

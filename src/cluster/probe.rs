@@ -2,6 +2,7 @@
 //! column. A version table would not do: answers depend on release, vendor and, during an upgrade, on the node.
 
 use super::Cluster;
+use super::retry::Unprepared;
 use crate::error::{Error, Result};
 use crate::table::{ColumnKind, Table};
 use crate::types::cql::{CqlType, Ident};
@@ -77,7 +78,7 @@ impl Probe {
             Ident(&table.keyspace),
             Ident(&table.name)
         );
-        let reason = match cluster.session.prepare(query).await {
+        let reason = match cluster.prepare(&query).await {
             Ok(_) => None,
             // Its words end with the column's name, and stand for every column of the kind.
             Err(error) => {
@@ -104,8 +105,8 @@ fn cut_name(words: String, name: &str) -> String {
 }
 
 /// The server's reason not to prepare a statement, if it is the server that refused it.
-fn refusal(error: &PrepareError) -> Option<String> {
-    let PrepareError::AllAttemptsFailed { first_attempt } = error else { return None };
+fn refusal(error: &Unprepared) -> Option<String> {
+    let Unprepared::Refused(PrepareError::AllAttemptsFailed { first_attempt }) = error else { return None };
     match first_attempt {
         RequestAttemptError::DbError(DbError::Invalid | DbError::SyntaxError, message) => {
             Some(message.clone())

@@ -2,7 +2,7 @@
 //! then the partitions that share its token and come after it, whole. A scan by tokens cannot begin there.
 
 use super::Cluster;
-use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
+use super::retry::{attempts, backoff, remedy, verdict};
 use super::scan::{Bounds, Scan, expiries, page};
 use crate::error::{Context, Error, Result};
 use crate::ring::Token;
@@ -172,7 +172,7 @@ impl RestScan<'_> {
             }
             let page = page(&rows, self.scan.width).map_err(|e| e.context(self.doing()))?;
             self.scan.sizes.learn(page.rows() as u64, rows.rows_bytes_size() as u64);
-            let known = usize::from(with_place && self.scan.key(&page, 0) == self.place);
+            let known = usize::from(with_place && self.scan.row_key(&page, 0) == self.place);
             if known < page.rows() {
                 let page = if known == 0 { page } else { page.part(known..page.rows()) };
                 return Ok(Some(expiries(page, &self.scan.ttls, asked).doing(|| self.doing())?));
@@ -238,21 +238,21 @@ impl RestScan<'_> {
             let pass = self.cluster.reads.enter().await;
             let (sent, asked) = (Instant::now(), self.cluster.now().div_euclid(1_000_000));
             let result = self.ask(question, rows, state.clone()).await;
-            let failed = result.as_ref().err().map(verdict);
-            self.cluster.reads.told(sent, failed);
+            self.cluster.reads.told(sent, result.as_ref().err().map(verdict));
             drop(pass);
             let error = match result {
                 Ok((answer, next)) => return Ok((answer, next, asked)),
                 Err(error) => error,
             };
-            attempt += 1;
-            tracing::debug!("{}: {error}; attempt {attempt} failed", self.doing());
-            if failed == Some(Verdict::Never) || attempt >= ATTEMPTS {
-                return Err(Error::failed(format!("{}: {error} (attempt {attempt})", self.doing()))
+            failed += 1;
+            tracing::debug!("{}: {error}; attempt {failed} failed", self.doing());
+            if !self.cluster.patience.again(verdict(&error), failed) {
+                return Err(Error::failed(format!("{}: {error} ({})", self.doing(), attempts(failed)))
+                    .hint(remedy(&error))
                     .hint("the partition was not read whole"));
             }
             rows = (rows / 2).max(1);
-            tokio::time::sleep(backoff(attempt, self.token.unsigned_abs())).await;
+            tokio::time::sleep(backoff(failed, self.token.unsigned_abs())).await;
         }
     }
 

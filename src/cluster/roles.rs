@@ -3,7 +3,7 @@
 
 use super::Cluster;
 use super::catalogue::Schema;
-use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
+use super::retry::verdict;
 use crate::error::{Context, Error, Result};
 use crate::manifest::NotPreserved;
 use crate::roles::{Grant, Hash, Hashes, Resource, Role, Roles, Step, permission};
@@ -285,17 +285,8 @@ impl Cluster {
 
     /// Runs a statement unlogged, again if the cluster was busy: each makes what may be there already.
     async fn run(&self, cql: &str) -> Result<QueryResult, ExecutionError> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            let answer = self.session.query_unpaged(cql, ()).with_subscriber(NoSubscriber::new()).await;
-            match answer {
-                Err(error) if verdict(&error) == Verdict::Later && attempt < ATTEMPTS => {
-                    tokio::time::sleep(backoff(attempt, cql.len() as u64)).await;
-                }
-                answer => return answer,
-            }
-        }
+        let run = || self.session.query_unpaged(cql, ()).with_subscriber(NoSubscriber::new());
+        self.persist(cql.len(), run, verdict).await
     }
 
     /// Reads a table of roles; they are data like any other, so replicas may differ.

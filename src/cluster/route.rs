@@ -1,27 +1,47 @@
-//! Which node a page is asked of, and which shard of it: a replica of the tokens where it begins. The driver routes by keys,
-//! and a scan has none. For clusters with Murmur3Partitioner, whose tokens are the driver's.
+//! Which node a request goes to, and which shard of it: a page to a replica of the tokens where it begins, since the driver
+//! routes by keys, and a scan has none; what failed, to another replica than before.
+//! For clusters with Murmur3Partitioner, whose tokens are the driver's.
 
+use super::Cluster;
 use super::tablets::Tablets;
-use crate::ring::Token;
+use crate::ring::{Partitioner, Token};
 use scylla::cluster::{ClusterState, Node, NodeRef};
 use scylla::policies::load_balancing::{FallbackPlan, LoadBalancingPolicy, RoutingInfo};
 use scylla::routing::Shard;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Asks a replica of a token first, and goes on as another policy says.
+/// Where a request that has no key begins.
 #[derive(Debug)]
-pub struct ToReplica {
-    /// Its token.
+pub struct At {
+    /// Its first token.
     pub token: Token,
-    /// Which of the replicas: another number is another one, if there is another.
-    pub turn: usize,
-    /// The datacenter to stay in, if there is one.
-    pub dc: Option<String>,
     /// The table's tablets; where nothing is known of them, the ring tells.
     pub tablets: Arc<Tablets>,
+}
+
+/// Asks a replica first, and goes on as another policy says.
+#[derive(Debug)]
+struct ToReplica {
+    /// Where the request begins; if that is not given, at its own key.
+    at: Option<At>,
+    /// Which of the replicas: another number is another one, if there is another.
+    turn: usize,
+    /// The datacenter to stay in, if there is one.
+    dc: Option<String>,
     /// Where no replica is up, or its keyspace is not known.
-    pub otherwise: Arc<dyn LoadBalancingPolicy>,
+    otherwise: Arc<dyn LoadBalancingPolicy>,
+}
+
+impl Cluster {
+    /// The way to a replica of what a request begins at or, without it, of its own key: another one for each `turn`. `None`
+    /// where the driver does not know the ring: any node is as good as another, and it asks the replicas.
+    pub fn to_replica(&self, at: Option<At>, turn: usize) -> Option<Arc<dyn LoadBalancingPolicy>> {
+        if self.partitioner().ok() != Some(Partitioner::Murmur3) {
+            return None;
+        }
+        Some(Arc::new(ToReplica { at, turn, dc: self.dc.clone(), otherwise: self.nodes.clone() }))
+    }
 }
 
 impl LoadBalancingPolicy for ToReplica {
@@ -55,12 +75,13 @@ impl LoadBalancingPolicy for ToReplica {
 
 impl ToReplica {
     fn of_tablet<'a>(&self, cluster: &'a ClusterState) -> Vec<(NodeRef<'a>, Shard)> {
+        let Some(At { token, tablets }) = &self.at else { return Vec::new() };
         let is_near = |node: &&Arc<Node>| self.dc.is_none() || node.datacenter == self.dc;
         let of = |(host, shard): &(Uuid, Shard)| {
             let node = cluster.get_nodes_info().iter().find(|node| node.host_id == *host);
             Some((node.filter(is_near)?, *shard))
         };
-        self.tablets.replicas(self.token).iter().filter_map(of).collect()
+        tablets.replicas(*token).iter().filter_map(of).collect()
     }
 
     fn of_ring<'a>(
@@ -71,7 +92,10 @@ impl ToReplica {
     ) -> Option<Vec<(NodeRef<'a>, Shard)>> {
         let table = request.table?;
         let strategy = &cluster.get_keyspace(table.ks_name())?.strategy;
-        let token = scylla::routing::Token::new(self.token);
+        let token = match &self.at {
+            Some(at) => scylla::routing::Token::new(at.token),
+            None => request.token?,
+        };
         let replicas = cluster.replica_locator();
         Some(replicas.replicas_for_token(token, strategy, dc, table).into_iter().collect())
     }

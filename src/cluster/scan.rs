@@ -3,8 +3,9 @@
 //! left to the caller.
 
 use super::Cluster;
-use super::retry::{ATTEMPTS, Verdict, backoff, verdict};
-use super::route::ToReplica;
+use super::key::KeyText;
+use super::retry::{Verdict, attempts, backoff, remedy, verdict};
+use super::route::At;
 use super::tablets;
 use crate::error::{Context, Error, Result};
 use crate::ring::{Interval, Partitioner, Token};
@@ -14,8 +15,8 @@ use crate::types::cql::{CqlType, Ident, Native};
 use crate::types::parts::take_count;
 use bytes::Bytes;
 use scylla::deserialize::row::ColumnIterator;
-use scylla::policies::load_balancing::LoadBalancingPolicy;
-use scylla::response::query_result::QueryRowsResult;
+use scylla::errors::ExecutionError;
+use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
@@ -36,6 +37,8 @@ const PAGE_BYTES: u64 = 1 << 20;
 const MAX_PAGE_ROWS: u64 = 10_000;
 /// Attempts at a page before its range is halved.
 const PATIENCE: u32 = 2;
+/// By how much fewer rows are asked for after a page with too many tombstones.
+const SHRINKAGE: u64 = 16;
 
 /// A prepared scan of one table.
 #[derive(Clone)]
@@ -45,6 +48,8 @@ pub struct Scan {
     pub(super) select: String,
     pub(super) keys: Keys,
     pub(super) name: String,
+    /// Shows keys.
+    pub(super) key: Arc<KeyText>,
     pub(super) width: usize,
     pub(super) partitioner: Partitioner,
     partition: Vec<usize>,
@@ -136,7 +141,7 @@ impl Scan {
         let query = format!("{select} WHERE token({key}) > ? AND token({key}) <= ?");
         let partition = table.indexes(ColumnKind::PartitionKey);
         let doing = || format!("prepare the scan of {}", table.full_name());
-        let mut statement = cluster.session.prepare(query).await.doing(doing)?;
+        let mut statement = cluster.prepare(&query).await.doing(doing)?;
         statement.set_execution_profile_handle(Some(cluster.data.clone()));
         let tablets = tablets::Known::read(cluster, &table.keyspace, &table.name).await;
         Ok(Scan {
@@ -144,6 +149,7 @@ impl Scan {
             select,
             keys,
             name: table.full_name(),
+            key: Arc::new(KeyText::of(table)?),
             width: table.width(),
             partitioner,
             clustering: table.indexes(ColumnKind::Clustering),
@@ -183,12 +189,14 @@ impl Scan {
             rest: Vec::new(),
             state: Some(PagingState::start()),
             last: range.start,
+            last_key: Vec::new(),
+            turn: 0,
             again: None,
         }
     }
 
     /// The primary key of a row.
-    pub(super) fn key(&self, page: &Page, row: usize) -> Vec<Option<Vec<u8>>> {
+    pub(super) fn row_key(&self, page: &Page, row: usize) -> Vec<Option<Vec<u8>>> {
         let columns = self.partition.iter().chain(&self.clustering);
         columns.map(|column| page.cell(row, *column).map(<[u8]>::to_vec)).collect()
     }
@@ -230,16 +238,15 @@ impl Cluster {
             Ident(&table.keyspace),
             Ident(&table.name)
         );
-        let mut statement = self.session.prepare(query).await.doing(place)?;
+        let mut statement = self.prepare(&query).await.doing(place)?;
         statement.set_execution_profile_handle(Some(self.data.clone()));
         let mut total = 0_u64;
         for range in ranges {
             let place = || format!("{}, token range {range}", place());
-            let answer = self
-                .session
-                .execute_unpaged(&statement, Bounds::of(partitioner, range.start, range.end))
-                .await;
-            let rows = answer.doing(place)?.into_rows_result().doing(place)?;
+            let bounds = Bounds::of(partitioner, range.start, range.end);
+            let count = || self.session.execute_unpaged(&statement, &bounds);
+            let answer = self.persist(query.len(), count, verdict).await.doing(place)?;
+            let rows = answer.into_rows_result().doing(place)?;
             let (count,) = rows.single_row::<(i64,)>().doing(place)?;
             total = total.saturating_add(u64::try_from(count).unwrap_or(0));
         }
@@ -284,6 +291,10 @@ pub struct RangeScan<'a> {
     state: Option<PagingState>,
     /// The last token read.
     last: Token,
+    /// The primary key of the last row read.
+    last_key: Vec<Option<Vec<u8>>>,
+    /// Attempts that failed so far: each goes to another replica than the one before, and one that answers is kept to.
+    turn: usize,
     /// Where to go on without a paging state.
     again: Option<Again>,
 }
@@ -315,6 +326,7 @@ impl RangeScan<'_> {
             let Some(state) = self.state.take() else {
                 let Some(next) = self.rest.pop() else { return Ok(None) };
                 (self.range, self.last, self.again) = (next, next.start, None);
+                self.last_key.clear();
                 self.state = Some(PagingState::start());
                 continue;
             };
@@ -363,7 +375,7 @@ impl RangeScan<'_> {
                 self.again = Some(Again { more, seen: all, ..again });
                 return Ok(None);
             }
-            Some(again) if all >= again.skip && self.scan.key(&page, again.skip - 1) == again.key => {
+            Some(again) if all >= again.skip && self.scan.row_key(&page, again.skip - 1) == again.key => {
                 again.skip
             }
             Some(_) => {
@@ -375,9 +387,10 @@ impl RangeScan<'_> {
         }
         let last = all - 1;
         self.last = self.scan.token(&page, last);
+        self.last_key = self.scan.row_key(&page, last);
         if self.state.is_some() && self.scan.cannot_go_on_from(&page, last) {
             // If the page is all of this token, it begins with those that were known.
-            let (skip, key) = (self.scan.trail(&page), self.scan.key(&page, last));
+            let (skip, key) = (self.scan.trail(&page), self.last_key.clone());
             self.again = Some(Again { skip, key, more: all - known, seen: 0 });
         }
         Ok(Some(if known == 0 { page } else { page.part(known..all) }))
@@ -385,47 +398,93 @@ impl RangeScan<'_> {
 
     /// The next page, and when it was asked for by the cluster's clock, s since 1970.
     async fn fetch(&mut self, state: PagingState) -> Result<(QueryRowsResult, PagingStateResponse, i64)> {
-        let mut attempt = 0;
+        let mut failed = 0;
         let mut rows = self.scan.sizes.rows();
         loop {
-            let (start, asked_rows) = match &self.again {
-                None => (self.range.start, rows),
-                Some(again) => (self.last.saturating_sub(1), rows.max((again.skip + again.more) as u64)),
-            };
-            self.scan.statement.set_page_size(i32::try_from(asked_rows).unwrap_or(i32::MAX));
-            self.scan.statement.set_load_balancing_policy(self.route(attempt));
-            let bounds = Bounds::of(self.scan.partitioner, start, self.range.end);
-            let pass = self.cluster.reads.enter().await;
-            let (sent, asked) = (Instant::now(), self.cluster.now().div_euclid(1_000_000));
-            let result =
-                self.cluster.session.execute_single_page(&self.scan.statement, &bounds, state.clone()).await;
-            let failed = result.as_ref().err().map(verdict);
-            self.cluster.reads.told(sent, failed);
-            drop(pass);
-            let (error, verdict) = match (result, failed) {
-                (Ok((result, next)), _) => {
+            let (error, verdict) = match self.attempt(state.clone(), rows).await {
+                Ok((result, next, asked)) => {
                     return Ok((result.into_rows_result().doing(|| self.place())?, next, asked));
                 }
-                (Err(error), failed) => (error, failed.unwrap_or(Verdict::Never)),
+                Err(error) => {
+                    let verdict = verdict(&error);
+                    (error, verdict)
+                }
             };
-            attempt += 1;
-            tracing::debug!("{}: {error}; attempt {attempt} failed", self.place());
-            // A range full of tombstones fails as often as it is asked for (1300), while its halves may not.
-            if verdict == Verdict::Smaller && self.halve() {
-                attempt = 0;
+            failed += 1;
+            self.turn = self.turn.wrapping_add(1);
+            tracing::debug!("{}: {error}; attempt {failed} failed", self.place());
+            // A range full of tombstones fails as often as it is asked for, while its halves, or fewer rows, may not.
+            if verdict.is_of_size() && (self.halve() || rows > 1) {
+                if self.is_one_token() {
+                    rows = (rows / SHRINKAGE).max(1);
+                }
+                failed = 0;
+                if verdict == Verdict::Doubtful {
+                    tokio::time::sleep(backoff(1, self.range.end.unsigned_abs())).await;
+                }
                 continue;
             }
-            if verdict == Verdict::Never || attempt >= ATTEMPTS {
-                return Err(Error::failed(format!("{}: {error} (attempt {attempt})", self.place()))
-                    .hint("the range was not read whole"));
+            if !self.cluster.patience.again(verdict, failed) {
+                return Err(self.given_up(&error, verdict, failed));
             }
             rows = (rows / 2).max(1);
-            if attempt >= PATIENCE {
+            if failed >= PATIENCE {
                 self.halve();
             }
-            tokio::time::sleep(backoff(attempt, self.range.start.unsigned_abs())).await;
+            tokio::time::sleep(backoff(failed, self.range.start.unsigned_abs())).await;
             self.scan.tablets.read_again(self.cluster).await;
         }
+    }
+
+    /// Asks for a page of so many rows once.
+    async fn attempt(
+        &mut self,
+        state: PagingState,
+        rows: u64,
+    ) -> Result<(QueryResult, PagingStateResponse, i64), ExecutionError> {
+        let (start, rows) = match &self.again {
+            None => (self.range.start, rows),
+            Some(again) => (self.last.saturating_sub(1), rows.max((again.skip + again.more) as u64)),
+        };
+        // The same range keeps to one replica, whose cache has what comes next, and ranges spread over all of them.
+        let turn = usize::try_from(self.range.start.unsigned_abs() >> 40).unwrap_or(0);
+        let next = At { token: self.last.saturating_add(1), tablets: self.scan.tablets.tablets() };
+        let route = self.cluster.to_replica(Some(next), turn.wrapping_add(self.turn));
+        self.scan.statement.set_page_size(i32::try_from(rows).unwrap_or(i32::MAX));
+        self.scan.statement.set_load_balancing_policy(route);
+        let bounds = Bounds::of(self.scan.partitioner, start, self.range.end);
+        let _pass = self.cluster.reads.enter().await;
+        let (sent, asked) = (Instant::now(), self.cluster.now().div_euclid(1_000_000));
+        let answer = self.cluster.session.execute_single_page(&self.scan.statement, &bounds, state).await;
+        self.cluster.reads.told(sent, answer.as_ref().err().map(verdict));
+        answer.map(|(result, next)| (result, next, asked))
+    }
+
+    /// The error of a range for which no attempt is left. Where it has come down to one partition, that is named.
+    fn given_up(&self, error: &ExecutionError, verdict: Verdict, failed: u32) -> Error {
+        let partition = match self.is_one_token() && verdict.is_of_size() {
+            true => self.partition(),
+            false => String::new(),
+        };
+        let attempts = attempts(failed);
+        Error::failed(format!("{}{partition}: {error} ({attempts})", self.place()))
+            .hint(remedy(error))
+            .hint("the range was not read whole")
+    }
+
+    /// Which partition it is that is being read, or begun, of a range of one token.
+    fn partition(&self) -> String {
+        if self.last_key.is_empty() {
+            return format!(", the partition of token {}, of which no row can be read", self.range.end);
+        }
+        let columns = [&self.scan.partition[..], &self.scan.clustering].concat();
+        let cell = |column| self.last_key.get(columns.iter().position(|c| *c == column)?)?.as_deref();
+        format!(", after the row {}", self.scan.key.text(cell))
+    }
+
+    /// Whether what is left of the range, or what is being read of it, is a single token.
+    fn is_one_token(&self) -> bool {
+        self.last.checked_add(1) == Some(self.range.end)
     }
 
     /// Puts off the upper half of what is left of the range; answers false if nothing can be put off. The paging state
@@ -439,23 +498,6 @@ impl RangeScan<'_> {
         self.rest.push(Interval { start: middle, end: self.range.end });
         self.range.end = middle;
         true
-    }
-
-    /// The way to a replica of the tokens that come next; after a failure to another one. Without Murmur3's tokens the
-    /// driver does not know the ring, and any node is as good as another: it asks the replicas.
-    fn route(&self, attempt: u32) -> Option<Arc<dyn LoadBalancingPolicy>> {
-        if self.scan.partitioner != Partitioner::Murmur3 {
-            return None;
-        }
-        // The same range keeps to one replica, whose cache has what comes next, and ranges spread over all of them.
-        let turn = usize::try_from(self.range.start.unsigned_abs() >> 40).unwrap_or(0);
-        Some(Arc::new(ToReplica {
-            token: self.last.saturating_add(1),
-            turn: turn.wrapping_add(usize::try_from(attempt).unwrap_or(0)),
-            dc: self.cluster.dc.clone(),
-            tablets: self.scan.tablets.tablets(),
-            otherwise: self.cluster.nodes.clone(),
-        }))
     }
 
     fn place(&self) -> String {

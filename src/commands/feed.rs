@@ -756,33 +756,39 @@ async fn write(
     counters: Arc<Counters>,
 ) -> Result<()> {
     let mut requests = FuturesUnordered::new();
-    while !lanes.stopped() {
-        let next = async { pages.lock().await.recv().await };
-        let Some(mut groups) = meanwhile(&mut requests, next).await? else { break };
-        let pieces = std::mem::take(&mut groups.groups);
-        counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);
-        let groups = Arc::new(groups);
-        for group in pieces {
-            if lanes.stopped() {
-                break;
+    let written = async {
+        while !lanes.stopped() {
+            let next = async { pages.lock().await.recv().await };
+            let Some(mut groups) = meanwhile(&mut requests, next).await? else { break };
+            let pieces = std::mem::take(&mut groups.groups);
+            counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);
+            let groups = Arc::new(groups);
+            for group in pieces {
+                if lanes.stopped() {
+                    break;
+                }
+                let count = group.rows.len();
+                meanwhile(&mut requests, flow.throttle.pass(count)).await?;
+                let pass = meanwhile(&mut requests, flow.gate.enter()).await?;
+                let (cluster, counters, groups) = (&cluster, &counters, groups.clone());
+                requests.push(async move {
+                    groups.file.writer.write(cluster, &groups.page, group).await?;
+                    drop(pass);
+                    groups.taken();
+                    counters.rows.fetch_add(count as u64, Relaxed);
+                    Ok(())
+                });
             }
-            let count = group.rows.len();
-            meanwhile(&mut requests, flow.throttle.pass(count)).await?;
-            let pass = meanwhile(&mut requests, flow.gate.enter()).await?;
-            let (cluster, counters, groups) = (&cluster, &counters, groups.clone());
-            requests.push(async move {
-                groups.file.writer.write(cluster, &groups.page, group).await?;
-                drop(pass);
-                groups.taken();
-                counters.rows.fetch_add(count as u64, Relaxed);
-                Ok(())
-            });
         }
+        while let Some(done) = requests.next().await {
+            done?;
+        }
+        Ok(())
     }
-    while let Some(done) = requests.next().await {
-        done?;
-    }
-    Ok(())
+    .await;
+    // Of what is still in flight after an error nobody would know whether it was written.
+    while requests.next().await.is_some() {}
+    written
 }
 
 /// Waits for something while requests go on.

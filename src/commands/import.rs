@@ -66,14 +66,29 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     }
     let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
     let time = cluster.clock().await?;
+    let writers: Vec<Arc<TableWriter>> = inputs.iter().map(|input| input.writer.clone()).collect();
     let work = |stop| {
         let watch = Watch { stop, journal: None };
         feed(&cluster, inputs, (Order::Lines, time), flow, (watch, &progress.counters))
     };
-    stoppable(work).await?;
+    stoppable(work).await.map_err(|error| with_unknown(error, &writers))?;
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
     summarise(&table, rows, output)
+}
+
+/// Names the rows of which it is not known whether they were counted.
+fn with_unknown(error: Error, writers: &[Arc<TableWriter>]) -> Error {
+    const SHOWN: usize = 100;
+    let unknown: Vec<String> = writers.iter().flat_map(|writer| writer.unknown()).collect();
+    let others = match unknown.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        n => format!("; and {n} more"),
+    };
+    match &unknown[..unknown.len().min(SHOWN)] {
+        [] => error,
+        shown => error.hint(format!("it is not known of these rows: {}{others}", shown.join("; "))),
+    }
 }
 
 /// The names in a file's header: read before the cluster is asked anything.

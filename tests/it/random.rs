@@ -22,7 +22,8 @@ fn random_keyspaces_come_back_on_a_server_that_tells_less() {
     }
 }
 
-fn seeds() -> Vec<u64> {
+/// The seeds to try.
+pub fn seeds() -> Vec<u64> {
     const USUAL: &str = "1";
     let named = std::env::var("CQLIFT_SEEDS").unwrap_or_default();
     let text = if named.trim().is_empty() { USUAL } else { &named };

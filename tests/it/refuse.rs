@@ -268,8 +268,8 @@ fn a_datacenter_or_level_that_cannot_be_had_is_named() {
     };
     dump(&["--dc", "dc9"], &scratch.path("a")).fails(2).stderr_has(&["\"dc9\"", "datacenter1"]);
     dump(&["--consistency", "SOME"], &scratch.path("b")).fails(2).stderr_has(&["LOCAL_QUORUM"]);
-    let three = dump(&["--consistency", "THREE"], &scratch.path("c")).fails(1);
-    three.stderr_has(&["scan", &source.table("t")]);
+    let three = dump(&["--consistency", "THREE", "--max-attempts", "2"], &scratch.path("c")).fails(1);
+    three.stderr_has(&["scan", &source.table("t"), "token range (", "THREE", "2 attempts", "--consistency"]);
     dump(&["--dc", "datacenter1", "--consistency", "one"], &scratch.path("d"))
         .success()
         .stderr_has(&["warning", "ONE"]);

@@ -2,19 +2,21 @@
 //! so each row is brought to the dumped values by the difference from what is there, and after an unknown outcome it is
 //! read back, once the server has given up on it, before anything is added again.
 
-use super::send::Sender;
+use super::send::{Failure, Sender, Times};
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys};
 use crate::cluster::Cluster;
-use crate::cluster::retry::{ATTEMPTS, Verdict};
+use crate::cluster::retry::Verdict;
 use crate::error::{Error, Result};
 use crate::rows::{Cell, Page};
 use crate::table::ColumnKind;
 use crate::types::elements::number;
 use std::time::Duration;
 
-/// How long an update may still be counted after its answer was lost: `counter_write_request_timeout` is 5 s by default.
-pub const UNDECIDED: Duration = Duration::from_secs(6);
+/// What a server allows an update of counters to take, unless it says otherwise.
+const COUNTER_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is added to that: servers look at their clocks now and then.
+const MARGIN: Duration = Duration::from_secs(1);
 
 /// Rows read back at a time, of one group.
 const READS: usize = 16;
@@ -23,6 +25,8 @@ const READS: usize = 16;
 pub struct CounterWriter {
     keys: Keys,
     was_empty: bool,
+    /// How long an update may still be counted after its answer was lost.
+    undecided: Duration,
     rows: Option<Counters>,
     statics: Option<Counters>,
 }
@@ -76,6 +80,7 @@ impl CounterWriter {
             statics: Counters::prepare(texts, &keys.partition, ColumnKind::Static).await?,
             keys,
             was_empty,
+            undecided: texts.cluster.undecided().await,
         })
     }
 
@@ -87,25 +92,25 @@ impl CounterWriter {
         let rows = group.rows.filter(|row| self.keys.is_row(page, *row));
         pending.extend(self.rows.iter().flat_map(|counters| rows.clone().map(move |row| (counters, row))));
         let mut stack = vec![(pending, self.was_empty, 0)];
-        while let Some((pending, absent, attempt)) = stack.pop() {
+        while let Some((pending, absent, mut failed)) = stack.pop() {
             let items = self.differences(sender, cluster, page, &pending, absent).await?;
-            let Err(failure) = sender.once(cluster, &items, None).await else { continue };
-            match failure.verdict {
-                Verdict::Later if attempt + 1 < ATTEMPTS => {
-                    tokio::time::sleep(UNDECIDED).await;
-                    stack.push((pending, false, attempt + 1));
-                }
-                Verdict::Smaller if pending.len() > 1 => {
-                    tokio::time::sleep(UNDECIDED).await;
-                    let back = pending[pending.len() / 2..].to_vec();
-                    let front = pending[..pending.len() / 2].to_vec();
-                    stack.extend([(back, false, attempt), (front, false, attempt)]);
-                }
-                _ => {
-                    let error = sender.rejected(&items, &failure.error);
-                    return Err(error
-                        .hint("load again with --if-exists append: it adds what is missing, and no more"));
-                }
+            if items.is_empty() {
+                continue;
+            }
+            let Err(failure) = sender.once(cluster, &items, Times::default(), failed).await else { continue };
+            let halves = failure.verdict.is_of_size() && pending.len() > 1;
+            failed += u32::from(!halves);
+            if !halves && !cluster.patience.again(failure.verdict, failed) {
+                return Err(uncounted(sender, &items, &failure, failed));
+            }
+            tracing::debug!("{}: counted or not, they are read back in {:?}", failure.error, self.undecided);
+            tokio::time::sleep(self.undecided).await;
+            if halves {
+                let back = pending[pending.len() / 2..].to_vec();
+                let front = pending[..pending.len() / 2].to_vec();
+                stack.extend([(back, false, failed), (front, false, failed)]);
+            } else {
+                stack.push((pending, false, failed));
             }
         }
         Ok(())
@@ -132,4 +137,30 @@ impl CounterWriter {
         }
         Ok(items)
     }
+}
+
+/// The error of counts that were given up.
+fn uncounted(sender: &Sender, items: &[Item<'_>], failure: &Failure, failed: u32) -> Error {
+    let error = sender.rejected(items, failure, failed);
+    let again = "load again with --if-exists append: it adds what is missing, and no more";
+    match failure.verdict {
+        Verdict::Never => error.hint(again),
+        _ => error.hint(format!("whether the last attempt was counted is not known; {again}")),
+    }
+}
+
+impl Cluster {
+    /// How long an update of counters may still be counted after its answer was lost.
+    pub async fn undecided(&self) -> Duration {
+        counter_write_timeout(self).await.max(COUNTER_WRITE_TIMEOUT) + MARGIN
+    }
+}
+
+/// What a server says that it allows an update of counters to take; nothing before 4.0, or to a role that must not ask.
+async fn counter_write_timeout(cluster: &Cluster) -> Duration {
+    let query = "SELECT value FROM system_views.settings WHERE name = 'counter_write_request_timeout_in_ms'";
+    let answer = cluster.session.query_unpaged(query, ()).await.ok();
+    let rows = answer.and_then(|answer| answer.into_rows_result().ok());
+    let told = rows.and_then(|rows| rows.single_row::<(String,)>().ok());
+    told.and_then(|(millis,)| millis.parse().ok()).map_or(COUNTER_WRITE_TIMEOUT, Duration::from_millis)
 }

@@ -1,14 +1,15 @@
 //! Rows from anywhere, written as if they were inserted now: no `USING`, the request says the write time.
 
-use super::send::{FrameTime, Sender};
+use super::send::{Failure, HALVINGS, Sender, Times};
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys};
 use crate::cluster::Cluster;
 use crate::cluster::retry::Verdict;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::rows::Page;
 use crate::table::{ColumnKind, Table};
 use crate::types::cql::CqlType;
+use std::sync::{Mutex, PoisonError};
 
 /// Writes imported rows.
 pub struct ImportWriter {
@@ -20,6 +21,10 @@ pub struct ImportWriter {
     statics: Option<Bound>,
     static_columns: Vec<usize>,
     regular_columns: Vec<usize>,
+    /// How many write times, µs, a group takes up.
+    times: i64,
+    /// Keys of rows of which it is not known whether they were counted.
+    unknown: Mutex<Vec<String>>,
 }
 
 impl ImportWriter {
@@ -40,9 +45,14 @@ impl ImportWriter {
             (false, true) => Some(texts.count(&keys.partition, &statics).await?),
             (false, false) => Some(texts.insert(&keys.partition, &statics, false).await?),
         };
+        let lists = table.columns.iter().any(|c| matches!(c.cql_type, CqlType::List(_, false)));
+        // Every sending of a list is later than those before it. Other cells may be sent again at the same time.
+        let sendings = texts.cluster.patience.attempts.saturating_add(HALVINGS);
         Ok(ImportWriter {
             counter,
-            lists: table.columns.iter().any(|c| matches!(c.cql_type, CqlType::List(_, false))),
+            lists,
+            times: if lists { sendings.into() } else { 1 },
+            unknown: Mutex::default(),
             keys,
             row,
             statics: statics_bound,
@@ -51,11 +61,14 @@ impl ImportWriter {
         })
     }
 
-    /// How many write times, µs, a group takes up. A list written twice at one moment holds its elements twice
-    /// (CASSANDRA-11368), so every sending of one is later than those before it: 8 attempts at each of the at most 10
-    /// halvings of a batch. Other cells may be sent again at the same time.
+    /// How many write times, µs, a group takes up.
     pub fn times(&self) -> i64 {
-        if self.lists { 128 } else { 1 }
+        self.times
+    }
+
+    /// Keys of the rows of which it is not known whether they were counted, so far.
+    pub fn unknown(&self) -> Vec<String> {
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
@@ -70,20 +83,24 @@ impl ImportWriter {
             items.extend(rows.map(|row| self.item(bound, page, row, &self.regular_columns)));
         }
         if !self.counter {
-            let frame = FrameTime { first: time, rising: self.lists };
-            return sender.send(cluster, &items, Some(frame)).await;
+            return sender.send(cluster, &items, Times { frame: Some(time), rising: self.lists }).await;
         }
         // A counter update of unknown outcome must not be sent again: it might count twice.
-        let sent = sender.once(cluster, &items, None).await;
-        sent.map_err(|failure| {
-            let error = sender.rejected(&items, &failure.error);
-            match failure.verdict {
-                Verdict::Later => error.hint(
-                    "whether this update was counted is unknown; read these rows before importing them again",
-                ),
-                _ => error,
-            }
-        })
+        let sent = sender.once(cluster, &items, Times::default(), 0).await;
+        sent.map_err(|failure| self.uncounted(sender, &items, &failure))
+    }
+
+    /// The error of counts that failed; takes note of those that may have been counted nevertheless.
+    fn uncounted(&self, sender: &Sender, items: &[Item<'_>], failure: &Failure) -> Error {
+        let error = sender.rejected(items, failure, 1);
+        if failure.verdict == Verdict::Never {
+            return error;
+        }
+        let keys = items.iter().map(|item| sender.key(item));
+        self.unknown.lock().unwrap_or_else(PoisonError::into_inner).extend(keys);
+        error.hint(
+            "an update of counters cannot be tried again, as it may have been counted: empty the table and import anew",
+        )
     }
 
     fn item<'a>(&self, bound: &'a Bound, page: &'a Page, row: usize, columns: &[usize]) -> Item<'a> {

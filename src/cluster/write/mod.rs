@@ -15,12 +15,10 @@ mod rows;
 mod send;
 mod statement;
 
-pub use counters::UNDECIDED;
 pub use send::Counts;
 
 use super::Cluster;
 use super::gate::Gate;
-use super::retry::ATTEMPTS;
 use crate::error::Result;
 use crate::mutation::{Policy, WriteTimes};
 use crate::rows::Page;
@@ -29,7 +27,7 @@ use counters::CounterWriter;
 use import::ImportWriter;
 use rows::RowWriter;
 use scylla::statement::batch::BatchType;
-use send::Sender;
+use send::{HALVINGS, Sender};
 use statement::Texts;
 use std::ops::Range;
 use std::sync::Arc;
@@ -73,7 +71,9 @@ pub struct Before {
 
 impl Loading {
     /// How many µs above its write time a run may write a list, beyond those that earlier runs have used.
-    pub const LIST_TRIES: u32 = ATTEMPTS + 1;
+    pub fn list_tries(cluster: &Cluster) -> u32 {
+        cluster.patience.attempts.saturating_add(HALVINGS).saturating_add(1)
+    }
 
     /// Whether earlier runs may have written rows.
     fn is_resumed(self) -> bool {
@@ -168,6 +168,14 @@ impl TableWriter {
         match &self.writer {
             Writer::Import(writer) => writer.times(),
             Writer::Rows(_) | Writer::Counters(_) => 1,
+        }
+    }
+
+    /// Keys of the rows of counters of which an import does not know whether they were counted, so far.
+    pub fn unknown(&self) -> Vec<String> {
+        match &self.writer {
+            Writer::Import(writer) => writer.unknown(),
+            Writer::Rows(_) | Writer::Counters(_) => Vec::new(),
         }
     }
 

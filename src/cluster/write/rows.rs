@@ -1,18 +1,19 @@
 //! A dump's rows, written as `mutation` plans them: the INSERTs, UPDATEs and element updates of a group of rows as one
 //! batch, then its lists.
 //!
-//! A list sent twice at one moment holds its elements twice (CASSANDRA-11368), so lists go in statements of their own.
-//! One whose sending has an unknown outcome is read back: what is there is not sent again, otherwise it is written whole,
-//! 1 µs later than before. So are all lists of a load that goes on after it was stopped: each of its runs has µs of its own
-//! for them, which the state knew before anything was sent. Into a table that held rows, which may be newer or an earlier load's, each list is read first.
+//! A list sent twice at one moment holds its elements twice (CASSANDRA-11368), so lists go in statements of their own, and
+//! one whose sending has an unknown outcome is written whole again, 1 µs later than before. To read it back instead would
+//! not do: that it is there on the replicas that answer does not say that as many have it as the level asks for. So are all
+//! lists of a load that goes on after it was stopped: each of its runs has µs of its own for them, which the state knew
+//! before anything was sent.
+//! Into a table that held rows, which may be newer or an earlier load's, each list is read first.
 //! Where its write times are not told, one that holds all of the dump's is left alone, unless the load gives everything a
 //! write time or a life of its own. There elements are added to sets, maps and user types, and none of those that are there is deleted.
 
-use super::send::Sender;
+use super::send::{Sender, Times};
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys, Loading};
 use crate::cluster::Cluster;
-use crate::cluster::retry::{ATTEMPTS, Verdict};
 use crate::error::{Context, Error, Result};
 use crate::mutation::{self, Cells, Expiries, Life, Policy, Stamp, What, Write, WriteTimes};
 use crate::rows::Page;
@@ -128,7 +129,7 @@ impl RowWriter {
             self.add(sender, cells(row, true), group.time, now, &mut sendings)?;
         }
         for some in sendings.items.chunks(STATEMENTS) {
-            sender.send(cluster, some, None).await?;
+            sender.send(cluster, some, Times::default()).await?;
         }
         for some in sendings.lists.chunks(STATEMENTS) {
             Box::pin(self.write_lists(sender, cluster, some)).await?;
@@ -193,77 +194,43 @@ impl RowWriter {
     }
 
     async fn write_lists(&self, sender: &Sender, cluster: &Cluster, lists: &[ListItem<'_>]) -> Result<()> {
-        if !self.loading.was_empty || self.loading.is_resumed() {
-            return self.write_lists_one_by_one(sender, cluster, lists, 0).await;
+        let times = Times { frame: None, rising: true };
+        if self.loading.was_empty {
+            let items: Vec<Item<'_>> = lists.iter().map(|list| list.item(self.tries())).collect();
+            return sender.send(cluster, &items, times).await;
         }
-        let items: Vec<Item<'_>> = lists.iter().map(|list| list.item(0)).collect();
-        match sender.once(cluster, &items, None).await {
-            Ok(()) => Ok(()),
-            Err(failure) if failure.verdict == Verdict::Never => Err(sender.rejected(&items, &failure.error)),
-            Err(failure) => {
-                sender.wait(1, &items, &failure).await;
-                self.write_lists_one_by_one(sender, cluster, lists, 1).await
-            }
-        }
-    }
-
-    async fn write_lists_one_by_one(
-        &self,
-        sender: &Sender,
-        cluster: &Cluster,
-        lists: &[ListItem<'_>],
-        sent: u32,
-    ) -> Result<()> {
         for list in lists {
-            self.write_list(sender, cluster, list, sent).await?;
+            let there = sender.read(cluster, &Item::new(list.read, list.item.page, list.item.row)).await?;
+            if let Some(later) = self.later(list, there.as_deref()) {
+                sender.send(cluster, &[list.item(later)], times).await?;
+            }
         }
         Ok(())
     }
 
-    /// Writes a list that this run has sent so many times, unless it is there already.
-    async fn write_list(
-        &self,
-        sender: &Sender,
-        cluster: &Cluster,
-        list: &ListItem<'_>,
-        sent: u32,
-    ) -> Result<()> {
-        let mut sent = sent;
-        loop {
-            let there = sender.read(cluster, &Item::new(list.read, list.item.page, list.item.row)).await?;
-            let Some(later) = self.later(list, there.as_deref(), sent) else { return Ok(()) };
-            let item = list.item(later);
-            sent += 1;
-            match sender.once(cluster, std::slice::from_ref(&item), None).await {
-                Ok(()) => return Ok(()),
-                Err(failure) if failure.verdict == Verdict::Later && sent < ATTEMPTS => {
-                    sender.wait(sent, std::slice::from_ref(&item), &failure).await;
-                }
-                Err(failure) => return Err(sender.rejected(&[item], &failure.error)),
-            }
-        }
+    /// µs above its write time that earlier runs of this load have used for a list: what they sent may still arrive, and
+    /// what is written above all of their times replaces it.
+    fn tries(&self) -> i64 {
+        i64::from(self.loading.before.list_tries)
     }
 
-    /// How much later than planned, µs, a list is written, given what is there (the list and, if they are told, its write
-    /// times) and how often this run has sent it; `None` if it is not written.
-    fn later(&self, list: &ListItem<'_>, there: Option<&[Option<Vec<u8>>]>, sent: u32) -> Option<i64> {
-        // What earlier runs sent may still arrive: what is written above all of their times deletes it.
-        let tries = i64::from(self.loading.before.list_tries.saturating_add(sent));
+    /// How much later than planned, µs, a list is written into a table that held rows, given what is there (the list and, if
+    /// they are told, its write times); `None` if it is not written.
+    fn later(&self, list: &ListItem<'_>, there: Option<&[Option<Vec<u8>>]>) -> Option<i64> {
+        let tries = self.tries();
         let found = there.and_then(|cells| cells.first()).and_then(Option::as_deref);
         let ours = list.item.own.first().and_then(Option::as_deref).unwrap_or_default();
         // Nothing is there: an earlier load may still have sent it, at its own time.
-        let Some(found) = found else {
-            return Some(if self.loading.was_empty { tries } else { tries.max(1) });
-        };
+        let Some(found) = found else { return Some(tries.max(1)) };
         let Policy { write_times, expiries } = self.loading.policy;
-        if found == ours && (sent > 0 || self.loading.was_empty || self.loading.policy.is_keep()) {
+        if found == ours && self.loading.policy.is_keep() {
             return None;
         }
         let planned = list.item.stamp.map_or(0, |stamp| stamp.written);
         let told =
             there.and_then(|cells| cells.get(1)).and_then(Option::as_deref).and_then(elements::numbers);
         match told.and_then(|times| times.into_iter().flatten().max()) {
-            // Own attempts are later than planned by one for each.
+            // What earlier runs of this load sent is later than planned, too.
             Some(newest) if newest > planned.saturating_add(tries) => None,
             Some(newest) => Some(newest.saturating_add(1).saturating_sub(planned).max(tries)),
             // It has the values, and a list's write time alone is not worth doubling it.

@@ -4,22 +4,21 @@
 use super::statement::{Item, Over, Ready, ttl};
 use crate::cluster::Cluster;
 use crate::cluster::gate::Gate;
-use crate::cluster::retry::{ATTEMPTS, Verdict, backoff, verdict};
+use crate::cluster::key::KeyText;
+use crate::cluster::retry::{Verdict, attempts, backoff, remedy, verdict};
 use crate::error::{Context, Error, Result};
 use crate::mutation::Life;
-use crate::table::{ColumnKind, Table};
+use crate::table::Table;
 use crate::times::LATEST_EXPIRY;
-use crate::types::{Codec, codec};
 use scylla::deserialize::DeserializationError;
 use scylla::deserialize::row::{ColumnIterator, RawColumn};
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::policies::load_balancing::LoadBalancingPolicy;
+use scylla::response::query_result::QueryResult;
 use scylla::statement::batch::BatchType;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use tokio::time::Instant;
-
-/// Bytes of a key cell that an error shows; it may have 65,535.
-const LONGEST_SHOWN: usize = 200;
 
 /// What did not reach the target as it was dumped.
 #[derive(Debug, Default)]
@@ -39,25 +38,38 @@ pub struct Sender {
     name: String,
     kind: BatchType,
     gate: Arc<Gate>,
-    key: Arc<Vec<(usize, String, Box<dyn Codec>)>>,
+    key: Arc<KeyText>,
     /// Whether the target has refused an expiry as too late.
     capping: AtomicBool,
     pub counts: Counts,
 }
 
-/// The write time of statements that bring none.
-#[derive(Clone, Copy)]
-pub struct FrameTime {
-    /// µs since 1970.
-    pub first: i64,
-    /// Every sending is 1 µs later than the one before.
+/// The write times of statements that are sent again and again.
+#[derive(Clone, Copy, Default)]
+pub struct Times {
+    /// That of statements that bring none of their own, µs since 1970.
+    pub frame: Option<i64>,
+    /// Every sending is 1 µs later than the one before. A list that is written twice at one moment holds its elements twice
+    /// (CASSANDRA-11368); written whole and later it replaces what was written earlier, even if that arrives last.
     pub rising: bool,
 }
+
+/// Sendings of one item at most beyond the attempts that a request has: one for each halving of a batch of 4,096.
+pub const HALVINGS: u32 = 12;
 
 /// Why an attempt failed, and what to do about it.
 pub struct Failure {
     pub error: ExecutionError,
     pub verdict: Verdict,
+}
+
+/// What has become of items so far.
+#[derive(Clone, Copy)]
+struct Tried {
+    /// How often they have been sent, as part of whatever.
+    sent: u32,
+    /// How often they have failed in a way that may pass.
+    failed: u32,
 }
 
 impl Sender {
@@ -66,13 +78,7 @@ impl Sender {
     /// # Errors
     /// `Error` names the table if a key column's type has no codec.
     pub fn new(table: &Table, name: String, kind: BatchType, gate: Arc<Gate>) -> Result<Sender> {
-        let mut key = Vec::new();
-        for index in [table.indexes(ColumnKind::PartitionKey), table.indexes(ColumnKind::Clustering)].concat()
-        {
-            let column = &table.columns[index];
-            key.push((index, column.name.clone(), codec(&column.cql_type).doing(|| name.clone())?));
-        }
-        let key = Arc::new(key);
+        let key = Arc::new(KeyText::of(table)?);
         Ok(Sender { name, kind, gate, key, capping: AtomicBool::new(false), counts: Counts::default() })
     }
 
@@ -92,15 +98,14 @@ impl Sender {
     ///
     /// # Errors
     /// `Error` names the table and the row's key.
-    pub async fn send(&self, cluster: &Cluster, items: &[Item<'_>], frame: Option<FrameTime>) -> Result<()> {
+    pub async fn send(&self, cluster: &Cluster, items: &[Item<'_>], times: Times) -> Result<()> {
         if items.is_empty() {
             return Ok(());
         }
-        let time = frame.map(|frame| frame.first);
-        match self.once(cluster, items, time).await {
+        match self.once(cluster, items, times, 0).await {
             Ok(()) => Ok(()),
             // Apart, since what is rarely needed would make every request's future larger.
-            Err(failure) => Box::pin(self.send_again(cluster, items, frame, failure)).await,
+            Err(failure) => Box::pin(self.send_again(cluster, items, times, failure)).await,
         }
     }
 
@@ -108,51 +113,58 @@ impl Sender {
         &self,
         cluster: &Cluster,
         items: &[Item<'_>],
-        frame: Option<FrameTime>,
+        times: Times,
         first: Failure,
     ) -> Result<()> {
-        // A stack instead of recursion: halves of what was too large, front half on top, each with the number of times
-        // that its rows have been sent.
-        let mut pending = vec![(items, 1)];
+        // A stack instead of recursion: halves of what was too large, front half on top, each with what its rows have
+        // been through.
+        let mut pending = vec![(items, Tried { sent: 1, failed: 0 })];
         let mut failed = Some(first);
-        while let Some((items, mut sent)) = pending.pop() {
-            match self.attempts(cluster, items, frame, &mut sent, failed.take()).await {
+        while let Some((items, mut tried)) = pending.pop() {
+            match self.attempts(cluster, items, times, &mut tried, failed.take()).await {
                 Ok(()) => {}
-                Err(Failure { verdict: Verdict::Smaller, .. }) if items.len() > 1 => {
+                Err(Failure { verdict, .. }) if verdict.is_of_size() && items.len() > 1 => {
                     let (front, back) = items.split_at(items.len() / 2);
-                    pending.extend([(back, sent), (front, sent)]);
+                    pending.extend([(back, tried), (front, tried)]);
                 }
-                Err(failure) => return Err(self.rejected(items, &failure.error)),
+                Err(failure) => return Err(self.rejected(items, &failure, tried.failed)),
             }
         }
         Ok(())
     }
 
-    /// Sends items until they are taken or no attempt is left, of which the first may have failed.
+    /// Sends items until they are taken, or should be halved, or no attempt is left, of which the first may have failed.
     async fn attempts(
         &self,
         cluster: &Cluster,
         items: &[Item<'_>],
-        frame: Option<FrameTime>,
-        sent: &mut i64,
+        times: Times,
+        tried: &mut Tried,
         mut failed: Option<Failure>,
     ) -> Result<(), Failure> {
-        let mut attempt: u32 = 0;
         loop {
             let failure = match failed.take() {
                 Some(failure) => failure,
                 None => {
-                    let time = frame.map(|frame| frame.first + if frame.rising { *sent } else { 0 });
-                    *sent += 1;
-                    let Err(failure) = self.once(cluster, items, time).await else { return Ok(()) };
+                    let turn = tried.sent;
+                    tried.sent += 1;
+                    let Err(failure) = self.once(cluster, items, times, turn).await else { return Ok(()) };
                     failure
                 }
             };
-            attempt += 1;
-            if failure.verdict != Verdict::Later || attempt >= ATTEMPTS {
+            let halves = failure.verdict.is_of_size() && items.len() > 1;
+            if !halves {
+                tried.failed += 1;
+                if !cluster.patience.again(failure.verdict, tried.failed) {
+                    return Err(failure);
+                }
+            }
+            if failure.verdict != Verdict::Smaller {
+                self.wait(tried.failed.max(1), items, &failure).await;
+            }
+            if halves {
                 return Err(failure);
             }
-            self.wait(attempt, items, &failure).await;
         }
     }
 
@@ -161,11 +173,11 @@ impl Sender {
     /// # Errors
     /// `Error` names the table and the row's key.
     pub async fn read(&self, cluster: &Cluster, item: &Item<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>> {
-        let mut attempt = 0;
+        let mut failed = 0;
         let items = std::slice::from_ref(item);
         loop {
-            let key = Ready { item, ttl: None };
-            match cluster.session.execute_unpaged(&item.bound.statement, &key).await {
+            let key = Ready { item, ttl: None, later: 0 };
+            match self.execute(cluster, &key, None, failed).await {
                 Ok(answer) => {
                     let doing = || format!("read a row of {} back", self.name);
                     let rows = answer.into_rows_result().doing(doing)?;
@@ -178,13 +190,12 @@ impl Sender {
                 }
                 Err(error) => {
                     let failure = Failure { verdict: verdict(&error), error };
-                    attempt += 1;
-                    if failure.verdict != Verdict::Later || attempt >= ATTEMPTS {
-                        return Err(
-                            self.rejected(items, &format!("it cannot be read back: {}", failure.error))
-                        );
+                    failed += 1;
+                    if !cluster.patience.again(failure.verdict, failed) {
+                        let row = format!("read the row {} of {} back", self.key(item), self.name);
+                        return Err(told(&row, &failure, failed));
                     }
-                    self.wait(attempt, items, &failure).await;
+                    self.wait(failed, items, &failure).await;
                 }
             }
         }
@@ -196,7 +207,7 @@ impl Sender {
         tokio::time::sleep(backoff(attempt, items.first().map_or(0, |item| item.row as u64))).await;
     }
 
-    /// Sends items once, at `time` if they bring no write time of their own.
+    /// Sends items once, for the first time at `turn` 0; each later turn goes to another replica than the one before.
     ///
     /// # Errors
     /// `Failure`: what the server or the driver said.
@@ -204,15 +215,18 @@ impl Sender {
         &self,
         cluster: &Cluster,
         items: &[Item<'_>],
-        time: Option<i64>,
+        times: Times,
+        turn: u32,
     ) -> Result<(), Failure> {
+        let later = if times.rising { i64::from(turn) } else { 0 };
+        let frame = times.frame.map(|frame| frame.saturating_add(later));
         loop {
             let capping = self.capping.load(Relaxed);
             let latest = if capping { LATEST_EXPIRY } else { i64::MAX };
             let now = cluster.now();
             let life = |item: &Item<'_>| item.stamp.map_or(Life::Default, |stamp| stamp.life);
             let ready = |item| match ttl(life(item), now, latest) {
-                Ok(ttl) => Some(Ready { item, ttl }),
+                Ok(ttl) => Some(Ready { item, ttl, later }),
                 Err(Over) => None,
             };
             let live: Vec<Ready<'_>> = items.iter().filter_map(ready).collect();
@@ -221,7 +235,7 @@ impl Sender {
                 return Ok(());
             }
             let sent = Instant::now();
-            match self.request(cluster, &live, time).await {
+            match self.request(cluster, &live, frame, turn).await {
                 Ok(()) => {
                     self.gate.told(sent, None);
                     self.count(items, &live, latest);
@@ -242,23 +256,17 @@ impl Sender {
         cluster: &Cluster,
         live: &[Ready<'_>],
         time: Option<i64>,
+        turn: u32,
     ) -> Result<(), ExecutionError> {
-        // The driver's futures are large: boxed, they are made in their place and not moved with those around them.
         match live {
-            [one] => {
-                let statement = &one.item.bound.statement;
-                let mut timed = None;
-                if time.is_some() {
-                    timed.insert(statement.clone()).set_timestamp(time);
-                }
-                let statement = timed.as_ref().unwrap_or(statement);
-                Box::pin(cluster.session.execute_unpaged(statement, one)).await.map(drop)
-            }
+            [one] => self.execute(cluster, one, time, turn).await.map(drop),
             many => {
                 let Some(bound) = many.first().map(|ready| ready.item.bound) else { return Ok(()) };
                 let mut batch = bound.take_batch(self.kind, cluster);
                 let pure = bound.fill(&mut batch, live);
                 batch.set_timestamp(time);
+                batch.set_load_balancing_policy(another(cluster, turn));
+                // The driver's futures are large: boxed, they are made in their place and not moved with those around them.
                 let sent = Box::pin(cluster.session.batch(&batch, live)).await.map(drop);
                 if pure {
                     bound.give_back(batch);
@@ -266,6 +274,23 @@ impl Sender {
                 sent
             }
         }
+    }
+
+    async fn execute(
+        &self,
+        cluster: &Cluster,
+        one: &Ready<'_>,
+        time: Option<i64>,
+        turn: u32,
+    ) -> Result<QueryResult, ExecutionError> {
+        let statement = &one.item.bound.statement;
+        let mut own = None;
+        if time.is_some() || turn > 0 {
+            let statement = own.insert(statement.clone());
+            statement.set_timestamp(time);
+            statement.set_load_balancing_policy(another(cluster, turn));
+        }
+        Box::pin(cluster.session.execute_unpaged(own.as_ref().unwrap_or(statement), one)).await
     }
 
     fn count(&self, items: &[Item<'_>], live: &[Ready<'_>], latest: i64) {
@@ -289,31 +314,39 @@ impl Sender {
         }
     }
 
-    /// The error of items that the cluster does not take.
-    pub fn rejected(&self, items: &[Item<'_>], error: &dyn std::fmt::Display) -> Error {
-        let Some(first) = items.first() else {
-            return Error::failed(format!("write into {}: {error}", self.name));
-        };
-        let mut key = String::new();
-        for (index, name, codec) in self.key.iter() {
-            let Some(cell) = first.page.cell(first.row, *index) else {
-                continue;
-            };
-            let mut text = Vec::new();
-            codec.to_text(cell, &mut text);
-            if text.len() > LONGEST_SHOWN {
-                text.truncate(LONGEST_SHOWN);
-                text.extend_from_slice("…".as_bytes());
-            }
-            let sep = if key.is_empty() { "" } else { ", " };
-            key.push_str(&format!("{sep}{name}={}", String::from_utf8_lossy(&text)));
-        }
+    /// The error of items that the cluster does not take after so many attempts.
+    pub fn rejected(&self, items: &[Item<'_>], failure: &Failure, failed: u32) -> Error {
+        told(&format!("write {} into {}", self.rows(items), self.name), failure, failed)
+    }
+
+    /// `the row a=1, b=2 and 3 more of its partition`.
+    fn rows(&self, items: &[Item<'_>]) -> String {
+        let Some(first) = items.first() else { return "nothing".to_owned() };
         let others = match items.len() {
             1 => String::new(),
             n => format!(" and {} more of its partition", n - 1),
         };
-        Error::failed(format!("write the row {key}{others} into {}: {error}", self.name))
+        format!("the row {}{others}", self.key(first))
     }
+
+    /// The key of an item's row.
+    pub fn key(&self, item: &Item<'_>) -> String {
+        self.key.text(|column| item.page.cell(item.row, column))
+    }
+}
+
+/// What failed, with what was said last.
+fn told(doing: &str, Failure { error, verdict }: &Failure, failed: u32) -> Error {
+    match verdict {
+        Verdict::Never => Error::failed(format!("{doing}: {error}")),
+        _ => Error::failed(format!("{doing}: {error} ({})", attempts(failed))).hint(remedy(error)),
+    }
+}
+
+/// Where a request goes at its `turn`: at first where the driver sends it.
+fn another(cluster: &Cluster, turn: u32) -> Option<Arc<dyn LoadBalancingPolicy>> {
+    let turn = usize::try_from(turn).unwrap_or(0);
+    if turn == 0 { None } else { cluster.to_replica(None, turn) }
 }
 
 /// Whether the server refuses the expiry as later than it can hold.

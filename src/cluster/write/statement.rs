@@ -114,6 +114,8 @@ pub struct Ready<'a> {
     pub item: &'a Item<'a>,
     /// Seconds; none leaves it to the table's default.
     pub ttl: Option<i32>,
+    /// By how much it is written later than it says, µs.
+    pub later: i64,
 }
 
 impl SerializeRow for Ready<'_> {
@@ -123,7 +125,7 @@ impl SerializeRow for Ready<'_> {
         writer: &mut RowWriter<'_>,
     ) -> Result<(), SerializationError> {
         let Item { bound, page, row, only, own, stamp, .. } = self.item;
-        let write_time = stamp.map(|stamp| stamp.written.to_be_bytes());
+        let write_time = stamp.map(|stamp| stamp.written.saturating_add(self.later).to_be_bytes());
         let ttl = self.ttl.map(i32::to_be_bytes);
         for marker in &bound.markers {
             let value: Cell<'_> = match marker {
@@ -292,7 +294,7 @@ impl Texts<'_> {
 
     async fn prepare(&self, text: String, markers: Vec<Marker>) -> Result<Bound> {
         let doing = || format!("prepare writing into {}.{}", self.into.0, self.into.1);
-        let mut statement = self.cluster.session.prepare(text).await.doing(doing)?;
+        let mut statement = self.cluster.prepare(&text).await.doing(doing)?;
         statement.set_execution_profile_handle(Some(self.cluster.data.clone()));
         Ok(Bound::new(statement, markers))
     }

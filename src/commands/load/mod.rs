@@ -15,7 +15,7 @@ use super::verify::cluster::Pair;
 use super::verify::{self, Findings};
 use super::stop::{Stop, stoppable};
 use super::{BudgetArgs, OutputArgs};
-use crate::cluster::write::{Before, Loading, Purpose, TableWriter, UNDECIDED};
+use crate::cluster::write::{Before, Loading, Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::compare::{Given, Rules};
 use crate::ddl::Section;
@@ -433,7 +433,7 @@ async fn load_data(
     let expected: u64 = parts.iter().map(|p| p.part.rows).sum();
     let (mut inputs, mut loaded) = (Vec::new(), Vec::new());
     let mut writers: BTreeMap<String, TableWriter> = BTreeMap::new();
-    await_counters(&parts, how, output).await;
+    await_counters(cluster, &parts, how, output).await;
     // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
     let mut parts = parts;
     parts.sort_by_key(|part| xxhash_rust::xxh3::xxh3_64(part.path.display().to_string().as_bytes()));
@@ -488,18 +488,19 @@ async fn load_data(
 }
 
 /// An earlier run may have been killed when counters were on their way: they are counted or not, but not any more after this.
-async fn await_counters(parts: &[PartToLoad], how: How, output: OutputArgs) {
+async fn await_counters(cluster: &Cluster, parts: &[PartToLoad], how: How, output: OutputArgs) {
     let counts = parts.iter().any(|part| part.table.parts.table.is_counter());
     if how.before.list_tries == 0 || !counts {
         return;
     }
+    let undecided = cluster.undecided().await;
     if !output.quiet {
         report::note(&format!(
             "waiting {} s, until every counter that was being written is counted or given up",
-            UNDECIDED.as_secs()
+            undecided.as_secs()
         ));
     }
-    tokio::time::sleep(UNDECIDED).await;
+    tokio::time::sleep(undecided).await;
 }
 
 /// Tells how far a table had come.

@@ -189,7 +189,7 @@ impl Resume {
                 begin
             }
         };
-        let list_tries = earlier.saturating_add(Loading::LIST_TRIES);
+        let list_tries = earlier.saturating_add(Loading::list_tries(cluster));
         write(&mut file, &LoadRecord::Run(LoadRun { tables, list_tries }))?;
         Ok(Before { list_tries: earlier, list_offset: begin.list_offset })
     }
