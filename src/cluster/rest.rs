@@ -232,7 +232,7 @@ impl RestScan<'_> {
         question: &Question,
         state: PagingState,
     ) -> Result<(QueryResult, PagingStateResponse, i64)> {
-        let mut attempt = 0;
+        let mut failed = 0;
         let mut rows = self.scan.sizes.rows();
         loop {
             let pass = self.cluster.reads.enter().await;
