@@ -2,6 +2,7 @@
 //! so each row is brought to the dumped values by the difference from what is there, and after an unknown outcome it is
 //! read back, once the server has given up on it, before anything is added again.
 
+use super::refuse::{self, Refused};
 use super::send::Sender;
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys};
@@ -79,7 +80,14 @@ impl CounterWriter {
         })
     }
 
-    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+    pub async fn write(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        page: &Page,
+        group: Group,
+    ) -> Result<Vec<Refused>> {
+        let mut refused = Vec::new();
         let mut pending: Vec<(&Counters, usize)> = Vec::with_capacity(group.rows.len() + 1);
         if group.statics {
             pending.extend(self.statics.as_ref().map(|counters| (counters, group.rows.start)));
@@ -101,14 +109,19 @@ impl CounterWriter {
                     let front = pending[..pending.len() / 2].to_vec();
                     stack.extend([(back, false, attempt), (front, false, attempt)]);
                 }
+                // Nothing of the request was counted.
+                _ if pending.len() > 1 && failure.is_of_a_row(&items) => {
+                    let (front, back) = pending.split_at(pending.len() / 2);
+                    stack.extend([(back.to_vec(), absent, attempt), (front.to_vec(), absent, attempt)]);
+                }
                 _ => {
-                    let error = sender.rejected(&items, &failure.error);
-                    return Err(error
-                        .hint("load again with --if-exists append: it adds what is missing, and no more"));
+                    let again = "load again with --if-exists append: it adds what is missing, and no more";
+                    let one = sender.refused(&items, &failure).map_err(|error| error.hint(again))?;
+                    refuse::add(&mut refused, [one]);
                 }
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn differences<'a>(

@@ -1,5 +1,6 @@
 //! Rows from anywhere, written as if they were inserted now: no `USING`, the request says the write time.
 
+use super::refuse::{self, Refused};
 use super::send::{FrameTime, Sender};
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys};
@@ -58,7 +59,7 @@ impl ImportWriter {
         if self.lists { 128 } else { 1 }
     }
 
-    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<Vec<Refused>> {
         let Group { rows, statics, time } = group;
         let mut items = Vec::with_capacity(rows.len() + 1);
         let has_statics = || self.static_columns.iter().any(|c| page.cell(rows.start, *c).is_some());
@@ -73,17 +74,34 @@ impl ImportWriter {
             let frame = FrameTime { first: time, rising: self.lists };
             return sender.send(cluster, &items, Some(frame)).await;
         }
-        // A counter update of unknown outcome must not be sent again: it might count twice.
-        let sent = sender.once(cluster, &items, None).await;
-        sent.map_err(|failure| {
-            let error = sender.rejected(&items, &failure.error);
-            match failure.verdict {
+        self.count(sender, cluster, &items).await
+    }
+
+    /// A counter update of unknown outcome must not be sent again: it might count twice. One that is refused by itself was
+    /// not counted, nor anything beside it.
+    async fn count(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        items: &[Item<'_>],
+    ) -> Result<Vec<Refused>> {
+        let (mut pending, mut refused) = (vec![items], Vec::new());
+        while let Some(items) = pending.pop() {
+            let Err(failure) = sender.once(cluster, items, None).await else { continue };
+            if items.len() > 1 && failure.is_of_a_row(items) {
+                let (front, back) = items.split_at(items.len() / 2);
+                pending.extend([back, front]);
+                continue;
+            }
+            let one = sender.refused(items, &failure).map_err(|error| match failure.verdict {
                 Verdict::Later => error.hint(
                     "whether this update was counted is unknown; read these rows before importing them again",
                 ),
                 _ => error,
-            }
-        })
+            })?;
+            refuse::add(&mut refused, [one]);
+        }
+        Ok(refused)
     }
 
     fn item<'a>(&self, bound: &'a Bound, page: &'a Page, row: usize, columns: &[usize]) -> Item<'a> {

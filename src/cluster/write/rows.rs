@@ -7,6 +7,7 @@
 //! Where its write times are not told, one that holds all of the dump's is left alone, unless the load gives everything a
 //! write time or a life of its own. There elements are added to sets, maps and user types, and none of those that are there is deleted.
 
+use super::refuse::{self, Refused};
 use super::send::Sender;
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys, Loading};
@@ -116,7 +117,13 @@ impl RowWriter {
         })
     }
 
-    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+    pub async fn write(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        page: &Page,
+        group: Group,
+    ) -> Result<Vec<Refused>> {
         let mut sendings = Sendings { items: Vec::with_capacity(group.rows.len()), lists: Vec::new() };
         let now = cluster.now().div_euclid(1_000_000);
         let cells = |row, is_row| {
@@ -129,13 +136,18 @@ impl RowWriter {
         for row in group.rows.filter(|row| self.keys.is_row(page, *row)) {
             self.add(sender, cells(row, true), group.time, now, &mut sendings)?;
         }
+        let mut refused = Vec::new();
         for some in sendings.items.chunks(STATEMENTS) {
-            sender.send(cluster, some, None).await?;
+            refuse::add(&mut refused, sender.send(cluster, some, None).await?);
+        }
+        if !refused.is_empty() {
+            let is_refused = |list: &ListItem<'_>| refused.iter().any(|row| row.row == list.item.row);
+            sendings.lists.retain(|list| !(list.of_row && is_refused(list)));
         }
         for some in sendings.lists.chunks(STATEMENTS) {
-            Box::pin(self.write_lists(sender, cluster, some)).await?;
+            refuse::add(&mut refused, Box::pin(self.write_lists(sender, cluster, some)).await?);
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Adds what one row, or its partition's static cells, comes to; `time` is the write time of what tells none.
@@ -185,7 +197,7 @@ impl RowWriter {
                     let (write, read) = statements.lists.get(&column).ok_or_else(lacking)?;
                     let cql_type = table.columns[column].cql_type.clone();
                     let item = item(write, None, vec![Some(cell)]);
-                    sendings.lists.push(ListItem { item, read, cql_type });
+                    sendings.lists.push(ListItem { item, read, cql_type, of_row: is_row });
                     continue;
                 }
             };
@@ -194,19 +206,22 @@ impl RowWriter {
         Ok(())
     }
 
-    async fn write_lists(&self, sender: &Sender, cluster: &Cluster, lists: &[ListItem<'_>]) -> Result<()> {
+    async fn write_lists(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        lists: &[ListItem<'_>],
+    ) -> Result<Vec<Refused>> {
         if !self.loading.was_empty {
             return self.write_lists_one_by_one(sender, cluster, lists, 0).await;
         }
         let items: Vec<Item<'_>> = lists.iter().map(|list| list.item(0)).collect();
-        match sender.once(cluster, &items, None).await {
-            Ok(()) => Ok(()),
-            Err(failure) if failure.verdict == Verdict::Never => Err(sender.rejected(&items, &failure.error)),
-            Err(failure) => {
-                sender.wait(1, &items, &failure).await;
-                self.write_lists_one_by_one(sender, cluster, lists, 1).await
-            }
+        let Err(failure) = sender.once(cluster, &items, None).await else { return Ok(Vec::new()) };
+        if failure.verdict == Verdict::Never && !failure.is_of_a_row(&items) {
+            return Err(sender.rejected(&items, &failure.error));
         }
+        sender.wait(1, &items, &failure).await;
+        self.write_lists_one_by_one(sender, cluster, lists, 1).await
     }
 
     async fn write_lists_one_by_one(
@@ -215,11 +230,12 @@ impl RowWriter {
         cluster: &Cluster,
         lists: &[ListItem<'_>],
         sent: u32,
-    ) -> Result<()> {
+    ) -> Result<Vec<Refused>> {
+        let mut refused = Vec::new();
         for list in lists {
-            self.write_list(sender, cluster, list, sent).await?;
+            refuse::add(&mut refused, self.write_list(sender, cluster, list, sent).await?);
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Writes a list that has been sent so many times, unless it is there already.
@@ -229,19 +245,19 @@ impl RowWriter {
         cluster: &Cluster,
         list: &ListItem<'_>,
         sent: u32,
-    ) -> Result<()> {
+    ) -> Result<Option<Refused>> {
         let mut sent = sent;
         loop {
             let there = sender.read(cluster, &Item::new(list.read, list.item.page, list.item.row)).await?;
-            let Some(later) = self.later(list, there.as_deref(), sent) else { return Ok(()) };
+            let Some(later) = self.later(list, there.as_deref(), sent) else { return Ok(None) };
             let item = list.item(later);
             sent += 1;
             match sender.once(cluster, std::slice::from_ref(&item), None).await {
-                Ok(()) => return Ok(()),
+                Ok(()) => return Ok(None),
                 Err(failure) if failure.verdict == Verdict::Later && sent < ATTEMPTS => {
                     sender.wait(sent, std::slice::from_ref(&item), &failure).await;
                 }
-                Err(failure) => return Err(sender.rejected(&[item], &failure.error)),
+                Err(failure) => return sender.refused(&[item], &failure).map(Some),
             }
         }
     }
@@ -297,6 +313,8 @@ struct ListItem<'a> {
     item: Item<'a>,
     read: &'a Bound,
     cql_type: CqlType,
+    /// Whether it is a row's, not its partition's.
+    of_row: bool,
 }
 
 impl<'a> ListItem<'a> {

@@ -1,6 +1,7 @@
 //! Sending: items as one unlogged batch, again after what may pass, in halves when too large, without what has expired.
 //! Which items, and whether they may be sent twice, is left to the writers beside.
 
+use super::refuse::{self, Refused};
 use super::statement::{Item, Over, Ready, ttl};
 use crate::cluster::Cluster;
 use crate::cluster::gate::Gate;
@@ -60,6 +61,13 @@ pub struct Failure {
     pub verdict: Verdict,
 }
 
+impl Failure {
+    /// Whether one of the items, alone, is what the cluster does not take.
+    pub fn is_of_a_row(&self, items: &[Item<'_>]) -> bool {
+        refuse::reason(self, items.iter().map(Item::bytes).max().unwrap_or_default()).is_some()
+    }
+}
+
 impl Sender {
     /// A sender for rows of `table`, which go into `name`; how requests go is told to `gate`.
     ///
@@ -75,17 +83,22 @@ impl Sender {
         Ok(Sender { name, kind, gate, key, capping: AtomicBool::new(false), counts: Counts::default() })
     }
 
-    /// Sends items that may be sent twice, until the cluster has taken them all.
+    /// Sends items that may be sent twice, until the cluster has taken them all but those that it refuses by themselves.
     ///
     /// # Errors
     /// `Error` names the table and the row's key.
-    pub async fn send(&self, cluster: &Cluster, items: &[Item<'_>], frame: Option<FrameTime>) -> Result<()> {
+    pub async fn send(
+        &self,
+        cluster: &Cluster,
+        items: &[Item<'_>],
+        frame: Option<FrameTime>,
+    ) -> Result<Vec<Refused>> {
         if items.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let time = frame.map(|frame| frame.first);
         match self.once(cluster, items, time).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Vec::new()),
             // Apart, since what is rarely needed would make every request's future larger.
             Err(failure) => Box::pin(self.send_again(cluster, items, frame, failure)).await,
         }
@@ -97,22 +110,23 @@ impl Sender {
         items: &[Item<'_>],
         frame: Option<FrameTime>,
         first: Failure,
-    ) -> Result<()> {
-        // A stack instead of recursion: halves of what was too large, front half on top, each with the number of times
-        // that its rows have been sent.
+    ) -> Result<Vec<Refused>> {
+        // A stack instead of recursion: halves of what was too large or has a row that is refused, front half on top, each
+        // with the number of times that its rows have been sent.
         let mut pending = vec![(items, 1)];
         let mut failed = Some(first);
+        let mut refused = Vec::new();
         while let Some((items, mut sent)) = pending.pop() {
-            match self.attempts(cluster, items, frame, &mut sent, failed.take()).await {
-                Ok(()) => {}
-                Err(Failure { verdict: Verdict::Smaller, .. }) if items.len() > 1 => {
-                    let (front, back) = items.split_at(items.len() / 2);
-                    pending.extend([(back, sent), (front, sent)]);
-                }
-                Err(failure) => return Err(self.rejected(items, &failure.error)),
+            let attempted = self.attempts(cluster, items, frame, &mut sent, failed.take()).await;
+            let Err(failure) = attempted else { continue };
+            if items.len() > 1 && (failure.verdict == Verdict::Smaller || failure.is_of_a_row(items)) {
+                let (front, back) = items.split_at(items.len() / 2);
+                pending.extend([(back, sent), (front, sent)]);
+            } else {
+                refuse::add(&mut refused, [self.refused(items, &failure)?]);
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Sends items until they are taken or no attempt is left, of which the first may have failed.
@@ -276,14 +290,37 @@ impl Sender {
         }
     }
 
+    /// The row of an item that the cluster does not take, if that is its own doing.
+    ///
+    /// # Errors
+    /// `Error` if not, or if it is not known which of several items it is.
+    pub fn refused(&self, items: &[Item<'_>], failure: &Failure) -> Result<Refused> {
+        match items {
+            [one] => refuse::reason(failure, one.bytes())
+                .map(|reason| Refused { row: one.row, key: self.key(one), reason }),
+            _ => None,
+        }
+        .ok_or_else(|| self.rejected(items, &failure.error))
+    }
+
     /// The error of items that the cluster does not take.
     pub fn rejected(&self, items: &[Item<'_>], error: &dyn std::fmt::Display) -> Error {
         let Some(first) = items.first() else {
             return Error::failed(format!("write into {}: {error}", self.name));
         };
+        let key = self.key(first);
+        let others = match items.len() {
+            1 => String::new(),
+            n => format!(" and {} more of its partition", n - 1),
+        };
+        Error::failed(format!("write the row {key}{others} into {}: {error}", self.name))
+    }
+
+    /// The key of an item's row as text.
+    fn key(&self, item: &Item<'_>) -> String {
         let mut key = String::new();
         for (index, name, codec) in &self.key {
-            let Some(cell) = first.page.cell(first.row, *index) else {
+            let Some(cell) = item.page.cell(item.row, *index) else {
                 continue;
             };
             let mut text = Vec::new();
@@ -295,11 +332,7 @@ impl Sender {
             let sep = if key.is_empty() { "" } else { ", " };
             key.push_str(&format!("{sep}{name}={}", String::from_utf8_lossy(&text)));
         }
-        let others = match items.len() {
-            1 => String::new(),
-            n => format!(" and {} more of its partition", n - 1),
-        };
-        Error::failed(format!("write the row {key}{others} into {}: {error}", self.name))
+        key
     }
 }
 
