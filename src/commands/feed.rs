@@ -8,13 +8,14 @@
 //! Memory is taken from a budget before a page is read, and given back when its last row is written.
 
 use super::BudgetArgs;
+use super::rejects::{Reject, RejectFile};
 use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
 use crate::cluster::gate::{Budget, Gate, Taken, Throttle};
-use crate::cluster::write::{Group, TableWriter};
-use crate::error::{Context, Result};
+use crate::cluster::write::{Group, Refused, TableWriter};
+use crate::error::{Context, Error, Result};
 use crate::fingerprint::Partition;
-use crate::format::{Source, Undecoded};
+use crate::format::{BadRecord, Decoded, RowTexts, Source, Undecoded};
 use crate::pace::Bounds;
 use crate::progress::Counters;
 use crate::ring::{Interval, Partitioner};
@@ -83,6 +84,8 @@ pub struct Input {
     pub inside: Option<Partition>,
     /// When it was read: the write time of rows that tell none. Without it that is the one of the whole feed.
     pub read: Option<ReadTimes>,
+    /// Where its records or rows go that cannot be written.
+    pub rejects: Arc<RejectFile>,
 }
 
 /// When the rows of a dump's file were read.
@@ -117,6 +120,10 @@ struct Groups {
     file: Arc<FileFacts>,
     page: Page,
     groups: Vec<Group>,
+    /// Rows of its file before it.
+    before: u64,
+    /// What the rows were read from, if that may still be asked for.
+    texts: Option<RowTexts>,
     /// Given back with the last of its rows.
     _memory: Taken,
 }
@@ -259,6 +266,8 @@ struct Turn {
     time: i64,
     /// The partition of the last row, where that matters.
     current: Option<Partition>,
+    /// Rows so far, of a lane of one file.
+    rows: u64,
 }
 
 /// A page of a lane that has been taken and not yet read.
@@ -274,7 +283,7 @@ impl Lane {
             front: Mutex::new(Front { inputs, open: None, next: 0 }),
             ended: AtomicBool::new(false),
             expected: AtomicUsize::new(FIRST_PAGE),
-            turn: Mutex::new(Turn { next: 0, time, current: None }),
+            turn: Mutex::new(Turn { next: 0, time, current: None, rows: 0 }),
             turned: Condvar::new(),
         }
     }
@@ -323,6 +332,7 @@ impl Front {
                             &input.table,
                             input.inside,
                             input.read,
+                            input.rejects,
                         )),
                         source,
                     )
@@ -377,18 +387,22 @@ impl Reader {
         }
         let Some(Next { number, page }) = lane.take(&self.counters) else { return Ok(false) };
         let read = page.and_then(|(file, page)| {
-            let page = page().doing(|| format!("read {}", file.name))?;
-            let pieces = file.cut(&page, lane.order);
-            Ok((file, page, pieces))
+            let decoded = page().doing(|| format!("read {}", file.name))?;
+            let pieces = file.cut(&decoded.page, lane.order);
+            Ok((file, decoded, pieces))
         });
         // Of several errors that of the first page is told.
         let Some(mut turn) = lane.turn(number, &self.lanes) else { return Ok(false) };
-        let (file, page, pieces) = read?;
+        let (file, Decoded { page, bad, texts }, pieces) = read?;
+        file.reject(&bad, lane.order)?;
+        let texts = texts.filter(|_| lane.order == Order::Lines && file.rejects.tolerates());
         let groups = file.groups(&page, pieces, lane.order, &mut turn);
         turn.next += 1;
+        let before = turn.rows;
+        turn.rows += page.rows() as u64;
         drop(turn);
         lane.turned.notify_all();
-        let needed = memory_of(&page);
+        let needed = memory_of(&page) + texts.as_ref().map_or(0, RowTexts::bytes);
         lane.expected.store(needed, Relaxed);
         if needed <= expected {
             memory.shrink(needed);
@@ -397,7 +411,7 @@ impl Reader {
             drop(memory);
             memory = wait(needed)?;
         }
-        let groups = Groups { file, page, groups, _memory: memory };
+        let groups = Groups { file, page, groups, before, texts, _memory: memory };
         Ok(!self.lanes.stopped() && send.blocking_send(groups).is_ok())
     }
 }
@@ -420,6 +434,7 @@ struct FileFacts {
     statics: Vec<usize>,
     inside: Option<Partition>,
     read: Option<ReadTimes>,
+    rejects: Arc<RejectFile>,
 }
 
 /// Rows to write together, and when they were read, if that matters.
@@ -435,10 +450,27 @@ impl FileFacts {
         table: &Table,
         inside: Option<Partition>,
         read: Option<ReadTimes>,
+        rejects: Arc<RejectFile>,
     ) -> FileFacts {
         let partition = table.indexes(ColumnKind::PartitionKey);
         let key = [partition.clone(), table.indexes(ColumnKind::Clustering)].concat();
-        FileFacts { name, writer, partition, key, statics: table.indexes(ColumnKind::Static), inside, read }
+        let statics = table.indexes(ColumnKind::Static);
+        FileFacts { name, writer, partition, key, statics, inside, read, rejects }
+    }
+
+    /// Rejects records that cannot be read; in a dump there must be none.
+    fn reject(&self, bad: &[BadRecord], order: Order) -> Result<()> {
+        for BadRecord { line, text, error } in bad {
+            let damaged = || Error::failed(format!("read {}: {error}", self.name));
+            if order == Order::Any {
+                return Err(damaged());
+            }
+            let reason = error.reason();
+            let (source, what) = (self.name.as_str(), error.column());
+            let reject = Reject { source, number: *line, what, reason: &reason, record: text };
+            self.rejects.reject(&reject, damaged)?;
+        }
+        Ok(())
     }
 
     /// Cuts a page, as far as it goes without those before it.
@@ -506,6 +538,21 @@ impl FileFacts {
     }
 }
 
+impl Groups {
+    /// Rejects a row that the cluster refuses.
+    fn reject(&self, Refused { row, key, reason }: &Refused) -> Result<()> {
+        let FileFacts { name, writer, rejects, .. } = &*self.file;
+        let alone = || Error::failed(format!("write the row {key} into {}: {reason}", writer.name()));
+        if let Some((line, text)) = self.texts.as_ref().and_then(|texts| texts.get(*row)) {
+            let reject = Reject { source: name, number: line, what: None, reason, record: &text };
+            return rejects.reject(&reject, alone);
+        }
+        let number = self.before + 1 + *row as u64;
+        let reject = Reject { source: name, number, what: Some(key), reason, record: &[] };
+        rejects.reject_row(reject, (&self.page, *row), alone)
+    }
+}
+
 /// Writes pages until there are no more, with as many requests in flight as the flow lets.
 ///
 /// The requests of one writer are one task: waking one for each answer would cost more than the answer.
@@ -515,30 +562,35 @@ async fn write(
     flow: Arc<Flow>,
     counters: Arc<Counters>,
 ) -> Result<()> {
+    let (cluster, counters) = (&cluster, &counters);
     let mut requests = FuturesUnordered::new();
-    loop {
-        let next = async { pages.lock().await.recv().await };
-        let Some(mut groups) = meanwhile(&mut requests, next).await? else { break };
-        let pieces = std::mem::take(&mut groups.groups);
-        counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);
-        let groups = Arc::new(groups);
-        for group in pieces {
-            let count = group.rows.len();
-            meanwhile(&mut requests, flow.throttle.pass(count)).await?;
-            let pass = meanwhile(&mut requests, flow.gate.enter()).await?;
-            let (cluster, counters, groups) = (&cluster, &counters, groups.clone());
-            requests.push(async move {
-                groups.file.writer.write(cluster, &groups.page, group).await?;
-                drop(pass);
-                counters.rows.fetch_add(count as u64, Relaxed);
-                Ok(())
-            });
+    let mut ended = async {
+        loop {
+            let next = async { pages.lock().await.recv().await };
+            let Some(mut groups) = meanwhile(&mut requests, next).await? else { return Ok(()) };
+            let pieces = std::mem::take(&mut groups.groups);
+            counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);
+            let groups = Arc::new(groups);
+            for group in pieces {
+                let count = group.rows.len();
+                meanwhile(&mut requests, flow.throttle.pass(count)).await?;
+                let pass = meanwhile(&mut requests, flow.gate.enter()).await?;
+                let groups = groups.clone();
+                requests.push(async move {
+                    let refused = groups.file.writer.write(cluster, &groups.page, group).await?;
+                    drop(pass);
+                    counters.rows.fetch_add(count.saturating_sub(refused.len()) as u64, Relaxed);
+                    refused.iter().try_for_each(|row| groups.reject(row))
+                });
+            }
         }
     }
+    .await;
+    // After an error too: of a request that is given up nobody would know what became of it.
     while let Some(done) = requests.next().await {
-        done?;
+        ended = ended.and(done);
     }
-    Ok(())
+    ended
 }
 
 /// Waits for something while requests go on.

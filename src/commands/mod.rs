@@ -11,6 +11,7 @@ pub mod verify;
 
 mod feed;
 mod parts;
+mod rejects;
 mod scanning;
 
 use crate::cluster::Cluster;

@@ -59,7 +59,13 @@ impl ImportWriter {
         if self.lists { 128 } else { 1 }
     }
 
-    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<Vec<Refused>> {
+    pub async fn write(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        page: &Page,
+        group: Group,
+    ) -> Result<Vec<Refused>> {
         let Group { rows, statics, time } = group;
         let mut items = Vec::with_capacity(rows.len() + 1);
         let has_statics = || self.static_columns.iter().any(|c| page.cell(rows.start, *c).is_some());
@@ -79,12 +85,7 @@ impl ImportWriter {
 
     /// A counter update of unknown outcome must not be sent again: it might count twice. One that is refused by itself was
     /// not counted, nor anything beside it.
-    async fn count(
-        &self,
-        sender: &Sender,
-        cluster: &Cluster,
-        items: &[Item<'_>],
-    ) -> Result<Vec<Refused>> {
+    async fn count(&self, sender: &Sender, cluster: &Cluster, items: &[Item<'_>]) -> Result<Vec<Refused>> {
         let (mut pending, mut refused) = (vec![items], Vec::new());
         while let Some(items) = pending.pop() {
             let Err(failure) = sender.once(cluster, items, None).await else { continue };

@@ -148,6 +148,11 @@ impl TableWriter {
         }
     }
 
+    /// The table that it writes into, for messages.
+    pub fn name(&self) -> &str {
+        &self.sender.name
+    }
+
     /// What was not written as dumped, so far.
     pub fn counts(&self) -> &Counts {
         &self.sender.counts

@@ -85,7 +85,8 @@ mod tests {
             numfailures: 1,
             write_type: WriteType::Simple,
         };
-        let operation = "Operation failed - received 0 responses and 1 failures: UNKNOWN from /127.0.0.1:7000";
+        let operation =
+            "Operation failed - received 0 responses and 1 failures: UNKNOWN from /127.0.0.1:7000";
         let large = 20 << 20;
         for (error, message, bytes, own) in [
             (DbError::Invalid, "Key length of 65536 is longer than maximum of 65535", 10, true),

@@ -37,7 +37,7 @@ pub struct Counts {
 
 /// Sends to one table.
 pub struct Sender {
-    name: String,
+    pub name: String,
     kind: BatchType,
     gate: Arc<Gate>,
     key: Vec<(usize, String, Box<dyn Codec>)>,
@@ -296,8 +296,11 @@ impl Sender {
     /// `Error` if not, or if it is not known which of several items it is.
     pub fn refused(&self, items: &[Item<'_>], failure: &Failure) -> Result<Refused> {
         match items {
-            [one] => refuse::reason(failure, one.bytes())
-                .map(|reason| Refused { row: one.row, key: self.key(one), reason }),
+            [one] => refuse::reason(failure, one.bytes()).map(|reason| Refused {
+                row: one.row,
+                key: self.key(one),
+                reason,
+            }),
             _ => None,
         }
         .ok_or_else(|| self.rejected(items, &failure.error))

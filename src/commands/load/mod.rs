@@ -10,6 +10,7 @@ mod summary;
 
 use super::feed::{Flow, Input, Order, ReadTimes, feed};
 use super::parts::{TableParts, inside};
+use super::rejects::{RejectFile, Rejects};
 use super::verify::cluster::Pair;
 use super::verify::{self, Findings};
 use super::{BudgetArgs, OutputArgs, interruptible};
@@ -122,6 +123,20 @@ pub struct LoadArgs {
     /// Do not read back what was loaded into tables that this load has neither made nor emptied
     #[arg(long, env = "CQLIFT_NO_CHECK", value_parser = FalseyValueParser::new())]
     pub no_check: bool,
+    /// Rows that may be rejected, because the cluster refuses them by themselves; one more ends the load. With 0 none is, and
+    /// no file of them is made
+    #[arg(
+        long,
+        env = "CQLIFT_MAX_ERRORS",
+        default_value_t = 0,
+        value_name = "N",
+        conflicts_with = "schema_only"
+    )]
+    pub max_errors: u64,
+    /// Where rejected rows go: KEYSPACE.TABLE.rejected.csv for each table that has any, which can be imported once it is
+    /// repaired, and KEYSPACE.TABLE.rejected.reasons.csv [default: the current directory]
+    #[arg(long, env = "CQLIFT_REJECT_DIR", value_name = "DIR")]
+    pub reject_dir: Option<PathBuf>,
     /// End with code 3 if anything could not be brought back as it was
     #[arg(long, env = "CQLIFT_STRICT", value_parser = FalseyValueParser::new())]
     pub strict: bool,
@@ -221,6 +236,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     plan.warn();
     let request = (args.ttl, args.timestamp);
     let record = Record::new(args.ddl_log, &manifest.id);
+    let rejects = Rejects::new("row", args.max_errors, args.reject_dir);
     let work = async {
         let parts = parts(&dir, &manifest, &plan)?;
         check_parts(&parts).await?;
@@ -228,7 +244,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         runner.run(Section::PreData).await?;
         empty_tables(&cluster, &plan).await?;
         let how = How::of(&cluster, &manifest, request).await?;
-        let loaded = load_data(&cluster, parts, how, Flow::of(&args.budget), output).await?;
+        let loaded = load_data(&cluster, parts, how, (Flow::of(&args.budget), &rejects), output).await?;
         let built = runner.run(Section::PostData).await;
         let findings = check(&cluster, (&dir, &manifest), &plan, how, (args.no_check, output)).await?;
         let restored = match roles {
@@ -239,11 +255,12 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         Ok((Done { loaded, findings, runner, built }, how))
     };
     let left = "the tables that were being loaded may hold a part of their rows";
-    let (done, how) = interruptible(work, left).await.map_err(|error| match error.kind() {
+    let ended = interruptible(work, left).await.map_err(|error| match error.kind() {
         Kind::Interrupted => error.hint("load again with --if-exists truncate to begin anew"),
         _ => error,
-    })?;
-    summary::summarise(&plan, &manifest, &done, how, output)?;
+    });
+    let ((done, how), rejected) = rejects.ended(ended)?;
+    summary::summarise(&plan, &manifest, (&done, &rejected), how, output)?;
     let Done { loaded, findings, runner, built } = done;
     built?;
     loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
@@ -251,6 +268,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         "deletions and other data in the target prevail where they are not older than what was loaded: load with \
          --if-exists truncate, or with --timestamp now",
     )?;
+    rejected.result()?;
     if args.strict { summary::strict(&plan, &manifest, (&loaded, &runner)) } else { Ok(()) }
 }
 
@@ -370,32 +388,36 @@ async fn load_data(
     cluster: &Arc<Cluster>,
     parts: Vec<PartToLoad>,
     how: How,
-    flow: Flow,
+    (flow, rejects): (Flow, &Rejects),
     output: OutputArgs,
 ) -> Result<Loaded> {
     let expected: u64 = parts.iter().map(|p| p.part.rows).sum();
     let mut inputs = Vec::new();
-    let mut writers: BTreeMap<String, Arc<TableWriter>> = BTreeMap::new();
+    let mut writers: BTreeMap<String, (Arc<TableWriter>, Arc<RejectFile>)> = BTreeMap::new();
     for part in parts {
         let to_load = part.table.clone();
         let table = &to_load.parts.table;
         let name = table.full_name();
-        let writer = match writers.get(&name) {
-            Some(writer) => writer.clone(),
+        let (writer, rejected) = match writers.get(&name) {
+            Some(known) => known.clone(),
             None => {
                 let How { policy, keeps_times, .. } = how;
                 let TableToLoad { was_empty, compact, .. } = *to_load;
                 let loading = Loading { policy, keeps_times, was_empty, compact };
                 let purpose = Purpose::Load(loading);
-                Arc::new(TableWriter::prepare(cluster, table, to_load.target(), purpose, flow.gate()).await?)
+                let into = to_load.target();
+                let writer = TableWriter::prepare(cluster, table, into, purpose, flow.gate()).await?;
+                let rejected = rejects.of_rows(writer.name(), super::layout(table)?)?;
+                (Arc::new(writer), rejected)
             }
         };
-        writers.insert(name, writer.clone());
+        writers.insert(name, (writer.clone(), rejected.clone()));
         inputs.push(Input {
             name: part.path.display().to_string(),
             inside: inside(&part.part)?,
             read: if how.keeps_times { Some(part.read_times()?) } else { None },
             writer,
+            rejects: rejected,
             table: table.clone(),
             open: Box::new(move || part.open()),
         });
@@ -406,10 +428,12 @@ async fn load_data(
     let fed = feed(cluster, inputs, (Order::Any, how.began), flow, &progress.counters).await;
     fed.map_err(|e| e.hint("once the cause is gone, load again with --if-exists truncate to begin anew"))?;
     let rows = progress.counters.rows.load(Relaxed);
-    if rows != expected {
-        return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
+    let found = rows + rejects.count();
+    if found != expected {
+        return Err(Error::failed(format!("{found} rows were read, the manifest lists {expected}"))
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
+    let writers = writers.into_iter().map(|(name, (writer, _))| (name, writer)).collect();
     Ok(Loaded { rows, writers, restored: None })
 }
 

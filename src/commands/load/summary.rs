@@ -6,6 +6,7 @@ use super::schema::{Existing, Step, Unsupported};
 use super::statements::{Change, Runner, lines};
 use super::{Done, How, Loaded};
 use crate::cluster::write::Counts;
+use crate::commands::rejects::{Rejected, Written};
 use crate::commands::verify::Difference;
 use crate::commands::{OutputArgs, note_missing, plural};
 use crate::error::{Error, Result};
@@ -29,6 +30,8 @@ struct LoadedTable {
 struct Summary<'a> {
     dump: &'a str,
     rows: u64,
+    rejected: u64,
+    reject_files: &'a [Written],
     tables: Vec<LoadedTable>,
     kept_different: Vec<String>,
     changes: &'a [Change],
@@ -53,7 +56,7 @@ struct Summary<'a> {
 pub fn summarise(
     plan: &Plan,
     manifest: &Manifest,
-    done: &Done<'_>,
+    (done, rejected): (&Done<'_>, &Rejected),
     how: How,
     output: OutputArgs,
 ) -> Result<()> {
@@ -72,6 +75,8 @@ pub fn summarise(
     let summary = Summary {
         dump: &manifest.id,
         rows: loaded.rows,
+        rejected: rejected.count,
+        reject_files: &rejected.files,
         tables: plan.loads.iter().map(table).collect(),
         kept_different: different.map(Step::label).collect(),
         changes: &runner.changes,
