@@ -18,6 +18,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Rejects that are shown; all are in the files.
@@ -49,6 +50,7 @@ struct Count {
 pub struct RejectFile {
     tally: Arc<Tally>,
     form: Form,
+    count: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -159,7 +161,8 @@ impl Rejects {
     }
 
     fn add(&self, form: Form) -> Arc<RejectFile> {
-        let file = RejectFile { tally: self.tally.clone(), form, state: Mutex::new(State::Unused) };
+        let state = Mutex::new(State::Unused);
+        let file = RejectFile { tally: self.tally.clone(), form, count: AtomicU64::new(0), state };
         let file = Arc::new(file);
         lock(&self.files).push(file.clone());
         file
@@ -228,6 +231,11 @@ impl RejectFile {
         self.tally.most > 0
     }
 
+    /// How many it has.
+    pub fn count(&self) -> u64 {
+        self.count.load(Relaxed)
+    }
+
     /// Rejects a row of a page as [`Reject::record`] would be.
     ///
     /// # Errors
@@ -255,6 +263,7 @@ impl RejectFile {
             return Err(alone());
         }
         self.write(reject)?;
+        self.count.fetch_add(1, Relaxed);
         let told = self.told(reject);
         let Tally { noun, most, ref state, .. } = *self.tally;
         let mut count = lock(state);

@@ -44,6 +44,7 @@ mod random_values;
 mod random_writes;
 mod readme;
 mod refuse;
+mod rejects;
 mod roles;
 mod roundtrip;
 mod script;

@@ -380,6 +380,8 @@ struct Loaded {
     rows: u64,
     /// Per table, in the order of their names, what was not written as dumped.
     writers: BTreeMap<String, Arc<TableWriter>>,
+    /// How many rows of each the target has refused.
+    rejected: BTreeMap<String, u64>,
     /// What became of roles, if they were asked for.
     restored: Option<Restored>,
 }
@@ -433,8 +435,9 @@ async fn load_data(
         return Err(Error::failed(format!("{found} rows were read, the manifest lists {expected}"))
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
+    let rejected = writers.iter().map(|(name, (_, rejects))| (name.clone(), rejects.count())).collect();
     let writers = writers.into_iter().map(|(name, (writer, _))| (name, writer)).collect();
-    Ok(Loaded { rows, writers, restored: None })
+    Ok(Loaded { rows, writers, rejected, restored: None })
 }
 
 /// A table whose parts are loaded.

@@ -20,6 +20,7 @@ struct LoadedTable {
     table: String,
     into: String,
     rows: u64,
+    rejected: u64,
     skipped: bool,
     expired_rows: u64,
     expired_cells: u64,
@@ -67,7 +68,12 @@ pub fn summarise(
         capped: of_table(loaded, load, |counts| &counts.capped),
         table: load.table.full_name(),
         into: format!("{}.{}", load.target.0, load.target.1),
-        rows: if load.treatment.loads() { load.entry.rows } else { 0 },
+        rows: if load.treatment.loads() {
+            load.entry.rows.saturating_sub(rejected_of(loaded, load))
+        } else {
+            0
+        },
+        rejected: rejected_of(loaded, load),
         skipped: load.treatment == Treatment::Skip,
     };
     let different = plan.steps.iter().filter(|s| s.existing == Existing::Differs);
@@ -166,6 +172,10 @@ pub fn strict(plan: &Plan, manifest: &Manifest, (loaded, runner): (&Loaded, &Run
 
 fn loads(plan: &Plan) -> impl Iterator<Item = &TableLoad> {
     plan.loads.iter().filter(|load| load.treatment.loads())
+}
+
+fn rejected_of(loaded: &Loaded, load: &TableLoad) -> u64 {
+    loaded.rejected.get(&load.table.full_name()).copied().unwrap_or_default()
 }
 
 fn of_table(loaded: &Loaded, load: &TableLoad, of: fn(&Counts) -> &AtomicU64) -> u64 {

@@ -217,12 +217,14 @@ impl Rows {
         while let Some(record) = records.get(*next) {
             *next += 1;
             missing.clear();
+            let rows = page.rows();
             let read = match records.broken(*next - 1) {
                 Some(what) => Err(FormatError::Record { line: record.line, what: what.to_owned() }),
                 None => meaning.add_row(record, page, missing, scratch),
             };
             if let Err(error) = read {
-                page.drop_open_row();
+                // The row may be whole, and lack what it needs.
+                page.truncate(rows);
                 bad.push(*next - 1);
                 return Err(error);
             }
@@ -549,11 +551,12 @@ mod tests {
 
     #[test]
     fn bad_records_are_told_with_their_very_bytes_and_rows_know_theirs() {
-        let text = "\u{feff}t,k\r\na,1\r\nb,x\n\"c\nc\",3\nd\n\n\"e\",5\nf,\"6";
+        let text = "\u{feff}t,k\r\na,1\r\nb,x\n\"c\nc\",3\nd\n\n\"e\",5\ng,\nf,\"6";
         let reader = CsvReader::open(Cursor::new(text), &CsvOptions::default()).unwrap();
         assert_eq!(reader.header_text(), "\u{feff}t,k\r\n".as_bytes());
         let columns = columns(&[("t", "text"), ("k", "int")]).into_iter().enumerate().collect();
-        let mut source = reader.into_source(columns, None).unwrap();
+        let source = reader.into_source(columns, None).unwrap();
+        let mut source = source.with_needs(&[Need::Nothing, Need::Always]);
         let (mut rows, mut bad) = (Vec::new(), Vec::new());
         while let Some(undecoded) = source.next_undecoded().unwrap() {
             let decoded = undecoded().unwrap();
@@ -565,11 +568,12 @@ mod tests {
         let is = |(line, text): &(u64, bytes::Bytes), expected| (*line, &text[..]) == expected;
         assert!(is(&rows[0], (2, b"a,1\r\n")) && is(&rows[1], (4, b"\"c\nc\",3\n")), "{rows:?}");
         assert!(rows.len() == 3 && is(&rows[2], (8, b"\"e\",5\n")), "{rows:?}");
-        let expected: [(u64, &[u8], &str); 4] = [
+        let expected: [(u64, &[u8], &str); 5] = [
             (3, b"b,x\n", "\"x\" is not an int"),
             (6, b"d\n", "1 field, expected 2"),
             (7, b"\n", "an empty line, expected 2 fields"),
-            (9, b"f,\"6", "a quote is opened and never closed"),
+            (9, b"g,\n", "a key column needs a value, and the field is empty"),
+            (10, b"f,\"6", "a quote is opened and never closed"),
         ];
         assert_eq!(bad.iter().map(|(l, t, r)| (*l, &t[..], r.as_str())).collect::<Vec<_>>(), expected);
     }
