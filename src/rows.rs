@@ -239,7 +239,12 @@ impl PageBuilder {
 
     /// Takes back the cells of a row that was begun and not ended.
     pub fn drop_open_row(&mut self) {
-        let whole = self.rows() * self.width;
+        self.truncate(self.rows());
+    }
+
+    /// Takes back all that follows the first `rows` rows.
+    pub fn truncate(&mut self, rows: usize) {
+        let whole = self.spans.len().min(rows * self.width);
         if let Some(first) = self.spans[whole..].iter().find(|s| s.len != NULL) {
             self.bytes.truncate(first.start as usize);
         }

@@ -152,6 +152,9 @@ pub struct Tally {
     pub capped: u64,
     /// Rows of which no cell told its time.
     pub untold_rows: u64,
+    /// Rows that the target refused.
+    #[serde(default)]
+    pub rejected: u64,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -160,6 +163,7 @@ impl std::ops::AddAssign for Tally {
         self.expired_cells += other.expired_cells;
         self.capped += other.capped;
         self.untold_rows += other.untold_rows;
+        self.rejected += other.rejected;
     }
 }
 

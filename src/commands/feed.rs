@@ -11,14 +11,15 @@
 //! When the run is to stop, what is in flight is waited for, and told as well.
 
 use super::BudgetArgs;
+use super::rejects::{Reject, RejectFile};
 use super::stop::Stop;
 use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
 use crate::cluster::gate::{Budget, Gate, Taken, Throttle};
-use crate::cluster::write::{Group, TableWriter};
+use crate::cluster::write::{Group, Refused, TableWriter};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::Partition;
-use crate::format::{Place, Source, Undecoded};
+use crate::format::{BadRecord, Decoded, Place, RowTexts, Source, Undecoded};
 use crate::pace::Bounds;
 use crate::progress::Counters;
 use crate::ring::{Interval, Partitioner};
@@ -94,6 +95,8 @@ pub struct Input {
     pub inside: Option<Partition>,
     /// When it was read: the write time of rows that tell none. Without it that is the one of the whole feed.
     pub read: Option<ReadTimes>,
+    /// Where its records or rows go that cannot be written.
+    pub rejects: Arc<RejectFile>,
 }
 
 /// When the rows of a dump's file were read.
@@ -183,6 +186,10 @@ struct Groups {
     lane: Arc<Lane>,
     number: u64,
     mark: Option<Mark>,
+    /// Rows of its file before it.
+    before: u64,
+    /// What the rows were read from, if that may still be asked for.
+    texts: Option<RowTexts>,
     /// Given back with the last of its rows.
     _memory: Taken,
 }
@@ -551,6 +558,7 @@ impl Front {
                             &input.table,
                             input.inside,
                             input.read,
+                            input.rejects,
                         )),
                         source,
                     )
@@ -606,24 +614,27 @@ impl Reader {
         }
         let Some(Next { number, page, end }) = lane.take(&self.counters) else { return Ok(false) };
         let read = page.and_then(|(file, page)| {
-            let page = page().doing(|| format!("read {}", file.name))?;
-            let pieces = file.cut(&page, lane.order);
-            Ok((file, page, pieces))
+            let decoded = page().doing(|| format!("read {}", file.name))?;
+            let pieces = file.cut(&decoded.page, lane.order);
+            Ok((file, decoded, pieces))
         });
         // Of several errors that of the first page is told.
         let Some(mut turn) = lane.turn(number, &self.lanes) else { return Ok(false) };
-        let (file, page, pieces) = read?;
+        let (file, Decoded { page, bad, texts }, pieces) = read?;
+        file.reject(&bad, lane.order)?;
+        let texts = texts.filter(|_| lane.order == Order::Lines && file.rejects.tolerates());
         let groups = file.groups(&page, pieces, lane.order, &mut turn);
         if lane.order == Order::Lines && turn.time > turn.aside {
             turn.aside = turn.time.saturating_add(TIMES_AHEAD);
             self.journal.as_ref().map_or(Ok(()), |journal| lock(journal).set_aside(turn.aside))?;
         }
+        let before = turn.rows;
         turn.rows += page.rows() as u64;
         let mark = end.map(|(input, place)| Mark { input, place, rows: turn.rows });
         turn.next += 1;
         drop(turn);
         lane.turned.notify_all();
-        let needed = memory_of(&page);
+        let needed = memory_of(&page) + texts.as_ref().map_or(0, RowTexts::bytes);
         lane.expected.store(needed, Relaxed);
         if needed <= expected {
             memory.shrink(needed);
@@ -637,7 +648,8 @@ impl Reader {
             return Ok(!self.lanes.stopped());
         }
         let left = AtomicUsize::new(groups.len());
-        let groups = Groups { file, page, groups, left, lane: lane.clone(), number, mark, _memory: memory };
+        let lane = lane.clone();
+        let groups = Groups { file, page, groups, left, lane, number, mark, before, texts, _memory: memory };
         Ok(!self.lanes.stopped() && send.blocking_send(groups).is_ok())
     }
 }
@@ -660,6 +672,7 @@ struct FileFacts {
     statics: Vec<usize>,
     inside: Option<Partition>,
     read: Option<ReadTimes>,
+    rejects: Arc<RejectFile>,
 }
 
 /// Rows to write together, and when they were read, if that matters.
@@ -675,10 +688,27 @@ impl FileFacts {
         table: &Table,
         inside: Option<Partition>,
         read: Option<ReadTimes>,
+        rejects: Arc<RejectFile>,
     ) -> FileFacts {
         let partition = table.indexes(ColumnKind::PartitionKey);
         let key = [partition.clone(), table.indexes(ColumnKind::Clustering)].concat();
-        FileFacts { name, writer, partition, key, statics: table.indexes(ColumnKind::Static), inside, read }
+        let statics = table.indexes(ColumnKind::Static);
+        FileFacts { name, writer, partition, key, statics, inside, read, rejects }
+    }
+
+    /// Rejects records that cannot be read; in a dump there must be none.
+    fn reject(&self, bad: &[BadRecord], order: Order) -> Result<()> {
+        for BadRecord { line, text, error } in bad {
+            let damaged = || Error::failed(format!("read {}: {error}", self.name));
+            if order == Order::Any {
+                return Err(damaged());
+            }
+            let reason = error.reason();
+            let (source, what) = (self.name.as_str(), error.column());
+            let reject = Reject { source, number: *line, what, reason: &reason, record: text };
+            self.rejects.reject(&reject, damaged)?;
+        }
+        Ok(())
     }
 
     /// Cuts a page, as far as it goes without those before it.
@@ -746,6 +776,23 @@ impl FileFacts {
     }
 }
 
+impl Groups {
+    /// Rejects a row that the cluster refuses.
+    fn reject(&self, Refused { row, key, reason }: &Refused) -> Result<()> {
+        let FileFacts { name, writer, rejects, .. } = &*self.file;
+        let alone = || Error::failed(format!("write the row {key} into {}: {reason}", writer.name()));
+        if let Some((line, text)) = self.texts.as_ref().and_then(|texts| texts.get(*row)) {
+            let reject = Reject { source: name, number: line, what: None, reason, record: &text };
+            return rejects.reject(&reject, alone);
+        }
+        let number = self.before + 1 + *row as u64;
+        let reject = Reject { source: name, number, what: Some(key), reason, record: &[] };
+        rejects.reject_row(reject, (&self.page, *row), alone)?;
+        writer.counts().rejected.fetch_add(1, Relaxed);
+        Ok(())
+    }
+}
+
 /// Writes pages until there are no more, with as many requests in flight as the flow lets.
 ///
 /// The requests of one writer are one task: waking one for each answer would cost more than the answer.
@@ -755,11 +802,12 @@ async fn write(
     (flow, lanes): (Arc<Flow>, Arc<Lanes>),
     counters: Arc<Counters>,
 ) -> Result<()> {
+    let (cluster, counters) = (&cluster, &counters);
     let mut requests = FuturesUnordered::new();
-    let written = async {
+    let mut ended = async {
         while !lanes.stopped() {
             let next = async { pages.lock().await.recv().await };
-            let Some(mut groups) = meanwhile(&mut requests, next).await? else { break };
+            let Some(mut groups) = meanwhile(&mut requests, next).await? else { return Ok(()) };
             let pieces = std::mem::take(&mut groups.groups);
             counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);
             let groups = Arc::new(groups);
@@ -770,25 +818,25 @@ async fn write(
                 let count = group.rows.len();
                 meanwhile(&mut requests, flow.throttle.pass(count)).await?;
                 let pass = meanwhile(&mut requests, flow.gate.enter()).await?;
-                let (cluster, counters, groups) = (&cluster, &counters, groups.clone());
+                let groups = groups.clone();
                 requests.push(async move {
-                    groups.file.writer.write(cluster, &groups.page, group).await?;
+                    let refused = groups.file.writer.write(cluster, &groups.page, group).await?;
                     drop(pass);
+                    counters.rows.fetch_add(count.saturating_sub(refused.len()) as u64, Relaxed);
+                    refused.iter().try_for_each(|row| groups.reject(row))?;
                     groups.taken();
-                    counters.rows.fetch_add(count as u64, Relaxed);
                     Ok(())
                 });
             }
         }
-        while let Some(done) = requests.next().await {
-            done?;
-        }
         Ok(())
     }
     .await;
-    // Of what is still in flight after an error nobody would know whether it was written.
-    while requests.next().await.is_some() {}
-    written
+    // After an error too: of a request that is given up nobody would know what became of it.
+    while let Some(done) = requests.next().await {
+        ended = ended.and(done);
+    }
+    ended
 }
 
 /// Waits for something while requests go on.

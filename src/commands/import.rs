@@ -1,6 +1,7 @@
 //! `cqlift import`: CSV files from anywhere into a table that exists, columns by the names in the header.
 
 use super::feed::{Flow, Input, Order, Watch, feed};
+use super::rejects::{RejectFile, Rejected, Rejects, Written};
 use super::stop::stoppable;
 use super::{BudgetArgs, OutputArgs, plural};
 use crate::cluster::write::{Purpose, TableWriter};
@@ -31,6 +32,14 @@ pub struct ImportArgs {
     /// Unquoted text that means null, besides the empty field
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub null: String,
+    /// Records that may be rejected, because they cannot be read or the cluster refuses them by themselves; one more ends
+    /// the import. With 0 none is, and no file of them is made
+    #[arg(long, env = "CQLIFT_MAX_ERRORS", default_value_t = 100, value_name = "N")]
+    pub max_errors: u64,
+    /// Where rejected records go: FILE.rejected.csv for each file that has any, which can be imported once it is repaired,
+    /// and FILE.rejected.reasons.csv [default: the current directory]
+    #[arg(long, env = "CQLIFT_REJECT_DIR", value_name = "DIR")]
+    pub reject_dir: Option<PathBuf>,
     /// What it may use up
     #[command(flatten)]
     pub budget: BudgetArgs,
@@ -42,7 +51,8 @@ pub struct ImportArgs {
 /// Imports.
 ///
 /// # Errors
-/// `Error` names the file, line and column of the first value that is wrong, and how many rows had been written.
+/// `Error` names the file, line and column of the record that is one too many to be rejected, and how many rows had been
+/// written; it says (exit 3) how many were rejected.
 pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     let (keyspace, name) = selector::table_name(&args.table).map_err(|e| Error::usage(e.to_string()))?;
     if selector::is_system_keyspace(&keyspace) {
@@ -50,11 +60,12 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     }
     let options = CsvOptions { null: args.null.clone() };
     let headers = args.files.iter().map(|file| header(file, &options)).collect::<Result<Vec<_>>>()?;
+    let rejects = Rejects::new("record", args.max_errors, args.reject_dir);
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let table = find_table(&cluster, &keyspace, &name).await?;
     let flow = Flow::of(&args.budget);
     let mut inputs = Vec::new();
-    for (file, header) in args.files.iter().zip(headers) {
+    for (file, (header, text)) in args.files.iter().zip(headers) {
         let matched = Matched::new(&table, &header).map_err(|e| e.context(file.display()))?;
         if matched.companions {
             report::warn(&format!(
@@ -62,7 +73,8 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
                 file.display()
             ));
         }
-        inputs.push(input((&cluster, &flow), &table, file, matched, options.clone()).await?);
+        let rejected = rejects.of_records(file, &text);
+        inputs.push(input((&cluster, &flow), &table, (file, rejected), matched, options.clone()).await?);
     }
     let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
     let time = cluster.clock().await?;
@@ -71,10 +83,12 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
         let watch = Watch { stop, journal: None };
         feed(&cluster, inputs, (Order::Lines, time), flow, (watch, &progress.counters))
     };
-    stoppable(work).await.map_err(|error| with_unknown(error, &writers))?;
+    let fed = stoppable(work).await.map_err(|error| with_unknown(error, &writers));
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
-    summarise(&table, rows, output)
+    let ((), rejected) = rejects.ended(fed)?;
+    summarise(&table, rows, &rejected, output)?;
+    rejected.result()
 }
 
 /// Names the rows of which it is not known whether they were counted.
@@ -91,9 +105,10 @@ fn with_unknown(error: Error, writers: &[Arc<TableWriter>]) -> Error {
     }
 }
 
-/// The names in a file's header: read before the cluster is asked anything.
-fn header(file: &Path, options: &CsvOptions) -> Result<Vec<String>> {
-    Ok(open(file, options)?.header().to_vec())
+/// The names in a file's header, and its text: read before the cluster is asked anything.
+fn header(file: &Path, options: &CsvOptions) -> Result<(Vec<String>, Vec<u8>)> {
+    let reader = open(file, options)?;
+    Ok((reader.header().to_vec(), reader.header_text().to_vec()))
 }
 
 fn open(file: &Path, options: &CsvOptions) -> Result<CsvReader> {
@@ -214,7 +229,7 @@ fn brings_rows(table: &Table, columns: &[(usize, &TableColumn)]) -> Result<bool>
 async fn input(
     (cluster, flow): (&Cluster, &Flow),
     table: &Table,
-    file: &Path,
+    (file, rejects): (&Path, Arc<RejectFile>),
     matched: Matched,
     options: CsvOptions,
 ) -> Result<Input> {
@@ -230,6 +245,7 @@ async fn input(
         table: part,
         inside: None,
         read: None,
+        rejects,
     })
 }
 
@@ -257,16 +273,20 @@ fn needs(Matched { table, rows, .. }: &Matched) -> Vec<Need> {
     table.columns.iter().map(need).collect()
 }
 
-fn summarise(table: &Table, rows: u64, output: OutputArgs) -> Result<()> {
+fn summarise(table: &Table, rows: u64, rejected: &Rejected, output: OutputArgs) -> Result<()> {
     #[derive(Serialize)]
-    struct Summary {
+    struct Summary<'a> {
         table: String,
         rows: u64,
+        rejected: u64,
+        reject_files: &'a [Written],
     }
     if !output.quiet {
         report::note(&format!("imported {} into {}", plural(rows, "row"), table.full_name()));
     }
-    if output.json { report::json(&Summary { table: table.full_name(), rows }) } else { Ok(()) }
+    let Rejected { count: rejected, files: ref reject_files, .. } = *rejected;
+    let summary = Summary { table: table.full_name(), rows, rejected, reject_files };
+    if output.json { report::json(&summary) } else { Ok(()) }
 }
 
 #[cfg(test)]

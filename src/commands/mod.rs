@@ -11,8 +11,8 @@ pub mod verify;
 
 mod feed;
 mod parts;
+mod rejects;
 mod scanning;
-mod signals;
 mod stop;
 
 use crate::cluster::Cluster;
@@ -35,7 +35,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub use signals::interruptible;
+pub use stop::interruptible;
 
 /// How a run talks to its user; the same flags on every command.
 #[derive(Args, Clone, Copy)]

@@ -12,7 +12,7 @@ use crate::cluster::gate::{Budget, Taken, Throttle};
 use crate::cluster::rest::RestScan;
 use crate::cluster::scan::{RangeScan, Scan};
 use crate::commands::BudgetArgs;
-use crate::commands::signals::Stop;
+use crate::commands::stop::Stop;
 use crate::error::{Context, Error, Result};
 use crate::manifest::Position;
 use crate::progress::Counters;

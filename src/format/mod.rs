@@ -14,6 +14,7 @@ mod tests;
 use crate::rows::{BadPage, Page};
 use crate::types::cql::CqlType;
 use crate::types::{BadValue, Codec};
+use bytes::Bytes;
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -239,7 +240,7 @@ pub trait Source: Send {
     /// # Errors
     /// As `next_page`; what is wrong with the values is told by the decoding.
     fn next_undecoded(&mut self) -> Result<Option<Undecoded>, FormatError> {
-        Ok(self.next_page()?.map(|page| Box::new(|| Ok(page)) as Undecoded))
+        Ok(self.next_page()?.map(|page| Box::new(|| Ok(Decoded::of(page))) as Undecoded))
     }
 
     /// Where the next page begins, if the file can be read from there on another time.
@@ -258,7 +259,79 @@ pub struct Place {
 }
 
 /// A page to be.
-pub type Undecoded = Box<dyn FnOnce() -> Result<Page, FormatError> + Send>;
+pub type Undecoded = Box<dyn FnOnce() -> Result<Decoded, FormatError> + Send>;
+
+/// A page, which may be empty here, and what its file says besides.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows that could be read.
+    pub page: Page,
+    /// The records that are no rows, in their order.
+    pub bad: Vec<BadRecord>,
+    /// What the rows were read from, if that is text.
+    pub texts: Option<RowTexts>,
+}
+
+impl Decoded {
+    /// A page of a file that has nothing but rows.
+    fn of(page: Page) -> Decoded {
+        Decoded { page, bad: Vec::new(), texts: None }
+    }
+}
+
+/// A record that cannot be read.
+#[derive(Debug)]
+pub struct BadRecord {
+    /// Line where it begins, from 1.
+    pub line: u64,
+    /// Its very bytes, its line end included.
+    pub text: Bytes,
+    /// What is wrong with it.
+    pub error: FormatError,
+}
+
+/// The records that the rows of a page were read from.
+#[derive(Debug)]
+pub struct RowTexts {
+    records: csv::RecordTexts,
+    /// The numbers of the records that are no rows, ascending.
+    bad: Vec<usize>,
+}
+
+impl RowTexts {
+    /// The line where the record of a row begins, from 1, and its very bytes, its line end included.
+    pub fn get(&self, row: usize) -> Option<(u64, Bytes)> {
+        let mut record = row;
+        for bad in &self.bad {
+            record += usize::from(*bad <= record);
+        }
+        self.records.get(record)
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.records.bytes()
+    }
+}
+
+impl FormatError {
+    /// The column whose value it is about, if it is about one.
+    pub fn column(&self) -> Option<&str> {
+        match self {
+            FormatError::Value { column, .. } => Some(column),
+            _ => None,
+        }
+    }
+
+    /// What is wrong, without the place.
+    pub fn reason(&self) -> String {
+        match self {
+            FormatError::Value { error, .. } => error.to_string(),
+            FormatError::Fields { what, .. } | FormatError::Record { what, .. } => what.clone(),
+            other => other.to_string(),
+        }
+    }
+}
 
 impl From<::parquet::errors::ParquetError> for FormatError {
     /// Of a file that cannot be read or written the cause alone: the library puts `External` before it.
@@ -320,7 +393,7 @@ pub enum FormatError {
         /// How many there are and should be.
         what: String,
     },
-    /// A record that is not well formed; where the next one begins cannot be told.
+    /// A record that is not well formed.
     #[error("line {line}: {what}")]
     Record {
         /// Line where the record begins, from 1; the header is line 1.

@@ -1,7 +1,7 @@
 //! The file of a state: found in its folder, held by one process at a time, appended to line by line, each synced. What the
 //! lines say is left to [`crate::state`].
 
-use super::{make_dir, sync_dir};
+use super::disk::{make_dir, sync_dir};
 use crate::error::{Context, Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -47,6 +47,7 @@ mod random_writes;
 mod readme;
 mod refuse;
 mod resume;
+mod rejects;
 mod roles;
 mod roundtrip;
 mod script;

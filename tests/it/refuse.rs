@@ -228,7 +228,8 @@ fn static_counters_are_imported_from_a_file_of_their_own() {
         "file of their own",
     ]);
     let nothing = scratch.write("nothing.csv", "k,c,v\n1,1,10\n1,2,\n");
-    target.node.run(["import", &table, &nothing]).fails(1).stderr_has(&["nothing.csv", "line 3", "\"v\""]);
+    let args = ["import", &table, &nothing, "--max-errors", "0"];
+    target.node.run(args).fails(1).stderr_has(&["nothing.csv", "line 3", "\"v\""]);
     target.db.execute("TRUNCATE t");
     let own = scratch.write("own.csv", "k,s\n1,5\n2,7\n");
     target.node.run(["import", &table, &own]).success();
@@ -347,7 +348,7 @@ fn a_line_that_would_write_nothing_is_refused() {
     let file = scratch.write("in.csv", "a,s\n2,x\n1,\n");
     target
         .node
-        .run(["import", &target.table("t"), &file])
+        .run(["import", &target.table("t"), &file, "--max-errors", "0"])
         .fails(1)
         .stderr_has(&["in.csv", "line 3", "\"s\""]);
 }

@@ -2,6 +2,7 @@
 //! so each row is brought to the dumped values by the difference from what is there, and after an unknown outcome it is
 //! read back, once the server has given up on it, before anything is added again.
 
+use super::refuse::{self, Refused};
 use super::send::{Failure, Sender, Times};
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys};
@@ -84,7 +85,14 @@ impl CounterWriter {
         })
     }
 
-    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+    pub async fn write(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        page: &Page,
+        group: Group,
+    ) -> Result<Vec<Refused>> {
+        let mut refused = Vec::new();
         let mut pending: Vec<(&Counters, usize)> = Vec::with_capacity(group.rows.len() + 1);
         if group.statics {
             pending.extend(self.statics.as_ref().map(|counters| (counters, group.rows.start)));
@@ -98,6 +106,16 @@ impl CounterWriter {
                 continue;
             }
             let Err(failure) = sender.once(cluster, &items, Times::default(), failed).await else { continue };
+            // What is refused for a row of it was not counted at all.
+            if failure.verdict == Verdict::Never && failure.is_of_a_row(&items) {
+                if pending.len() > 1 {
+                    let (front, back) = pending.split_at(pending.len() / 2);
+                    stack.extend([(back.to_vec(), absent, failed), (front.to_vec(), absent, failed)]);
+                } else {
+                    refuse::add(&mut refused, [sender.refused(&items, &failure, failed)?]);
+                }
+                continue;
+            }
             let halves = failure.verdict.is_of_size() && pending.len() > 1;
             failed += u32::from(!halves);
             if !halves && !cluster.patience.again(failure.verdict, failed) {
@@ -113,7 +131,7 @@ impl CounterWriter {
                 stack.push((pending, false, failed));
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     async fn differences<'a>(

@@ -1,5 +1,6 @@
 //! Rows from anywhere, written as if they were inserted now: no `USING`, the request says the write time.
 
+use super::refuse::{self, Refused};
 use super::send::{Failure, HALVINGS, Sender, Times};
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys};
@@ -71,7 +72,13 @@ impl ImportWriter {
         self.unknown.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+    pub async fn write(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        page: &Page,
+        group: Group,
+    ) -> Result<Vec<Refused>> {
         let Group { rows, statics, time } = group;
         let mut items = Vec::with_capacity(rows.len() + 1);
         let has_statics = || self.static_columns.iter().any(|c| page.cell(rows.start, *c).is_some());
@@ -85,9 +92,26 @@ impl ImportWriter {
         if !self.counter {
             return sender.send(cluster, &items, Times { frame: Some(time), rising: self.lists }).await;
         }
-        // A counter update of unknown outcome must not be sent again: it might count twice.
-        let sent = sender.once(cluster, &items, Times::default(), 0).await;
-        sent.map_err(|failure| self.uncounted(sender, &items, &failure))
+        self.count(sender, cluster, &items).await
+    }
+
+    /// A counter update of unknown outcome must not be sent again: it might count twice. One that is refused by itself was
+    /// not counted, nor anything beside it.
+    async fn count(&self, sender: &Sender, cluster: &Cluster, items: &[Item<'_>]) -> Result<Vec<Refused>> {
+        let (mut pending, mut refused) = (vec![items], Vec::new());
+        while let Some(items) = pending.pop() {
+            let Err(failure) = sender.once(cluster, items, Times::default(), 0).await else { continue };
+            if failure.verdict != Verdict::Never || !failure.is_of_a_row(items) {
+                return Err(self.uncounted(sender, items, &failure));
+            }
+            if items.len() > 1 {
+                let (front, back) = items.split_at(items.len() / 2);
+                pending.extend([back, front]);
+                continue;
+            }
+            refuse::add(&mut refused, [sender.refused(items, &failure, 1)?]);
+        }
+        Ok(refused)
     }
 
     /// The error of counts that failed; takes note of those that may have been counted nevertheless.

@@ -5,16 +5,19 @@
 //! |---|---|
 //! | `statement` | the statements, and how cells are bound |
 //! | `send` | attempts, halves, expiries |
+//! | `refuse` | which refusals are a row's own |
 //! | `rows` | a dump's rows: write times, expiries, statics, elements, lists |
 //! | `counters` | a dump's counters: by difference |
 //! | `import` | rows from anywhere, written now |
 
 mod counters;
 mod import;
+mod refuse;
 mod rows;
 mod send;
 mod statement;
 
+pub use refuse::Refused;
 pub use send::Counts;
 
 use super::Cluster;
@@ -145,11 +148,12 @@ impl TableWriter {
         })
     }
 
-    /// Writes a group of rows of `page`. Answers when the cluster has taken all of them.
+    /// Writes a group of rows of `page`. Answers when the cluster has taken all of them but those that it refuses by
+    /// themselves, which are answered; of such a row some cells may have been written, where they have several write times.
     ///
     /// # Errors
     /// `Error` names the table and the row's key.
-    pub async fn write(&self, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+    pub async fn write(&self, cluster: &Cluster, page: &Page, group: Group) -> Result<Vec<Refused>> {
         match &self.writer {
             Writer::Import(writer) => writer.write(&self.sender, cluster, page, group).await,
             Writer::Rows(writer) => writer.write(&self.sender, cluster, page, group).await,
@@ -177,6 +181,11 @@ impl TableWriter {
             Writer::Import(writer) => writer.unknown(),
             Writer::Rows(_) | Writer::Counters(_) => Vec::new(),
         }
+    }
+
+    /// The table that it writes into, for messages.
+    pub fn name(&self) -> &str {
+        &self.sender.name
     }
 
     /// What was not written as dumped, so far.

@@ -10,6 +10,7 @@
 //! Where its write times are not told, one that holds all of the dump's is left alone, unless the load gives everything a
 //! write time or a life of its own. There elements are added to sets, maps and user types, and none of those that are there is deleted.
 
+use super::refuse::{self, Refused};
 use super::send::{Sender, Times};
 use super::statement::{Bound, Item, Texts};
 use super::{Group, Keys, Loading};
@@ -115,7 +116,13 @@ impl RowWriter {
         })
     }
 
-    pub async fn write(&self, sender: &Sender, cluster: &Cluster, page: &Page, group: Group) -> Result<()> {
+    pub async fn write(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        page: &Page,
+        group: Group,
+    ) -> Result<Vec<Refused>> {
         let mut sendings = Sendings { items: Vec::with_capacity(group.rows.len()), lists: Vec::new() };
         let now = cluster.now().div_euclid(1_000_000);
         let cells = |row, is_row| {
@@ -128,13 +135,18 @@ impl RowWriter {
         for row in group.rows.filter(|row| self.keys.is_row(page, *row)) {
             self.add(sender, cells(row, true), group.time, now, &mut sendings)?;
         }
+        let mut refused = Vec::new();
         for some in sendings.items.chunks(STATEMENTS) {
-            sender.send(cluster, some, Times::default()).await?;
+            refuse::add(&mut refused, sender.send(cluster, some, Times::default()).await?);
+        }
+        if !refused.is_empty() {
+            let is_refused = |list: &ListItem<'_>| refused.iter().any(|row| row.row == list.item.row);
+            sendings.lists.retain(|list| !(list.of_row && is_refused(list)));
         }
         for some in sendings.lists.chunks(STATEMENTS) {
-            Box::pin(self.write_lists(sender, cluster, some)).await?;
+            refuse::add(&mut refused, Box::pin(self.write_lists(sender, cluster, some)).await?);
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Adds what one row, or its partition's static cells, comes to; `time` is the write time of what tells none.
@@ -184,7 +196,7 @@ impl RowWriter {
                     let (write, read) = statements.lists.get(&column).ok_or_else(lacking)?;
                     let cql_type = table.columns[column].cql_type.clone();
                     let item = item(write, None, vec![Some(cell)]);
-                    sendings.lists.push(ListItem { item, read, cql_type });
+                    sendings.lists.push(ListItem { item, read, cql_type, of_row: is_row });
                     continue;
                 }
             };
@@ -193,19 +205,25 @@ impl RowWriter {
         Ok(())
     }
 
-    async fn write_lists(&self, sender: &Sender, cluster: &Cluster, lists: &[ListItem<'_>]) -> Result<()> {
+    async fn write_lists(
+        &self,
+        sender: &Sender,
+        cluster: &Cluster,
+        lists: &[ListItem<'_>],
+    ) -> Result<Vec<Refused>> {
         let times = Times { frame: None, rising: true };
         if self.loading.was_empty {
             let items: Vec<Item<'_>> = lists.iter().map(|list| list.item(self.tries())).collect();
             return sender.send(cluster, &items, times).await;
         }
+        let mut refused = Vec::new();
         for list in lists {
             let there = sender.read(cluster, &Item::new(list.read, list.item.page, list.item.row)).await?;
             if let Some(later) = self.later(list, there.as_deref()) {
-                sender.send(cluster, &[list.item(later)], times).await?;
+                refuse::add(&mut refused, sender.send(cluster, &[list.item(later)], times).await?);
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// µs above its write time that earlier runs of this load have used for a list: what they sent may still arrive, and
@@ -263,6 +281,8 @@ struct ListItem<'a> {
     item: Item<'a>,
     read: &'a Bound,
     cql_type: CqlType,
+    /// Whether it is a row's, not its partition's.
+    of_row: bool,
 }
 
 impl<'a> ListItem<'a> {

@@ -1,6 +1,7 @@
 //! Sending: items as one unlogged batch, again after what may pass, in halves when too large, without what has expired.
 //! Which items, and whether they may be sent twice, is left to the writers beside.
 
+use super::refuse::{self, Refused};
 use super::statement::{Item, Over, Ready, ttl};
 use crate::cluster::Cluster;
 use crate::cluster::gate::Gate;
@@ -31,11 +32,13 @@ pub struct Counts {
     pub capped: AtomicU64,
     /// Rows of which no cell told its time.
     pub untold_rows: AtomicU64,
+    /// Rows that the target refused by themselves.
+    pub rejected: AtomicU64,
 }
 
 /// Sends to one table.
 pub struct Sender {
-    name: String,
+    pub name: String,
     kind: BatchType,
     gate: Arc<Gate>,
     key: Arc<KeyText>,
@@ -72,6 +75,13 @@ struct Tried {
     failed: u32,
 }
 
+impl Failure {
+    /// Whether one of the items, alone, is what the cluster does not take.
+    pub fn is_of_a_row(&self, items: &[Item<'_>]) -> bool {
+        refuse::reason(self, items.iter().map(Item::bytes).max().unwrap_or_default()).is_some()
+    }
+}
+
 impl Sender {
     /// A sender for rows of `table`, which go into `name`; how requests go is told to `gate`.
     ///
@@ -94,16 +104,16 @@ impl Sender {
         }
     }
 
-    /// Sends items that may be sent twice, until the cluster has taken them all.
+    /// Sends items that may be sent twice, until the cluster has taken them all but those that it refuses by themselves.
     ///
     /// # Errors
     /// `Error` names the table and the row's key.
-    pub async fn send(&self, cluster: &Cluster, items: &[Item<'_>], times: Times) -> Result<()> {
+    pub async fn send(&self, cluster: &Cluster, items: &[Item<'_>], times: Times) -> Result<Vec<Refused>> {
         if items.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         match self.once(cluster, items, times, 0).await {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Vec::new()),
             // Apart, since what is rarely needed would make every request's future larger.
             Err(failure) => Box::pin(self.send_again(cluster, items, times, failure)).await,
         }
@@ -115,22 +125,23 @@ impl Sender {
         items: &[Item<'_>],
         times: Times,
         first: Failure,
-    ) -> Result<()> {
-        // A stack instead of recursion: halves of what was too large, front half on top, each with what its rows have
-        // been through.
+    ) -> Result<Vec<Refused>> {
+        // A stack instead of recursion: halves of what was too large or has a row that is refused, front half on top, each
+        // with what its rows have been through.
         let mut pending = vec![(items, Tried { sent: 1, failed: 0 })];
         let mut failed = Some(first);
+        let mut refused = Vec::new();
         while let Some((items, mut tried)) = pending.pop() {
-            match self.attempts(cluster, items, times, &mut tried, failed.take()).await {
-                Ok(()) => {}
-                Err(Failure { verdict, .. }) if verdict.is_of_size() && items.len() > 1 => {
-                    let (front, back) = items.split_at(items.len() / 2);
-                    pending.extend([(back, tried), (front, tried)]);
-                }
-                Err(failure) => return Err(self.rejected(items, &failure, tried.failed)),
+            let attempted = self.attempts(cluster, items, times, &mut tried, failed.take()).await;
+            let Err(failure) = attempted else { continue };
+            if items.len() > 1 && (failure.verdict.is_of_size() || failure.is_of_a_row(items)) {
+                let (front, back) = items.split_at(items.len() / 2);
+                pending.extend([(back, tried), (front, tried)]);
+            } else {
+                refuse::add(&mut refused, [self.refused(items, &failure, tried.failed)?]);
             }
         }
-        Ok(())
+        Ok(refused)
     }
 
     /// Sends items until they are taken, or should be halved, or no attempt is left, of which the first may have failed.
@@ -312,6 +323,22 @@ impl Sender {
             self.counts.expired_cells.fetch_add(item.cells, Relaxed);
             self.counts.expired_rows.fetch_add(u64::from(item.brings_row), Relaxed);
         }
+    }
+
+    /// The row of an item that the cluster does not take after so many attempts, if that is its own doing.
+    ///
+    /// # Errors
+    /// `Error` if not, or if it is not known which of several items it is.
+    pub fn refused(&self, items: &[Item<'_>], failure: &Failure, failed: u32) -> Result<Refused> {
+        match items {
+            [one] => refuse::reason(failure, one.bytes()).map(|reason| Refused {
+                row: one.row,
+                key: self.key(one),
+                reason,
+            }),
+            _ => None,
+        }
+        .ok_or_else(|| self.rejected(items, failure, failed))
     }
 
     /// The error of items that the cluster does not take after so many attempts.

@@ -107,6 +107,11 @@ impl<'a> Item<'a> {
     pub fn new(bound: &'a Bound, page: &'a Page, row: usize) -> Item<'a> {
         Item { bound, page, row, only: None, own: Vec::new(), stamp: None, brings_row: false, cells: 0 }
     }
+
+    /// Bytes of its row's cells, about as many as it writes at most.
+    pub fn bytes(&self) -> usize {
+        self.page.row_bytes(self.row)
+    }
 }
 
 /// An item at one attempt: how long it has left is counted anew each time.

@@ -10,7 +10,7 @@ mod roles;
 mod unsupported;
 
 use super::scanning::Care;
-use super::signals::Stop;
+use super::stop::Stop;
 use super::{BudgetArgs, OutputArgs, layout, plural, rfc3339, roles_text};
 use crate::cluster::catalogue::Schema;
 use crate::cluster::probe::Probe;

@@ -4,7 +4,7 @@ use super::parts::TableWork;
 use super::{DumpArgs, dump_id, options};
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::Schema;
-use crate::commands::signals::Stop;
+use crate::commands::stop::Stop;
 use crate::commands::{plural, ranges, rfc3339};
 use crate::error::{Error, Result};
 use crate::format::Format;

@@ -11,6 +11,7 @@ mod summary;
 
 use super::feed::{Flow, Input, Order, ReadTimes, Watch, feed};
 use super::parts::{TableParts, inside};
+use super::rejects::{RejectFile, Rejects};
 use super::verify::cluster::Pair;
 use super::verify::{self, Findings};
 use super::stop::{Stop, stoppable};
@@ -134,6 +135,20 @@ pub struct LoadArgs {
     /// Do not read back what was loaded into tables that this load has neither made nor emptied
     #[arg(long, env = "CQLIFT_NO_CHECK", value_parser = FalseyValueParser::new())]
     pub no_check: bool,
+    /// Rows that may be rejected, because the cluster refuses them by themselves; one more ends the load. With 0 none is, and
+    /// no file of them is made
+    #[arg(
+        long,
+        env = "CQLIFT_MAX_ERRORS",
+        default_value_t = 0,
+        value_name = "N",
+        conflicts_with = "schema_only"
+    )]
+    pub max_errors: u64,
+    /// Where rejected rows go: KEYSPACE.TABLE.rejected.csv for each table that has any, which can be imported once it is
+    /// repaired, and KEYSPACE.TABLE.rejected.reasons.csv [default: the current directory]
+    #[arg(long, env = "CQLIFT_REJECT_DIR", value_name = "DIR")]
+    pub reject_dir: Option<PathBuf>,
     /// End with code 3 if anything could not be brought back as it was
     #[arg(long, env = "CQLIFT_STRICT", value_parser = FalseyValueParser::new())]
     pub strict: bool,
@@ -258,6 +273,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     if resume.is_some_and(Resume::is_resumed) && !output.quiet {
         plan.loads.iter().for_each(|load| note_resumed(load));
     }
+    let rejects = Rejects::new("row", args.max_errors, args.reject_dir);
     let work = async |stop: Stop| {
         let parts = parts((&dir, &manifest), &plan, resume)?;
         check_parts(&parts).await?;
@@ -272,7 +288,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         };
         let how = How { before, ..how };
         let loaded =
-            load_data(&cluster, parts, (how, Flow::of(&args.budget)), (stop, resume), output).await?;
+            load_data(&cluster, parts, (how, Flow::of(&args.budget)), (stop, resume, &rejects), output).await?;
         let rows_before = resume.map_or(0, |resume| resume.rows(&plan));
         let loaded = Loaded { rows: loaded.rows + rows_before, rows_before, ..loaded };
         let built = runner.run(Section::PostData).await;
@@ -284,11 +300,12 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         let loaded = Loaded { restored, ..loaded };
         Ok((Done { loaded, findings, runner, built }, how))
     };
-    let (done, how) = stoppable(work).await.map_err(|error| match (error.kind(), resume) {
+    let ended = stoppable(work).await.map_err(|error| match (error.kind(), resume) {
         (Kind::Interrupted, Some(resume)) => error.hint(resume.hint()),
         _ => error,
-    })?;
-    summary::summarise(&plan, &manifest, &done, how, output)?;
+    });
+    let ((done, how), rejected) = rejects.ended(ended)?;
+    summary::summarise(&plan, &manifest, (&done, &rejected), how, output)?;
     let Done { loaded, findings, runner, built } = done;
     built?;
     loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
@@ -297,6 +314,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         "deletions and other data in the target prevail where they are not older than what was loaded: load with \
          --if-exists truncate, or with --timestamp now",
     )?;
+    summary::rejected(&loaded, &rejected)?;
     if args.strict { summary::strict(&plan, &manifest, (&loaded, &runner)) } else { Ok(()) }
 }
 
@@ -427,12 +445,12 @@ async fn load_data(
     cluster: &Arc<Cluster>,
     parts: Vec<PartToLoad>,
     (how, flow): (How, Flow),
-    (stop, resume): (Stop, Option<&Resume>),
+    (stop, resume, rejects): (Stop, Option<&Resume>, &Rejects),
     output: OutputArgs,
 ) -> Result<Loaded> {
     let expected: u64 = parts.iter().map(|p| p.part.rows).sum();
     let (mut inputs, mut loaded) = (Vec::new(), Vec::new());
-    let mut writers: BTreeMap<String, TableWriter> = BTreeMap::new();
+    let mut writers: BTreeMap<String, (TableWriter, Arc<RejectFile>)> = BTreeMap::new();
     await_counters(cluster, &parts, how, output).await;
     // Parts of one table stand in token order; shuffled, no node gets all of the work at once.
     let mut parts = parts;
@@ -441,17 +459,18 @@ async fn load_data(
         let to_load = part.table.clone();
         let table = &to_load.parts.table;
         let name = table.full_name();
-        let writer = match writers.get(&name) {
-            Some(writer) => Arc::new(writer.apart()),
+        let (writer, rejected) = match writers.get(&name) {
+            Some((writer, rejected)) => (Arc::new(writer.apart()), rejected.clone()),
             None => {
                 let How { policy, keeps_times, before, .. } = how;
                 let TableToLoad { was_empty, compact, .. } = *to_load;
                 let purpose = Purpose::Load(Loading { policy, keeps_times, was_empty, before, compact });
-                let writer =
-                    TableWriter::prepare(cluster, table, to_load.target(), purpose, flow.gate()).await?;
-                let apart = Arc::new(writer.apart());
-                writers.insert(name.clone(), writer);
-                apart
+                let into = to_load.target();
+                let writer = TableWriter::prepare(cluster, table, into, purpose, flow.gate()).await?;
+                let rejected = rejects.of_rows(writer.name(), super::layout(table)?)?;
+                let own = (Arc::new(writer.apart()), rejected.clone());
+                writers.insert(name.clone(), (writer, rejected));
+                own
             }
         };
         loaded.push((name, part.part.name.clone(), writer.clone()));
@@ -460,6 +479,7 @@ async fn load_data(
             inside: inside(&part.part)?,
             read: if how.keeps_times { Some(part.read_times()?) } else { None },
             writer,
+            rejects: rejected,
             table: table.clone(),
             open: Box::new(move || part.open()),
         });
@@ -473,8 +493,9 @@ async fn load_data(
         _ => error,
     })?;
     let rows = progress.counters.rows.load(Relaxed);
-    if rows != expected {
-        return Err(Error::failed(format!("{rows} rows were loaded, the manifest lists {expected}"))
+    let found = rows + rejects.count();
+    if found != expected {
+        return Err(Error::failed(format!("{found} rows were read, the manifest lists {expected}"))
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();

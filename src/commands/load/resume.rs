@@ -233,6 +233,7 @@ pub fn tally(counts: &Counts) -> Tally {
         expired_cells: of(&counts.expired_cells),
         capped: of(&counts.capped),
         untold_rows: of(&counts.untold_rows),
+        rejected: of(&counts.rejected),
     }
 }
 

@@ -5,6 +5,7 @@ use super::roles::Restored;
 use super::schema::{Existing, Step, Unsupported};
 use super::statements::{Change, Runner};
 use super::{Done, How, Loaded};
+use crate::commands::rejects::{Rejected, Written};
 use crate::commands::verify::Difference;
 use crate::commands::{OutputArgs, note_missing, plural};
 use crate::error::{Error, Result};
@@ -18,6 +19,7 @@ struct LoadedTable {
     table: String,
     into: String,
     rows: u64,
+    rejected: u64,
     skipped: bool,
     expired_rows: u64,
     expired_cells: u64,
@@ -29,6 +31,8 @@ struct Summary<'a> {
     dump: &'a str,
     rows: u64,
     rows_before: u64,
+    rejected: u64,
+    reject_files: &'a [Written],
     tables: Vec<LoadedTable>,
     kept_different: Vec<String>,
     changes: &'a [Change],
@@ -53,7 +57,7 @@ struct Summary<'a> {
 pub fn summarise(
     plan: &Plan,
     manifest: &Manifest,
-    done: &Done<'_>,
+    (done, rejected): (&Done<'_>, &Rejected),
     how: How,
     output: OutputArgs,
 ) -> Result<()> {
@@ -64,7 +68,12 @@ pub fn summarise(
         capped: of_table(loaded, load, |tally| tally.capped),
         table: load.table.full_name(),
         into: format!("{}.{}", load.target.0, load.target.1),
-        rows: if load.treatment.loads() { load.entry.rows } else { 0 },
+        rows: if load.treatment.loads() {
+            load.entry.rows.saturating_sub(of_table(loaded, load, |tally| tally.rejected))
+        } else {
+            0
+        },
+        rejected: of_table(loaded, load, |tally| tally.rejected),
         skipped: load.treatment == Treatment::Skip,
     };
     let different = plan.steps.iter().filter(|s| s.existing == Existing::Differs);
@@ -73,6 +82,8 @@ pub fn summarise(
         dump: &manifest.id,
         rows: loaded.rows,
         rows_before: loaded.rows_before,
+        rejected: total(loaded, |tally| tally.rejected),
+        reject_files: &rejected.files,
         tables: plan.loads.iter().map(table).collect(),
         kept_different: different.map(Step::label).collect(),
         changes: &runner.changes,
@@ -167,6 +178,24 @@ fn of_table(loaded: &Loaded, load: &TableLoad, of: fn(&Tally) -> u64) -> u64 {
 
 fn total(loaded: &Loaded, of: fn(&Tally) -> u64) -> u64 {
     loaded.tallies.values().map(of).sum()
+}
+
+/// Rows that earlier runs of the load have rejected count as well.
+///
+/// # Errors
+/// `Error` (exit 3) if there are any.
+pub fn rejected(loaded: &Loaded, rejected: &Rejected) -> Result<()> {
+    rejected.result()?;
+    match total(loaded, |tally| tally.rejected) {
+        0 => Ok(()),
+        earlier => Err(Error::incomplete(format!(
+            "{} rejected by earlier runs of this load, which named their files",
+            match earlier {
+                1 => "1 row was".to_owned(),
+                n => format!("{n} rows were"),
+            }
+        ))),
+    }
 }
 
 /// What the dump lacks of the tables and roles that were loaded.

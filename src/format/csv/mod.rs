@@ -10,6 +10,7 @@ mod split;
 
 pub use sink::CsvSink;
 pub use source::{CsvOptions, CsvReader, CsvSource, Need};
+pub use split::RecordTexts;
 
 /// What stands between fields.
 const DELIMITER: u8 = b',';

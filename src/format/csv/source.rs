@@ -1,8 +1,9 @@
 //! CSV to pages, for dumps and for foreign files alike: which field is which column, what is null, and the place of
 //! every error. Finding the fields is left to `split`.
 
+use super::BOM;
 use super::split::{Record, Records, Splitter};
-use crate::format::{Column, FormatError, Layout, Source, Undecoded};
+use crate::format::{BadRecord, Column, Decoded, FormatError, Layout, RowTexts, Source, Undecoded};
 use crate::rows::{Page, PageBuilder};
 use crate::types::cql::{CqlType, Native};
 use crate::types::{BadValue, Codec, json};
@@ -27,6 +28,7 @@ pub struct CsvReader {
     splitter: Splitter<Box<dyn Read + Send>>,
     null: Vec<u8>,
     header: Vec<String>,
+    header_text: Vec<u8>,
 }
 
 impl CsvReader {
@@ -42,6 +44,9 @@ impl CsvReader {
             return Err(FormatError::Columns("the file is empty, without a header".to_owned()));
         };
         let line = record.line;
+        if let Some(what) = records.as_ref().and_then(|records| records.broken(0)) {
+            return Err(FormatError::Record { line, what: what.to_owned() });
+        }
         let mut header = Vec::with_capacity(record.fields());
         let (mut seen, mut scratch) = (HashSet::new(), Vec::new());
         while let Some((_, name)) = record.field(header.len(), &mut scratch) {
@@ -56,7 +61,16 @@ impl CsvReader {
             }
             header.push(name.to_owned());
         }
-        Ok(CsvReader { splitter, null: options.null.clone().into_bytes(), header })
+        let mut header_text = if splitter.has_mark() { BOM.to_vec() } else { Vec::new() };
+        header_text.extend(
+            records.and_then(|records| records.into_texts().get(0)).map(|(_, text)| text).unwrap_or_default(),
+        );
+        Ok(CsvReader { splitter, null: options.null.clone().into_bytes(), header, header_text })
+    }
+
+    /// The very bytes of the header: a byte order mark, if there is one, the names and the line end.
+    pub fn header_text(&self) -> &[u8] {
+        &self.header_text
     }
 
     /// The names in the header.
@@ -127,8 +141,8 @@ pub enum Need {
     Nothing,
 }
 
-/// Reads a CSV file. After `FormatError::Value` and `FormatError::Fields` it can go on with the next record; the rows
-/// read before are not lost. Any other error stays.
+/// Reads a CSV file. After an error of a record it can go on with the next one, unless it is not known where that begins;
+/// the rows read before are not lost. Any other error stays.
 pub struct CsvSource {
     splitter: Splitter<Box<dyn Read + Send>>,
     meaning: Arc<Meaning>,
@@ -152,6 +166,8 @@ struct Rows {
     /// The next record.
     next: usize,
     page: PageBuilder,
+    /// Numbers of the records that are no rows.
+    bad: Vec<usize>,
     /// Columns of the current row that are null.
     missing: Vec<usize>,
     /// Where text is put together.
@@ -185,6 +201,7 @@ impl CsvSource {
             records,
             next: 0,
             page: PageBuilder::new(self.meaning.columns.len()),
+            bad: Vec::new(),
             missing: Vec::new(),
             scratch: Vec::new(),
         });
@@ -193,19 +210,46 @@ impl CsvSource {
 }
 
 impl Rows {
-    /// Reads the records that are left; after an error, it can go on behind the record that has it.
+    /// Reads the records that are left; after an error of one record, it can go on behind that.
     fn read(&mut self) -> Result<(), FormatError> {
         let meaning = self.meaning.clone();
-        let Rows { records, next, page, missing, scratch, .. } = self;
+        let Rows { records, next, page, bad, missing, scratch, .. } = self;
         while let Some(record) = records.get(*next) {
             *next += 1;
             missing.clear();
-            if let Err(error) = meaning.add_row(record, page, missing, scratch) {
-                page.drop_open_row();
+            let rows = page.rows();
+            let read = match records.broken(*next - 1) {
+                Some(what) => Err(FormatError::Record { line: record.line, what: what.to_owned() }),
+                None => meaning.add_row(record, page, missing, scratch),
+            };
+            if let Err(error) = read {
+                // The row may be whole, and lack what it needs.
+                page.truncate(rows);
+                bad.push(*next - 1);
                 return Err(error);
             }
         }
         Ok(())
+    }
+
+    /// Reads them all, those that are no rows too.
+    fn decode(mut self) -> Result<Decoded, FormatError> {
+        let mut errors = Vec::new();
+        while let Err(error) = self.read() {
+            // A page that cannot grow is no fault of the record.
+            if matches!(error, FormatError::Page(_)) {
+                return Err(error);
+            }
+            errors.push(error);
+        }
+        let Rows { records, page, bad, .. } = self;
+        let records = records.into_texts();
+        let with_text = |(error, number): (FormatError, &usize)| {
+            let (line, text) = records.get(*number)?;
+            Some(BadRecord { line, text, error })
+        };
+        let errors = errors.into_iter().zip(&bad).filter_map(with_text).collect();
+        Ok(Decoded { page: page.finish(), bad: errors, texts: Some(RowTexts { records, bad }) })
     }
 }
 
@@ -329,8 +373,7 @@ impl Source for CsvSource {
             None => self.next_rows()?,
             begun => begun,
         };
-        let decode = |mut rows: Rows| move || rows.read().map(|()| rows.page.finish());
-        Ok(rows.map(|rows| Box::new(decode(rows)) as Undecoded))
+        Ok(rows.map(|rows| Box::new(|| rows.decode()) as Undecoded))
     }
 }
 
@@ -410,11 +453,11 @@ mod tests {
                     }
                 }
                 Err(error) => {
-                    seen.push(error.to_string());
                     // A source that stays where it failed would go on for ever.
-                    if !matches!(error, FormatError::Value { .. } | FormatError::Fields { .. }) {
+                    if seen.last() == Some(&error.to_string()) {
                         return seen;
                     }
+                    seen.push(error.to_string());
                 }
             }
         }
@@ -478,6 +521,18 @@ mod tests {
         reads("t,k\na,\n\n", &["line 3: an empty line, expected 2 fields", "null 'a'"]);
         reads("t,k\na,\"1\n", &["line 2: a quote is opened and never closed"]);
         reads("t\n\"a\"b\n", &["line 2: data after the closing quote of field 1"]);
+        reads(
+            "t\n\"a\"b\n\"c\"\nd\n",
+            &[
+                "line 2: data after the closing quote of field 1, so that lines 2 to 3 cannot be told apart",
+                "'d'",
+            ],
+        );
+        reads(
+            "t\n\"a\"b\nc\nd\n",
+            &["line 2: data after the closing quote of field 1; where the next record begins cannot be told"],
+        );
+        reads("\"t\"x\n", &["line 1: data after the closing quote of field 1"]);
         let bytes = Cursor::new(b"t,\xff\n".to_vec());
         let error = CsvReader::open(bytes, &CsvOptions::default()).err().unwrap();
         assert_eq!(error.to_string(), "line 1: the name of field 2 is not UTF-8");
@@ -492,6 +547,35 @@ mod tests {
         assert!(seen[1].starts_with("line 5, column \"k\": \"\" is not "), "{seen:?}");
         assert_eq!(seen[2], "line 7: 1 field, expected 2");
         assert!(seen[3].ends_with("'a\\nb'") && seen[4].ends_with("'e'"), "{seen:?}");
+    }
+
+    #[test]
+    fn bad_records_are_told_with_their_very_bytes_and_rows_know_theirs() {
+        let text = "\u{feff}t,k\r\na,1\r\nb,x\n\"c\nc\",3\nd\n\n\"e\",5\ng,\nf,\"6";
+        let reader = CsvReader::open(Cursor::new(text), &CsvOptions::default()).unwrap();
+        assert_eq!(reader.header_text(), "\u{feff}t,k\r\n".as_bytes());
+        let columns = columns(&[("t", "text"), ("k", "int")]).into_iter().enumerate().collect();
+        let source = reader.into_source(columns, None).unwrap();
+        let mut source = source.with_needs(&[Need::Nothing, Need::Always]);
+        let (mut rows, mut bad) = (Vec::new(), Vec::new());
+        while let Some(undecoded) = source.next_undecoded().unwrap() {
+            let decoded = undecoded().unwrap();
+            let texts = decoded.texts.unwrap();
+            rows.extend((0..decoded.page.rows()).map(|row| texts.get(row).unwrap()));
+            assert!(texts.get(decoded.page.rows()).is_none(), "no row is left");
+            bad.extend(decoded.bad.into_iter().map(|bad| (bad.line, bad.text, bad.error.reason())));
+        }
+        let is = |(line, text): &(u64, bytes::Bytes), expected| (*line, &text[..]) == expected;
+        assert!(is(&rows[0], (2, b"a,1\r\n")) && is(&rows[1], (4, b"\"c\nc\",3\n")), "{rows:?}");
+        assert!(rows.len() == 3 && is(&rows[2], (8, b"\"e\",5\n")), "{rows:?}");
+        let expected: [(u64, &[u8], &str); 5] = [
+            (3, b"b,x\n", "\"x\" is not an int"),
+            (6, b"d\n", "1 field, expected 2"),
+            (7, b"\n", "an empty line, expected 2 fields"),
+            (9, b"g,\n", "a key column needs a value, and the field is empty"),
+            (10, b"f,\"6", "a quote is opened and never closed"),
+        ];
+        assert_eq!(bad.iter().map(|(l, t, r)| (*l, &t[..], r.as_str())).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -21,6 +21,9 @@ const MOST_TEXT: usize = 1 << 20;
 /// A record beyond this is more likely a quote left open than data.
 const LONGEST: usize = 1 << 30;
 
+/// How much text is searched for the end of a record that has data after a closing quote.
+const RESYNC: usize = 256 << 10;
+
 /// Where a field lies in its chunk, without its quotes.
 #[derive(Clone, Copy, Debug)]
 struct Span {
@@ -36,8 +39,45 @@ struct Span {
 pub(super) struct Records {
     bytes: Bytes,
     fields: Vec<Span>,
-    /// Of each record the line where it begins and the end of its fields.
-    ends: Vec<(u64, usize)>,
+    /// Where the first record begins.
+    start: usize,
+    ends: Vec<End>,
+    /// What is wrong with the last record, if it is not well formed; its fields are those before that.
+    broken: Option<String>,
+}
+
+/// Where a record ends.
+#[derive(Clone, Copy, Debug)]
+struct End {
+    /// Line where it begins.
+    line: u64,
+    /// The end of its fields.
+    fields: usize,
+    /// The end of its bytes, its line end included.
+    bytes: usize,
+}
+
+/// The text of records without their fields.
+#[derive(Clone, Debug)]
+pub struct RecordTexts {
+    bytes: Bytes,
+    start: usize,
+    ends: Vec<End>,
+}
+
+impl RecordTexts {
+    /// The line where a record begins, from 1, and its very bytes, its line end included.
+    pub fn get(&self, number: usize) -> Option<(u64, Bytes)> {
+        let end = self.ends.get(number)?;
+        let start =
+            number.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(self.start, |e| e.bytes);
+        Some((end.line, self.bytes.slice(start..end.bytes)))
+    }
+
+    /// Bytes that it takes in memory.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<End>()
+    }
 }
 
 /// One record.
@@ -50,8 +90,8 @@ pub(super) struct Record<'a> {
 }
 
 impl Records {
-    fn new(bytes: Bytes) -> Records {
-        Records { bytes, fields: Vec::new(), ends: Vec::new() }
+    fn new(bytes: Bytes, start: usize) -> Records {
+        Records { bytes, fields: Vec::new(), start, ends: Vec::new(), broken: None }
     }
 
     /// Number of records.
@@ -61,9 +101,19 @@ impl Records {
 
     /// A record by its number from 0.
     pub fn get(&self, number: usize) -> Option<Record<'_>> {
-        let (line, end) = *self.ends.get(number)?;
-        let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(_, end)| *end);
+        let End { line, fields: end, .. } = *self.ends.get(number)?;
+        let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |e| e.fields);
         Some(Record { line, bytes: &self.bytes, fields: &self.fields[start..end] })
+    }
+
+    /// What is wrong with a record that is not well formed.
+    pub fn broken(&self, number: usize) -> Option<&str> {
+        self.broken.as_deref().filter(|_| number + 1 == self.len())
+    }
+
+    /// The texts of the records, for when the fields are not needed any more.
+    pub fn into_texts(self) -> RecordTexts {
+        RecordTexts { bytes: self.bytes, start: self.start, ends: self.ends }
     }
 }
 
@@ -115,8 +165,18 @@ enum Scan {
     Record { len: usize, lines: u64 },
     /// A record whose end is not there yet; the line, counted from its first, where a quote stands open.
     Open { quote: Option<u64> },
-    /// Data after the closing quote of the last field.
-    AfterQuote,
+    /// Data after the closing quote of the last field, which ends there.
+    AfterQuote { end: usize },
+}
+
+/// Where a record ends that has data after a closing quote.
+enum Resync {
+    /// At its length from there, with so many lines: that is the end whatever the quote was meant to be.
+    At { len: usize, lines: u64 },
+    /// More text may tell.
+    Open,
+    /// That cannot be told.
+    Never,
 }
 
 impl<R: Read> Splitter<R> {
@@ -137,10 +197,16 @@ impl<R: Read> Splitter<R> {
         Ok(splitter)
     }
 
-    /// The next records, at most so many and no more than [`MOST_TEXT`] before the last; `None` at the end. An error comes after the records before it, and again whenever
-    /// it is called.
+    /// Whether the text begins with a byte order mark.
+    pub fn has_mark(&self) -> bool {
+        self.buffer.starts_with(BOM)
+    }
+
+    /// The next records, at most so many and no more than [`MOST_TEXT`] before the last; `None` at the end. One that is not
+    /// well formed is the last of them, if its end can be told. If not, an error comes after the records before it, and again
+    /// whenever it is called.
     pub fn next(&mut self, most: usize) -> Result<Option<Records>, FormatError> {
-        let mut records = Records::new(self.buffer.clone());
+        let mut records = Records::new(self.buffer.clone(), self.start);
         let mut begun = self.start;
         while records.len() < most
             && self.start - begun < MOST_TEXT
@@ -149,24 +215,31 @@ impl<R: Read> Splitter<R> {
             let before = records.fields.len();
             let what = match self.scan(&mut records.fields) {
                 Scan::Record { len, lines } => {
-                    records.ends.push((self.line, records.fields.len()));
-                    self.line += lines;
-                    self.start += len;
+                    self.pass(&mut records, len, lines);
                     continue;
                 }
                 what => what,
             };
             let fields = records.fields.len() - before;
+            // As long as it is not read whole, it is not among the records.
+            let resync = match what {
+                Scan::AfterQuote { end } => self.resync(end),
+                Scan::Open { quote: Some(_) } if self.ended => self.to_the_end(),
+                _ => Resync::Open,
+            };
+            if let Resync::At { len, lines } = resync {
+                records.broken = Some(self.told(&what, fields, lines));
+                self.pass(&mut records, len, lines);
+                break;
+            }
             records.fields.truncate(before);
             if records.len() > 0 {
                 break;
             }
-            if matches!(what, Scan::Open { .. })
-                && !self.ended
-                && self.buffer.len() - self.start < self.longest
+            if matches!(resync, Resync::Open) && !self.ended && self.buffer.len() - self.start < self.longest
             {
                 self.refill()?;
-                records = Records::new(self.buffer.clone());
+                records = Records::new(self.buffer.clone(), self.start);
                 begun = self.start;
                 continue;
             }
@@ -175,24 +248,83 @@ impl<R: Read> Splitter<R> {
         Ok(Some(records).filter(|records| records.len() > 0))
     }
 
-    /// What is wrong with the record at `start`, of which so many fields could be read.
-    fn broken(&self, what: &Scan, fields: usize) -> FormatError {
-        let (lines, what) = match what {
-            Scan::Open { quote: Some(lines) } if self.ended => {
-                (*lines, "a quote is opened and never closed".to_owned())
+    /// Goes on behind a record.
+    fn pass(&mut self, records: &mut Records, len: usize, lines: u64) {
+        let line = self.line;
+        self.line += lines;
+        self.start += len;
+        records.ends.push(End { line, fields: records.fields.len(), bytes: self.start });
+    }
+
+    /// The rest of the file as one record: a quote is open, so that no line end in it is known to be one.
+    fn to_the_end(&self) -> Resync {
+        let rest = &self.buffer[self.start..];
+        if rest.len() > self.longest {
+            return Resync::Never;
+        }
+        let cut_short = u64::from(!rest.ends_with(b"\n"));
+        Resync::At { len: rest.len(), lines: count_lines(rest) + cut_short }
+    }
+
+    /// Where the record at `start` ends, a quoted field of which is followed by other data from `end` on. The quote before it may
+    /// have been meant to close the field, or to be a part of it: all that it may have been is followed, and the record ends
+    /// where a line does in every case. So no text is ever taken for a record of its own that may be a part of this one.
+    fn resync(&self, end: usize) -> Resync {
+        let rest = &self.buffer[end..];
+        let text = &rest[..rest.len().min(RESYNC)];
+        let mut readings = Readings::AFTER_QUOTE;
+        for (at, byte) in text.iter().enumerate() {
+            readings = readings.after(*byte);
+            if *byte == b'\n' && readings == Readings::AT_START {
+                let record = &self.buffer[self.start..=end + at];
+                return Resync::At { len: record.len(), lines: count_lines(record) };
             }
+        }
+        // The last line ends with the file, whatever it holds.
+        let is_last = || memchr(b'\n', text).is_none_or(|line_end| line_end + 1 == text.len());
+        match (rest.len() > text.len(), self.ended) {
+            (true, _) => Resync::Never,
+            (false, false) => Resync::Open,
+            (false, true) if is_last() || !readings.has(Readings::QUOTED) => self.to_the_end(),
+            (false, true) => Resync::Never,
+        }
+    }
+
+    /// What is wrong with a record of so many lines, of which so many fields could be read.
+    fn told(&self, what: &Scan, fields: usize, lines: u64) -> String {
+        let which = match (what, lines) {
+            (Scan::Open { quote: Some(0) }, _) => "a quote is opened and never closed".to_owned(),
+            (Scan::Open { quote }, _) => {
+                let line = self.line + quote.unwrap_or_default();
+                format!("a quote is opened in line {line} and never closed")
+            }
+            _ => format!("data after the closing quote of field {fields}"),
+        };
+        match lines {
+            0 | 1 => which,
+            _ => format!(
+                "{which}, so that lines {} to {} cannot be told apart",
+                self.line,
+                self.line + lines - 1
+            ),
+        }
+    }
+
+    /// What is wrong with the record at `start`, of which so many fields could be read, and whose end cannot be told.
+    fn broken(&self, what: &Scan, fields: usize) -> FormatError {
+        let what = match what {
             Scan::Open { quote } => {
                 let hint = match quote {
                     Some(lines) => format!("; is the quote opened in line {} left open?", self.line + lines),
                     None => String::new(),
                 };
-                (0, format!("a record longer than {} bytes{hint}", self.longest))
+                format!("a record longer than {} bytes{hint}", self.longest)
             }
-            Scan::Record { .. } | Scan::AfterQuote => {
-                (0, format!("data after the closing quote of field {fields}"))
-            }
+            Scan::Record { .. } | Scan::AfterQuote { .. } => format!(
+                "data after the closing quote of field {fields}; where the next record begins cannot be told"
+            ),
         };
-        FormatError::Record { line: self.line + lines, what }
+        FormatError::Record { line: self.line, what }
     }
 
     /// Finds the end of the record at `start`, and adds its fields.
@@ -244,7 +376,7 @@ impl<R: Read> Splitter<R> {
                 [b'\n', ..] => return record(end + 2, lines + 1),
                 [b'\r', b'\n', ..] => return record(end + 3, lines + 1),
                 [DELIMITER, ..] => at = end + 2,
-                _ => return Scan::AfterQuote,
+                _ => return Scan::AfterQuote { end: end + 1 },
             }
         }
     }
@@ -261,6 +393,50 @@ impl<R: Read> Splitter<R> {
         self.buffer = Bytes::from(buffer);
         self.start = 0;
         Ok(())
+    }
+}
+
+/// What text behind a misplaced quote may be read as: a set of states, each possible.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Readings(u8);
+
+impl Readings {
+    /// At the beginning of a field.
+    const AT_START: Readings = Readings(1);
+    /// Inside a field that is not quoted, or behind one that is closed.
+    const UNQUOTED: Readings = Readings(2);
+    /// Inside a quoted field.
+    const QUOTED: Readings = Readings(4);
+    /// Behind a quote in a quoted field.
+    const AFTER_QUOTE: Readings = Readings(8);
+    /// Behind a CR behind that.
+    const AFTER_CR: Readings = Readings(16);
+
+    fn has(self, state: Readings) -> bool {
+        self.0 & state.0 != 0
+    }
+
+    fn or(self, other: Readings) -> Readings {
+        Readings(self.0 | other.0)
+    }
+
+    /// After another byte.
+    fn after(self, byte: u8) -> Readings {
+        let misplaced = || Readings::UNQUOTED.or(Readings::QUOTED);
+        let mut all = Readings(0);
+        for state in [1, 2, 4, 8, 16].map(Readings).into_iter().filter(|state| self.has(*state)) {
+            all = all.or(match (state, byte) {
+                (Readings::QUOTED, QUOTE) => Readings::AFTER_QUOTE,
+                (Readings::QUOTED, _) => Readings::QUOTED,
+                (Readings::AFTER_CR, byte) if byte != b'\n' => misplaced().after(byte),
+                (_, DELIMITER | b'\n') => Readings::AT_START,
+                (Readings::AT_START | Readings::AFTER_QUOTE, QUOTE) => Readings::QUOTED,
+                (Readings::AFTER_QUOTE, b'\r') => Readings::AFTER_CR,
+                (Readings::AFTER_QUOTE, _) => misplaced(),
+                _ => Readings::UNQUOTED,
+            });
+        }
+        all
     }
 }
 
@@ -295,8 +471,12 @@ mod tests {
                 Ok(Some(records)) => records,
             };
             assert!(records.len() > 0 && records.len() <= most && records.get(records.len()).is_none());
-            for record in (0..records.len()).filter_map(|number| records.get(number)) {
+            for (place, record) in (0..records.len()).filter_map(|n| Some((n, records.get(n)?))) {
                 let mut text = record.line.to_string();
+                if let Some(what) = records.broken(place) {
+                    seen.push(format!("{text} broken: {what}"));
+                    continue;
+                }
                 for number in 0..record.fields() {
                     let (quoted, field) = record.field(number, &mut scratch).unwrap();
                     let field = String::from_utf8_lossy(field);
@@ -332,12 +512,22 @@ mod tests {
             ("a\"b,c\"\n a\n", &["1 a\"b| c\"|", "2  a|"]),
             ("1,\" \"\n", &["1 1| ' '"]),
             ("é,\"ü\"\n", &["1 é| 'ü'"]),
-            ("a\n\"b\" \n", &["1 a|", "line 2: data after the closing quote of field 1"]),
-            ("a\n1,\"b\"\rc\n", &["1 a|", "line 2: data after the closing quote of field 2"]),
-            ("\"a\nb\"c\n", &["line 1: data after the closing quote of field 1"]),
-            ("a\n\"b\n", &["1 a|", "line 2: a quote is opened and never closed"]),
-            ("a\n\"b\nc\",\"", &["1 a|", "line 3: a quote is opened and never closed"]),
-            ("\"\"\"", &["line 1: a quote is opened and never closed"]),
+            ("a\n\"b\n", &["1 a|", "2 broken: a quote is opened and never closed"]),
+            ("\"\"\"", &["1 broken: a quote is opened and never closed"]),
+            (
+                "a\n\"b\nc\",\"",
+                &[
+                    "1 a|",
+                    "2 broken: a quote is opened in line 3 and never closed, so that lines 2 to 3 cannot be told apart",
+                ],
+            ),
+            (
+                "a\n\"b\nc\nd\n",
+                &[
+                    "1 a|",
+                    "2 broken: a quote is opened and never closed, so that lines 2 to 4 cannot be told apart",
+                ],
+            ),
         ];
         for (text, expected) in cases {
             for chunk in (1..=8).chain([1 << 16]) {
@@ -347,6 +537,44 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn data_after_a_closing_quote_ends_where_a_line_does_however_it_is_read() {
+        let field = |n: u32| format!("data after the closing quote of field {n}");
+        let lines = |n: u32, from: u32, to: u32| {
+            format!("{}, so that lines {from} to {to} cannot be told apart", field(n))
+        };
+        let never = |line: u32, n: u32| {
+            format!("line {line}: {}; where the next record begins cannot be told", field(n))
+        };
+        let cases: &[(&str, &[String])] = &[
+            // The last line of a file, and one whose field is closed again.
+            ("a\n\"b\" ", &["1 a|".into(), format!("2 broken: {}", field(1))]),
+            ("\"a\"b", &[format!("1 broken: {}", field(1))]),
+            ("1,\"b\"\rc", &[format!("1 broken: {}", field(2))]),
+            ("\"a\"b\",\"c\"\nd,e\n", &[format!("1 broken: {}", field(1)), "2 d| e|".into()]),
+            ("\"a\"b\"\r\nd\r\n", &[format!("1 broken: {}", field(1)), "2 d|".into()]),
+            ("\"a \"b\"\" c\",1\nd,e\n", &[format!("1 broken: {}", field(1)), "2 d| e|".into()]),
+            // Whether the quote is a part of a field that goes on in the next line is told by how that one ends.
+            ("\"b\" ,1\n\"c\",2\nd,3\n", &[format!("1 broken: {}", lines(1, 1, 2)), "3 d| 3|".into()]),
+            (
+                "\"say \"hi\nthere\" ok\",2\nd,3\n",
+                &[format!("1 broken: {}", lines(1, 1, 2)), "3 d| 3|".into()],
+            ),
+            ("\"b\"x\nc\nd", &[never(1, 1)]),
+            ("a\n\"b\" \n", &["1 a|".into(), format!("2 broken: {}", field(1))]),
+        ];
+        for (text, expected) in cases {
+            for chunk in (1..=8).chain([1 << 16]) {
+                for most in [1, 2, 1000] {
+                    let seen = split(text.as_bytes(), chunk, LONGEST, most);
+                    assert_eq!(seen, *expected, "{text:?} by {chunk}, {most} records");
+                }
+            }
+        }
+        let far = format!("a\n\"b\" \n{}", "c\n".repeat(RESYNC));
+        assert_eq!(split(far.as_bytes(), CHUNK, LONGEST, 1000), ["1 a|", &never(2, 1)]);
     }
 
     #[test]
