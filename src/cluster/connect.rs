@@ -386,6 +386,9 @@ fn connect_error(args: &ConnectArgs, tls: Option<&Tls>, error: &str, answered: b
         return Error::failed(format!("cannot connect to {hosts}: {}", told.what)).hint(told.hint);
     }
     let failed = Error::failed(format!("cannot connect to {hosts}: {error}"));
+    if failed.is_out_of_files() {
+        return failed;
+    }
     if !args.address_map.is_empty() {
         let map: Vec<String> = args.address_map.iter().map(MapEntry::to_string).collect();
         return failed

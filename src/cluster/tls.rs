@@ -18,7 +18,9 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, InconsistentKeys, RootCertStore, SignatureScheme,
+};
 use scylla::errors::TranslationError;
 use scylla::policies::address_translator::{AddressTranslator, UntranslatedPeer};
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,14 +150,16 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
 
 /// This client's certificate with its key.
 fn own_certificate(file: &Path, key_file: &Path, provider: &CryptoProvider) -> Result<Arc<CertifiedKey>> {
-    let fit =
-        || format!("the key of {} does not fit the certificate of {}", key_file.display(), file.display());
-    match CertifiedKey::from_der(certificates(file)?, key(key_file)?, provider) {
-        Ok(own) => Ok(Arc::new(own)),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(Error::failed(fit())
-            .hint("--tls-cert has this client's certificate first, those that signed it behind it")),
-        Err(error) => Err(error).doing(|| format!("use the key of {}", key_file.display())),
+    let doing = || format!("use the key of {}", key_file.display());
+    let signer = provider.key_provider.load_private_key(key(key_file)?).doing(doing)?;
+    let own = CertifiedKey::new(certificates(file)?, signer);
+    // Others than a mismatch say that rustls cannot read the certificate, as those of X.509 version 1: the server may.
+    if let Err(rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch)) = own.keys_match() {
+        let (key, file) = (key_file.display(), file.display());
+        return Err(Error::failed(format!("the key of {key} does not fit the certificate of {file}"))
+            .hint("--tls-cert has this client's certificate first, those that signed it behind it"));
     }
+    Ok(Arc::new(own))
 }
 
 /// The private key of a file. What is in it must not get into messages.
@@ -339,6 +343,10 @@ fn refusal(error: &rustls::Error) -> Refusal {
                 format!("is for {}, and not for what was asked for", listed(presented)),
                 "connect by a name that it carries: with -h, or with --tls-name for nodes that are reached by another; \
                  --tls-skip-hostname believes any that --tls-ca has signed",
+            ),
+            CertificateError::Other(other) if other.to_string().contains("UnsupportedCertVersion") => (
+                "is of X.509 version 1, which carries no names".to_owned(),
+                "give the server one of version 3, with a subjectAltName",
             ),
             CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => (
                 "is that of an authority itself (CA:TRUE)".to_owned(),
