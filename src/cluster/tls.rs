@@ -462,3 +462,52 @@ impl AddressTranslator for Told {
         Ok(address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn names_are_those_that_were_typed_without_their_ports() {
+        for (typed, name) in [
+            ("db1", "db1"),
+            ("db1:9142", "db1"),
+            ("10.0.0.1:9142", "10.0.0.1"),
+            ("::1", "::1"),
+            ("[::1]:9142", "::1"),
+        ] {
+            assert_eq!(without_port(typed), name, "{typed}");
+        }
+    }
+
+    #[test]
+    fn names_count_for_any_node_and_addresses_for_their_own() {
+        let args = |names: &[&str]| TlsArgs {
+            tls: true,
+            tls_ca: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_name: names.iter().map(|name| (*name).to_owned()).collect(),
+            tls_skip_hostname: false,
+        };
+        let hosts = ["db1:9142".to_owned(), "10.0.0.1".to_owned()];
+        let typed = Names::new(&args(&[]), &hosts).unwrap();
+        assert_eq!(typed.any, [ServerName::try_from("db1").unwrap()]);
+        assert_eq!(*lock(&typed.own), BTreeSet::from(["10.0.0.1".parse().unwrap()]));
+        assert!(typed.learns);
+        let given = Names::new(&args(&["db2", "10.0.0.2"]), &hosts).unwrap();
+        assert_eq!(given.any, ["db2", "10.0.0.2"].map(|name| ServerName::try_from(name).unwrap()));
+        assert!(!given.learns && lock(&given.own).is_empty());
+        assert!(Names::new(&args(&["not a name"]), &hosts).unwrap_err().to_string().contains("not a name"));
+    }
+
+    #[test]
+    fn names_and_dates_of_certificates_are_plain() {
+        let names = ["DnsName(\"db1\")", "IpAddress(10.0.0.1)", "other"].map(str::to_owned);
+        assert_eq!(listed(&names), "db1, 10.0.0.1, other");
+        assert_eq!(listed(&[]), "no name at all");
+        // By `date -u -d @1795953599`.
+        assert_eq!(date(UnixTime::since_unix_epoch(Duration::from_secs(1_795_953_599))), "2026-11-29");
+    }
+}
