@@ -17,6 +17,7 @@ mod route;
 pub mod scan;
 mod tablets;
 mod target;
+pub mod tls;
 pub mod write;
 
 pub use connect::{Cluster, ConnectArgs};

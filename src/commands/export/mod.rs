@@ -109,8 +109,10 @@ pub async fn run(args: ExportArgs, output: OutputArgs) -> Result<()> {
         care: None,
     };
     let work = scanning::scan(&cluster, job, &progress.counters, || files.encoder());
-    let scanned = interruptible(work, "the export was not finished").await?;
-    let written = files.finish(scanned.done)?;
+    let scanned = interruptible(work, "the export was not finished").await;
+    let written = scanned
+        .and_then(|scanned| files.finish(scanned.done))
+        .map_err(|error| if files.is_reader_gone() { Error::reader_gone() } else { error })?;
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
     summarise(&Summary { table: chosen.table.full_name(), rows, ..written }, output)
