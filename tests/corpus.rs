@@ -75,6 +75,9 @@ fn seeds_hold() {
     }
 }
 
+/// Bytes that mean something somewhere.
+const ODD: &[u8] = b"\"'{}[]<>(),;:-/*$\\\n\0\xff0a";
+
 /// Damages a seed at a few places.
 fn mutate(seed: u64, bytes: &[u8]) -> Vec<u8> {
     let mut state = seed;
@@ -96,7 +99,7 @@ fn mutate(seed: u64, bytes: &[u8]) -> Vec<u8> {
                 let piece = out[from..(from + below(40)).min(out.len())].to_vec();
                 out.splice(at..at, piece);
             }
-            2 => out.insert(at, b"\"'{}[]<>(),;:-/*$\\\n\0\xff0a"[below(27)]),
+            2 => out.insert(at, ODD[below(ODD.len())]),
             3 if at < out.len() => out[at] = [0, 1, 0x7f, 0x80, 0xff][below(5)],
             _ if at < out.len() => out[at] ^= 1 << below(8),
             _ => {}

@@ -206,12 +206,19 @@ impl fmt::Display for CqlType {
                 let inner: Vec<String> = elements.iter().map(CqlType::to_string).collect();
                 write!(f, "frozen<tuple<{}>>", inner.join(", "))
             }
+            CqlType::Udt(udt, z) if is_built_in(&udt.name) => frozen(f, *z, format_args!("\"{}\"", udt.name)),
             CqlType::Udt(udt, z) => frozen(f, *z, format_args!("{}", Ident(&udt.name))),
             CqlType::Vector(e, n) => write!(f, "vector<{e}, {n}>"),
             CqlType::Custom(class) if class == "empty" => f.write_str(class),
-            CqlType::Custom(class) => write!(f, "'{class}'"),
+            CqlType::Custom(class) => write!(f, "'{}'", class.replace('\'', "''")),
         }
     }
+}
+
+/// Whether an unquoted name stands for a type of CQL's own.
+fn is_built_in(name: &str) -> bool {
+    let constructors = ["frozen", "list", "set", "map", "tuple", "vector", "empty", "varchar"];
+    constructors.contains(&name) || Native::ALL.iter().any(|native| native.name() == name)
 }
 
 /// An identifier, printed as CQL needs it: quoted unless it is plain lower case and not reserved.
@@ -489,6 +496,16 @@ mod tests {
     }
 
     #[test]
+    fn a_user_type_named_like_a_built_in_one_is_told_from_it() {
+        for name in ["int", "list", "frozen", "varchar"] {
+            let any = |name: &str| Some(Arc::new(Udt { name: name.to_owned(), fields: Vec::new() }));
+            let parsed = CqlType::parse(&format!("list<frozen<\"{name}\">>"), &any).unwrap();
+            assert_eq!(parsed.to_string(), format!("list<frozen<\"{name}\">>"));
+            assert_eq!(CqlType::parse(&parsed.to_string(), &any), Ok(parsed));
+        }
+    }
+
+    #[test]
     fn types_may_not_be_nested_without_end() {
         let nested = |n: usize| format!("{}int{}", "frozen<set<".repeat(n / 2), ">>".repeat(n / 2));
         assert!(parse(&nested(DEEPEST)).is_ok());
@@ -514,6 +531,7 @@ mod tests {
             "map<text, frozen<\"My Type\">>",
             "vector<float, 3>",
             "vector<frozen<list<int>>, 8192>",
+            "'it''s'",
             "'org.apache.cassandra.db.marshal.DynamicCompositeType(a=>org.apache.cassandra.db.marshal.BytesType)'",
             "empty",
         ] {

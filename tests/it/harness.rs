@@ -480,15 +480,7 @@ pub fn run<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Ran {
 pub fn run_with<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, variables: &[(&str, &str)]) -> Ran {
     let mut command = tool(env!("CARGO_BIN_EXE_cqlift"));
     command.args(args).envs(variables.iter().copied());
-    let shown =
-        command.get_args().fold("cqlift".to_owned(), |line, arg| format!("{line} {}", arg.to_string_lossy()));
-    let output = command.output().unwrap();
-    Ran(Done {
-        command: shown,
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        code: output.status.code(),
-    })
+    Ran::of(command)
 }
 
 /// A command with nothing of the caller's `CQLIFT_*` settings and a state directory away from the user's.
@@ -505,6 +497,20 @@ pub fn tool(program: &str) -> Command {
 }
 
 impl Ran {
+    /// Runs a command that is, or ends in, the tool.
+    pub fn of(mut command: Command) -> Ran {
+        let arguments = command.get_args();
+        let shown =
+            arguments.fold("cqlift".to_owned(), |line, arg| format!("{line} {}", arg.to_string_lossy()));
+        let output = command.output().unwrap();
+        Ran(Done {
+            command: shown,
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: output.status.code(),
+        })
+    }
+
     /// It ended with code 0.
     #[track_caller]
     pub fn success(self) -> Done {

@@ -27,6 +27,7 @@ mod export;
 mod fidelity;
 mod findings;
 mod harness;
+mod hostile;
 mod independent;
 mod interrupt;
 mod load;
