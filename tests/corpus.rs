@@ -126,7 +126,7 @@ fn mutated_seeds_hold() {
 #[test]
 #[ignore = "takes minutes: scripts/test --long"]
 fn seeds_mutated_many_times_hold() {
-    mutated(60..10_000);
+    mutated(60..2_000);
 }
 
 fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {

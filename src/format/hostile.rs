@@ -219,7 +219,7 @@ fn pages_that_lie_are_named_with_their_place() {
         (
             vec![bomb(0x7fff_ffff)],
             zstd(),
-            "it would inflate to 2147483647 bytes, more than the 536870912 a page may have",
+            "it would inflate to 2147483647 bytes, more than the 553648128 a page may have",
         ),
         (vec![bomb(-1)], zstd(), "a length below zero"),
         (vec![Claim { bytes: 99, ..good() }], NONE, "its two lengths differ, though it is not compressed"),
@@ -376,7 +376,7 @@ fn rows_of_endless_elements_are_refused() {
         body.extend(definition);
         Claim::plain(0, values, body)
     };
-    let values = 4 << 20;
+    let values = 64 << 20;
     let claims = [page(&[0], values), page(&[1], values)];
     let (layout, bytes) = file_of("list<int>", &["[1]"], &claims, NONE, TRUE);
     let told = read_bytes(Format::Parquet, &layout, &bytes).err().unwrap().to_string();

@@ -355,6 +355,8 @@ pub struct ParquetSource {
     by_name: HashMap<String, usize>,
     file: File,
     metadata: ArrowReaderMetadata,
+    /// Rows to decode at once, of each row group.
+    at_once: Vec<usize>,
     /// The row group to open next.
     next_group: usize,
     group: Option<Group>,
@@ -394,8 +396,17 @@ impl ParquetSource {
                 )));
             }
         }
+        // All of it before the first row: a file that lies should be found out while nothing has been done with it.
+        let mut at_once = Vec::new();
+        for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
+            let rows = rows_of(group, number)?;
+            let surveys = group.columns().iter().map(|chunk| survey(&file, chunk, rows));
+            let surveys: Vec<Survey> = surveys.collect::<Result<_, _>>()?;
+            at_once.push(batch_rows(group, &surveys).min(rows_of_nulls(&layout.columns)));
+        }
         let by_name = layout.columns.iter().map(|c| c.name.clone()).zip(0..);
         Ok(ParquetSource {
+            at_once,
             layout: layout.clone(),
             by_name: by_name.collect(),
             file,
@@ -416,13 +427,8 @@ impl ParquetSource {
             }
             return Ok(None);
         };
-        let number = self.next_group + 1;
-        let damaged = |what: String| FormatError::Damaged(format!("row group {number}: {what}"));
-        let rows_left =
-            u64::try_from(group.num_rows()).map_err(|_| damaged("less than no rows".to_owned()))?;
-        let surveys: Result<Vec<Survey>, FormatError> =
-            group.columns().iter().map(|chunk| survey(&self.file, chunk, rows_left)).collect();
-        let rows = batch_rows(group, &surveys?).min(rows_of_nulls(&self.layout.columns));
+        let rows_left = rows_of(group, self.next_group)?;
+        let rows = self.at_once.get(self.next_group).copied().unwrap_or(1);
         let file = self.file.try_clone()?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![self.next_group])
@@ -495,6 +501,12 @@ impl Source for ParquetSource {
         }
         Ok(Some(part))
     }
+}
+
+/// Rows that a row group announces.
+fn rows_of(group: &RowGroupMetaData, number: usize) -> Result<u64, FormatError> {
+    let bad = |_| FormatError::Damaged(format!("row group {}: less than no rows", number + 1));
+    u64::try_from(group.num_rows()).map_err(bad)
 }
 
 /// An error of the library, which does not know where it is: in this row group, after so many rows of the file.

@@ -8,6 +8,7 @@ use super::{IfExists, LoadArgs};
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::Compact;
 use crate::commands::parts::inside;
+use crate::commands::verify::cluster::units;
 use crate::commands::{micros, tile_the_ring};
 use crate::ddl::options::Parts;
 use crate::ddl::servers::Target as Server;
@@ -333,6 +334,7 @@ fn check_ranges(table: &Table, entry: &TableEntry) -> Result<()> {
         |what: String| Error::failed(format!("{}: {what}", doing())).hint("the dump is damaged: dump again");
     tile_the_ring(&entry.parts)
         .map_err(|what| bad(format!("its token ranges do not cover the ring: {what}")))?;
+    units(&entry.parts).map_err(bad)?;
     for part in &entry.parts {
         inside(part).map_err(|error| error.context(doing()))?;
         for moment in part.ranges.iter().flat_map(|range| &range.read) {

@@ -18,14 +18,17 @@ const MOST_FOOTER: usize = 64 << 20;
 /// What follows a footer: its length and the last magic bytes.
 const TAIL: usize = 8;
 
-/// A page ends after the value that takes it to a MiB, so it has one large value at most, of a row.
-const MOST_PAGE: u64 = ROW_BYTES as u64;
+/// A page ends after the value, or the row of elements, that takes it to a MiB: so it has one large row at most.
+const MOST_PAGE: u64 = ROW_BYTES as u64 + (16 << 20);
 
 /// Values of a page: no row has more, as each element takes four bytes on the wire.
 const MOST_VALUES: u64 = 1 << 26;
 
 /// Bytes that decoded rows of one column may come to at once, if they are more than one.
 const MOST_AT_ONCE: u64 = 64 << 20;
+
+/// Elements that decoded come to no more are not looked at row by row: no row group of the usual budget has more.
+const MOST_ELEMENTS: u64 = 512 << 20;
 
 /// What a value takes when it is decoded, besides its own bytes: levels, offsets, the room of a null.
 const PER_VALUE: u64 = 16;
@@ -168,8 +171,8 @@ pub(super) fn survey(file: &File, chunk: &ColumnChunkMetaData, rows: u64) -> Res
     }
     let at_once = match repeats {
         false => pages.iter().map(|page| page.cost(longest) / page.values.max(1)).max(),
-        // Rows may have any number of values; that one is not more than a page has is made sure of.
-        true if total(&pages, longest) <= MOST_AT_ONCE => None,
+        // Rows may have any number of elements, of which a page tells nothing but that it holds whole rows.
+        true if total(&pages, longest) <= MOST_ELEMENTS => None,
         true => {
             for page in &pages {
                 if !begins_a_row(file, page, chunk.column_descr().max_rep_level(), compressed)? {
@@ -324,7 +327,9 @@ impl Header {
 
 /// The first bytes of a page, so many at most, without compression.
 fn inflate(file: &File, page: &Page, compressed: bool, most: u64) -> io::Result<Vec<u8>> {
-    let stored = if compressed { page.stored } else { page.stored.min(most) };
+    /// More than zstd needs for its first block.
+    const BLOCK: u64 = 256 << 10;
+    let stored = if compressed { page.stored.min(most.saturating_add(BLOCK)) } else { page.stored.min(most) };
     let mut bytes = vec![0; usize::try_from(stored).unwrap_or(usize::MAX)];
     file.read_exact_at(&mut bytes, page.body)?;
     if !compressed {
