@@ -56,13 +56,13 @@ fn table(table: &TableEntry) -> Result<(), String> {
     let files = parts.iter().filter_map(|p| p.file.as_deref());
     twice(files).map_or(Ok(()), |f| Err(format!("two parts of it are in the file {f:?}")))?;
     parts.iter().try_for_each(|p| part(p).map_err(|what| format!("part {:?}: {what}", p.name)))?;
-    let sums: [(&str, u64, fn(&Part) -> u64); 3] = [
-        ("rows", table.rows, |p| p.rows),
-        ("cells", table.cells, |p| p.cells),
-        ("bytes", table.bytes, |p| p.bytes),
-    ];
-    for (what, stated, of) in sums {
-        if total(parts.iter().map(of)) != Some(stated) {
+    let sum = |of: fn(&Part) -> u64| total(parts.iter().map(of));
+    for (what, stated, found) in [
+        ("rows", table.rows, sum(|p| p.rows)),
+        ("cells", table.cells, sum(|p| p.cells)),
+        ("bytes", table.bytes, sum(|p| p.bytes)),
+    ] {
+        if found != Some(stated) {
             return Err(format!("it states {stated} {what}, its parts have others"));
         }
     }
