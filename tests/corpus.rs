@@ -108,12 +108,13 @@ fn mutate(seed: u64, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn mutated(seeds_of_each: std::ops::Range<u64>) {
-    for (target, name, bytes) in seeds() {
-        let (_, run) = TARGETS.iter().find(|(known, _)| *known == target).unwrap();
-        for seed in seeds_of_each.clone() {
+fn mutated(times: std::ops::Range<u64>) {
+    let seeds = seeds();
+    for seed in times {
+        for (target, name, bytes) in &seeds {
+            let (_, run) = TARGETS.iter().find(|(known, _)| known == target).unwrap();
             println!("{target} {name}, seed {seed}");
-            run(&mutate(seed, &bytes));
+            run(&mutate(seed, bytes));
         }
     }
 }
