@@ -334,13 +334,13 @@ fn check_ranges(table: &Table, entry: &TableEntry) -> Result<()> {
         |what: String| Error::failed(format!("{}: {what}", doing())).hint("the dump is damaged: dump again");
     tile_the_ring(&entry.parts)
         .map_err(|what| bad(format!("its token ranges do not cover the ring: {what}")))?;
-    units(&entry.parts).map_err(bad)?;
     for part in &entry.parts {
         inside(part).map_err(|error| error.context(doing()))?;
         for moment in part.ranges.iter().flat_map(|range| &range.read) {
             micros(moment).map_err(|error| error.context(doing()))?;
         }
     }
+    units(&entry.parts).map_err(bad)?;
     Ok(())
 }
 
