@@ -5,11 +5,12 @@
 //! JSON reader keeps them. They are those of `ring`, by the source's partitioner.
 
 pub mod begun;
+mod check;
 
 use crate::fingerprint::Sums;
 use crate::roles::Roles;
 use crate::table::{Column, ColumnKind, Companion, Table, Tells};
-use crate::types::cql::{BadType, CqlType, Udt};
+use crate::types::cql::{BadType, CqlType, Size, Udt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -349,6 +350,10 @@ impl BadManifest {
 /// What this tool understands beyond the basics of the format.
 pub const CAPABILITIES: &[&str] = &[VALUES, TIMES];
 
+/// Elements of all vectors of a row, which take their room in files even where they are null. Servers have at most 8192 in
+/// a vector.
+const MOST_NULL_ELEMENTS: usize = 1 << 24;
+
 /// The dump holds values.
 pub const VALUES: &str = "values";
 
@@ -405,10 +410,11 @@ impl Manifest {
         if manifest.format.split('.').next() != FORMAT.split('.').next() {
             return Err(BadManifest::Format { found: manifest.format });
         }
-        match manifest.capabilities.iter().find(|c| !CAPABILITIES.contains(&c.as_str())) {
-            Some(unknown) => Err(BadManifest::Capability(unknown.clone())),
-            None => Ok(manifest),
+        if let Some(unknown) = manifest.capabilities.iter().find(|c| !CAPABILITIES.contains(&c.as_str())) {
+            return Err(BadManifest::Capability(unknown.clone()));
         }
+        check::check(&manifest)?;
+        Ok(manifest)
     }
 }
 
@@ -416,19 +422,27 @@ impl KeyspaceEntry {
     /// The user types, resolved.
     ///
     /// # Errors
-    /// `BadManifest::Type` if a field's type cannot be read.
+    /// `BadManifest::Type` if a field's type cannot be read, or is too large.
     pub fn udts(&self) -> Result<Vec<Arc<Udt>>, BadManifest> {
-        let mut known: Vec<Arc<Udt>> = Vec::new();
+        Ok(self.sized_udts()?.into_iter().map(|(udt, _)| udt).collect())
+    }
+
+    /// Each with the size of its fields. An entry names only types before it, so none is inside itself.
+    fn sized_udts(&self) -> Result<Vec<(Arc<Udt>, Size)>, BadManifest> {
+        let mut known: Vec<(Arc<Udt>, Size)> = Vec::new();
         for entry in &self.types {
             let mut fields = Vec::with_capacity(entry.fields.len());
+            let mut size = Size::default();
             for field in &entry.fields {
-                let parsed =
-                    CqlType::parse(&field.cql_type, &|name| find(&known, name)).map_err(|error| {
-                        BadManifest::Type { table: entry.name.clone(), column: field.name.clone(), error }
-                    })?;
+                let (parsed, inner) = parse(&known, &field.cql_type).map_err(|error| BadManifest::Type {
+                    table: entry.name.clone(),
+                    column: field.name.clone(),
+                    error,
+                })?;
+                size = size.with(inner);
                 fields.push((field.name.clone(), parsed));
             }
-            known.push(Arc::new(Udt { name: entry.name.clone(), fields }));
+            known.push((Arc::new(Udt { name: entry.name.clone(), fields }), size));
         }
         Ok(known)
     }
@@ -438,12 +452,14 @@ impl KeyspaceEntry {
     /// # Errors
     /// `BadManifest` names the column that cannot be read.
     pub fn table(&self, entry: &TableEntry) -> Result<Table, BadManifest> {
-        let udts = self.udts()?;
+        let udts = self.sized_udts()?;
         let full_name = format!("{}.{}", self.name, entry.name);
         let mut columns = Vec::with_capacity(entry.columns.len());
         for column in &entry.columns {
-            let cql_type = CqlType::parse(&column.cql_type, &|name| find(&udts, name)).map_err(|error| {
-                BadManifest::Type { table: full_name.clone(), column: column.name.clone(), error }
+            let (cql_type, _) = parse(&udts, &column.cql_type).map_err(|error| BadManifest::Type {
+                table: full_name.clone(),
+                column: column.name.clone(),
+                error,
             })?;
             let kind = ColumnKind::named(&column.kind).ok_or_else(|| {
                 BadManifest::Content(format!(
@@ -458,6 +474,12 @@ impl KeyspaceEntry {
                 position: column.position,
                 descending: column.descending,
             });
+        }
+        let nulls = columns.iter().map(|c| c.cql_type.null_elements()).fold(0, usize::saturating_add);
+        if nulls > MOST_NULL_ELEMENTS {
+            return Err(BadManifest::Content(format!(
+                "table {full_name}: its vectors have {nulls} elements, more than the {MOST_NULL_ELEMENTS} of a row"
+            )));
         }
         let mut table = Table::new(self.name.clone(), entry.name.clone(), columns);
         table.companions = companions(&table, entry);
@@ -506,8 +528,13 @@ impl ColumnEntry {
     }
 }
 
-fn find(udts: &[Arc<Udt>], name: &str) -> Option<Arc<Udt>> {
-    udts.iter().find(|u| u.name == name).cloned()
+/// A type, and how large it is with its user types opened.
+fn parse(udts: &[(Arc<Udt>, Size)], text: &str) -> Result<(CqlType, Size), BadType> {
+    let find = |name: &str| udts.iter().find(|(udt, _)| udt.name == name);
+    let parsed = CqlType::parse(text, &|name| find(name).map(|(udt, _)| udt.clone()))?;
+    let size = parsed.size(&|udt| find(&udt.name).map(|(_, size)| *size).unwrap_or_default());
+    size.check()?;
+    Ok((parsed, size))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{OutputArgs, plural, roles_text};
 use crate::error::Result;
 use crate::manifest::{Manifest, TableEntry};
-use crate::report;
+use crate::report::{self, word};
 use crate::store::DumpDir;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
@@ -37,7 +37,7 @@ fn head(manifest: &Manifest) -> String {
     let datacenters: Vec<String> = cluster
         .datacenters
         .iter()
-        .map(|d| format!("{} ({})", d.name, plural(d.nodes as u64, "node")))
+        .map(|d| format!("{} ({})", word(&d.name), plural(d.nodes as u64, "node")))
         .collect();
     let options = &manifest.options;
     format!(
@@ -45,24 +45,24 @@ fn head(manifest: &Manifest) -> String {
          cluster   {}, release {}, {}\n\
          read      {} to {} at {}, no snapshot: each range has its own times\n\
          options   --format {} --preserve {}\n",
-        manifest.id,
-        manifest.format,
-        manifest.tool,
-        cluster.name,
-        cluster.version,
+        word(&manifest.id),
+        word(&manifest.format),
+        word(&manifest.tool),
+        word(&cluster.name),
+        word(&cluster.version),
         datacenters.join(", "),
-        manifest.started,
-        manifest.finished,
-        options.consistency,
-        options.format,
-        options.preserve,
+        word(&manifest.started),
+        word(&manifest.finished),
+        word(&options.consistency),
+        word(&options.format),
+        word(&options.preserve),
     )
 }
 
 fn body(manifest: &Manifest) -> String {
     let mut text = String::new();
     for missing in &manifest.not_preserved {
-        text.push_str(&format!("not kept  {}\n", missing.text()));
+        text.push_str(&format!("not kept  {}\n", word(&missing.text())));
     }
     if let Some(roles) = &manifest.roles {
         text.push_str(&format!("roles     {}\n", roles_text(&roles.counts())));
@@ -70,7 +70,7 @@ fn body(manifest: &Manifest) -> String {
     for keyspace in &manifest.keyspaces {
         text.push_str(&format!(
             "\nkeyspace {}: {}\n",
-            keyspace.name,
+            word(&keyspace.name),
             plural(keyspace.statements.len() as u64, "statement")
         ));
         for table in &keyspace.tables {
@@ -84,26 +84,27 @@ fn table_lines(table: &TableEntry) -> String {
     let files = table.parts.iter().filter(|p| p.file.is_some()).count() as u64;
     let mut text = format!(
         "  {}: {}, {} cells, {} in {}\n    {}\n",
-        table.name,
+        word(&table.name),
         plural(table.rows, "row"),
         HumanCount(table.cells),
         HumanBytes(table.bytes),
         plural(files, "file"),
-        table.path
+        word(&table.path)
     );
     for column in &table.columns {
         let order = if column.descending { " descending" } else { "" };
         let kept: Vec<&str> =
             [&column.write_time, &column.expires_at].into_iter().flatten().map(String::as_str).collect();
         let kept = if kept.is_empty() { String::new() } else { format!(" with {}", kept.join(", ")) };
-        text.push_str(&format!("    {} {} {}{order}{kept}\n", column.name, column.cql_type, column.kind));
+        let line = format!("{} {} {}{order}{kept}", column.name, column.cql_type, column.kind);
+        text.push_str(&format!("    {}\n", word(&line)));
     }
     let exceptions: u64 = table.parts.iter().map(|p| p.exceptions).sum();
     if exceptions > 0 {
         text.push_str(&format!(
             "    {} in the exceptions column {}\n",
             plural(exceptions, "cell"),
-            table.exceptions_column
+            word(&table.exceptions_column)
         ));
     }
     text

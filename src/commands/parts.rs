@@ -4,7 +4,7 @@
 use super::layout;
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::Partition;
-use crate::format::{Format, Layout, Source};
+use crate::format::{Format, FormatError, Layout, Source, Undecoded};
 use crate::manifest::{Manifest, Part, TableEntry};
 use crate::ring::Partitioner;
 use crate::rows::Page;
@@ -12,6 +12,8 @@ use crate::store::DumpDir;
 use crate::table::Table;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A dumped table's parts.
 pub struct TableParts {
@@ -75,7 +77,8 @@ impl TableParts {
         let name = format!("{}/{}", self.folder, part.name);
         let reader = self.dir.open_part(&self.folder, part)?;
         let reader = reader.ok_or_else(|| Error::failed(format!("{name} is gone")))?;
-        self.format.source(&self.layout, reader.checked()?).doing(|| format!("read {name}"))
+        let source = self.format.source(&self.layout, reader.checked()?).doing(|| format!("read {name}"))?;
+        Ok(Box::new(Counted { source, stated: part.rows, found: Arc::default() }))
     }
 
     /// Reads these parts, by their numbers, one after the other, and hands each page to `take` until that breaks off.
@@ -93,6 +96,42 @@ impl TableParts {
         }
         Ok(())
     }
+}
+
+/// A part's rows, which must be as many as the manifest says: a file with more, or with fewer, is another one.
+struct Counted {
+    source: Box<dyn Source>,
+    stated: u64,
+    /// Rows so far, whoever decodes them.
+    found: Arc<AtomicU64>,
+}
+
+impl Source for Counted {
+    fn next_page(&mut self) -> Result<Option<Page>, FormatError> {
+        if let Some(page) = self.source.next_page()? {
+            return count(page, &self.found, self.stated).map(Some);
+        }
+        let (found, stated) = (self.found.load(Relaxed), self.stated);
+        match found == stated {
+            true => Ok(None),
+            false => Err(FormatError::Damaged(format!("it holds {found} rows, the manifest says {stated}"))),
+        }
+    }
+
+    /// That there are fewer rows is left to the caller, who knows when all pages are decoded.
+    fn next_undecoded(&mut self) -> Result<Option<Undecoded>, FormatError> {
+        let (found, stated) = (self.found.clone(), self.stated);
+        let counted = |page: Undecoded| Box::new(move || count(page()?, &found, stated)) as Undecoded;
+        Ok(self.source.next_undecoded()?.map(counted))
+    }
+}
+
+fn count(page: Page, found: &AtomicU64, stated: u64) -> Result<Page, FormatError> {
+    let rows = page.rows() as u64;
+    if found.fetch_add(rows, Relaxed).saturating_add(rows) > stated {
+        return Err(FormatError::Damaged(format!("it holds more rows than the {stated} of the manifest")));
+    }
+    Ok(page)
 }
 
 /// The partition in which a part begins, if it began in another part.

@@ -61,7 +61,7 @@ pub async fn run(args: SchemaArgs, output: OutputArgs) -> Result<()> {
         return report::json(&entries);
     }
     let texts: Vec<String> = statements.iter().map(|fitted| text(fitted, args.server.as_ref())).collect();
-    report::result(&(texts.join("\n\n") + "\n"))
+    report::script(&(texts.join("\n\n") + "\n"))
 }
 
 /// The statement with comments above it for what is otherwise than it was; one that cannot be run is a comment itself.

@@ -6,6 +6,8 @@
 //! an export are for other programs: the natural columns alone, and in one more format, which has no source.
 
 pub mod csv;
+#[cfg(test)]
+mod hostile;
 pub mod jsonl;
 pub mod parquet;
 #[cfg(test)]

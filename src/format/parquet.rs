@@ -4,13 +4,18 @@
 //! The Arrow schema is embedded, so that a file read back has exactly the types that were written; readers that know
 //! only Parquet see its logical types.
 //!
-//! A damaged file may be read as other data, since its pages carry no checksums, and the Parquet library panics on some
-//! (an error below a map, a data page that names a dictionary it lacks). So whoever opens a file compares the checksum
-//! of the whole with the one that `store` keeps, first.
+//! A damaged file may be read as other data, since its pages carry no checksums. So whoever opens a file compares the
+//! checksum of the whole with the one that `store` keeps, first. A file from a stranger may have a checksum that fits and
+//! lie all the same: `survey` looks through its claims before the Parquet library believes them, and `panics` makes
+//! errors of what the library does not expect.
 
 mod encoding;
+mod panics;
+mod survey;
 
 use self::encoding::{Storage, leaves, storage};
+use self::panics::caught;
+use self::survey::{Survey, check_footer, survey};
 use super::{Column, FormatError, Layout, Sink, SinkOptions, Source, check_width};
 use crate::rows::{Cell, Page, PageColumns};
 use crate::types::{BadValue, arrow};
@@ -350,6 +355,8 @@ pub struct ParquetSource {
     by_name: HashMap<String, usize>,
     file: File,
     metadata: ArrowReaderMetadata,
+    /// Rows to decode at once, of each row group.
+    at_once: Vec<usize>,
     /// The row group to open next.
     next_group: usize,
     group: Option<Group>,
@@ -373,7 +380,8 @@ impl ParquetSource {
     /// # Errors
     /// `FormatError` if it is no Parquet file or its columns are others.
     pub fn open(layout: &Layout, file: File) -> Result<ParquetSource, FormatError> {
-        let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?;
+        check_footer(&file)?;
+        let metadata = caught(|| Ok(ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?))?;
         let fields = metadata.schema().fields();
         layout.check_names(fields.iter().map(|f| f.name().as_str()))?;
         let natural = layout.columns.iter().map(|c| c.codec.field(&c.name));
@@ -388,8 +396,17 @@ impl ParquetSource {
                 )));
             }
         }
+        // All of it before the first row: a file that lies should be found out while nothing has been done with it.
+        let mut at_once = Vec::new();
+        for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
+            let rows = rows_of(group, number)?;
+            let surveys = group.columns().iter().map(|chunk| survey(&file, chunk, rows));
+            let surveys: Vec<Survey> = surveys.collect::<Result<_, _>>()?;
+            at_once.push(batch_rows(group, &surveys).min(rows_of_nulls(&layout.columns)));
+        }
         let by_name = layout.columns.iter().map(|c| c.name.clone()).zip(0..);
         Ok(ParquetSource {
+            at_once,
             layout: layout.clone(),
             by_name: by_name.collect(),
             file,
@@ -410,24 +427,13 @@ impl ParquetSource {
             }
             return Ok(None);
         };
-        // The library takes for granted that these are not negative.
-        let bad = group.columns().iter().find(|column| {
-            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
-            start < 0 || column.compressed_size() < 0
-        });
-        if let Some(column) = bad {
-            return Err(FormatError::Damaged(format!(
-                "column {:?} lies before its beginning",
-                column.column_path().string()
-            )));
-        }
-        let rows_left = u64::try_from(group.num_rows())
-            .map_err(|_| FormatError::Damaged("a row group of less than no rows".to_owned()))?;
+        let rows_left = rows_of(group, self.next_group)?;
+        let rows = self.at_once.get(self.next_group).copied().unwrap_or(1);
         let file = self.file.try_clone()?;
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
             .with_row_groups(vec![self.next_group])
-            .with_batch_size(batch_rows(group).min(rows_of_nulls(&self.layout.columns)))
-            .build()?;
+            .with_batch_size(rows);
+        let reader = caught(|| Ok(builder.build()?))?;
         self.next_group += 1;
         Ok(Some(Group { reader, page: None, rows_left }))
     }
@@ -444,9 +450,10 @@ impl ParquetSource {
             if let Some(page) = group.page.take() {
                 return Ok(Some(page));
             }
-            match group.reader.next() {
+            let next = caught(|| Ok(group.reader.next().transpose()?))
+                .map_err(|error| placed(error, self.next_group, self.rows))?;
+            match next {
                 Some(batch) => {
-                    let batch = batch?;
                     let rows = u64::try_from(batch.num_rows()).unwrap_or(u64::MAX);
                     group.rows_left = group.rows_left.checked_sub(rows).ok_or_else(|| {
                         FormatError::Damaged(format!(
@@ -496,14 +503,33 @@ impl Source for ParquetSource {
     }
 }
 
+/// Rows that a row group announces.
+fn rows_of(group: &RowGroupMetaData, number: usize) -> Result<u64, FormatError> {
+    let bad = |_| FormatError::Damaged(format!("row group {}: less than no rows", number + 1));
+    u64::try_from(group.num_rows()).map_err(bad)
+}
+
+/// An error of the library, which does not know where it is: in this row group, after so many rows of the file.
+fn placed(error: FormatError, group: usize, rows: u64) -> FormatError {
+    let what = match error {
+        FormatError::Io(error) => return FormatError::Io(error),
+        FormatError::Damaged(what) => what,
+        other => other.to_string(),
+    };
+    FormatError::Damaged(format!("row group {group}, behind row {rows}: {what}"))
+}
+
 /// Rows to decode at once so that they come to about a page.
-fn batch_rows(group: &RowGroupMetaData) -> usize {
-    let encoded = usize::try_from(group.total_byte_size()).unwrap_or(usize::MAX);
+fn batch_rows(group: &RowGroupMetaData, surveys: &[Survey]) -> usize {
+    let encoded = surveys.iter().map(|survey| survey.bytes).fold(0, u64::saturating_add);
+    let encoded = usize::try_from(encoded).unwrap_or(usize::MAX);
     let decoded = group.columns().iter().map(decoded_bytes).fold(0, usize::saturating_add);
     let rows = usize::try_from(group.num_rows()).unwrap_or(0);
     let each = (encoded.max(decoded) / rows.max(1)).max(1);
+    let most = surveys.iter().map(|survey| survey.rows).min().unwrap_or(u64::MAX);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     // No more than there are, as the reader sets room aside for them.
-    (PAGE_BYTES / each).clamp(1, PAGE_ROWS).min(rows.max(1))
+    (PAGE_BYTES / each).clamp(1, PAGE_ROWS).min(rows.max(1)).min(most)
 }
 
 /// Bytes of the texts and blobs in a column without their encoding: a dictionary may hold a few for many rows.

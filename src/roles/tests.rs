@@ -127,6 +127,26 @@ fn grants_are_said_one_by_one_and_what_is_not_known_is_told() {
     assert_eq!((counts.roles, counts.memberships, counts.permissions), (2, 1, 7));
 }
 
+/// Texts of a manifest stay inside their quotes, whatever they are.
+#[test]
+fn names_of_a_stranger_are_names() {
+    let evil = Role {
+        name: "x\" WITH SUPERUSER = true; --".into(),
+        password_hash: Some(Hash::new("' AND SUPERUSER = true; --".into())),
+        datacenters: vec!["dc'}; DROP ROLE a; --".into()],
+        ..Role::default()
+    };
+    let created = "CREATE ROLE \"x\"\" WITH SUPERUSER = true; --\" WITH HASHED PASSWORD = ''' AND SUPERUSER = true; --' AND \
+                   LOGIN = false AND SUPERUSER = false AND ACCESS TO DATACENTERS {'dc''}; DROP ROLE a; --'}";
+    assert_eq!(Step::Create(evil).cql(Hashes::Hashed), created);
+    let table = Resource::Table { keyspace: "a\".b".into(), table: "c; DROP TABLE d".into() };
+    assert_eq!(table.cql().unwrap(), "TABLE \"a\"\".b\".\"c; DROP TABLE d\"");
+    let mbean = Resource::Mbean { name: "*' TO evil; --".into() };
+    assert_eq!(mbean.cql().unwrap(), "MBEAN '*'' TO evil; --'");
+    let member = Step::Member { role: "a b".into(), of: "cassandra\" TO c; --".into() };
+    assert_eq!(member.cql(Hashes::Hashed), "GRANT \"cassandra\"\" TO c; --\" TO \"a b\"");
+}
+
 #[test]
 fn a_later_kind_of_resource_is_read_as_unknown() {
     let grant = r#"{"role": "a", "on": {"kind": "planet", "name": "x"}, "permissions": ["ALTER"]}"#;

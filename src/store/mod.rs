@@ -5,6 +5,7 @@
 //! unfinished. What the files say is left to `format` and `manifest`.
 
 mod disk;
+mod inside;
 #[cfg(test)]
 mod power;
 pub mod state;
@@ -26,6 +27,12 @@ use xxhash_rust::xxh3::Xxh3;
 pub const MANIFEST: &str = "manifest.json";
 /// Name of the DDL for people in a dump.
 pub const SCHEMA: &str = "schema.cql";
+
+/// Bytes that a manifest may have: those of a million parts.
+const MOST_MANIFEST: u64 = 1 << 30;
+
+/// Bytes that a sidecar may have.
+const MOST_SIDECAR: u64 = 64 << 20;
 
 /// A dump directory.
 #[derive(Clone, Debug)]
@@ -53,16 +60,31 @@ impl DumpDir {
     /// # Errors
     /// `Error` if there is no manifest, or it cannot be read.
     pub fn read(root: &Path) -> Result<(DumpDir, Result<Manifest, BadManifest>)> {
-        let path = root.join(MANIFEST);
-        match fs::read(&path) {
+        let dir = DumpDir { root: root.to_owned(), _lock: None };
+        match inside::read(root, &[MANIFEST], MOST_MANIFEST) {
             // What is not UTF-8 is no JSON either.
             Ok(bytes) => {
                 let manifest = Manifest::from_text(&String::from_utf8_lossy(&bytes));
-                Ok((DumpDir { root: root.to_owned(), _lock: None }, manifest))
+                if let Ok(manifest) = &manifest {
+                    dir.check_names(manifest)?;
+                }
+                Ok((dir, manifest))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(no_manifest(root)),
-            Err(error) => Err(Error::failed(format!("open {}: {error}", path.display()))),
+            Err(error) => Err(Error::failed(format!("open {}: {error}", root.join(MANIFEST).display()))),
         }
+    }
+
+    /// Whether all the names of files that a manifest gives stay in the dump.
+    fn check_names(&self, manifest: &Manifest) -> Result<()> {
+        for table in manifest.keyspaces.iter().flat_map(|k| &k.tables) {
+            self.inside(&table.path)?;
+            for part in &table.parts {
+                self.plain(&part.name)?;
+                part.file.iter().try_for_each(|file| self.plain(file).map(drop))?;
+            }
+        }
+        Ok(())
     }
 
     /// The directory itself.
@@ -118,9 +140,11 @@ impl DumpDir {
         let Some(name) = &part.file else {
             return Ok(None);
         };
-        let path = self.inside(table_path)?.join(self.plain(name)?);
-        let file = File::open(&path).map_err(|e| damaged(&path, format!("cannot be opened: {e}")))?;
-        let found = file.metadata().map_err(|e| damaged(&path, e.to_string()))?.len();
+        let names = self.names(table_path, name)?;
+        let path = self.inside(table_path)?.join(name);
+        let (file, metadata) =
+            inside::open(&self.root, &names).map_err(|e| damaged(&path, format!("cannot be opened: {e}")))?;
+        let found = metadata.len();
         if found != part.bytes {
             let what = format!("it has {found} bytes, the manifest says {}", part.bytes);
             return Err(damaged(&path, what));
@@ -134,11 +158,12 @@ impl DumpDir {
     /// `Error` if the manifest names a path outside the dump.
     pub fn sidecar_differs(&self, table_path: &str, part: &Part) -> Result<Option<String>> {
         let name = format!("{}.json", part.name);
-        let path = self.inside(table_path)?.join(self.plain(&name)?);
-        Ok(match fs::read_to_string(&path) {
+        let names = self.names(table_path, &name)?;
+        let path = self.inside(table_path)?.join(&name);
+        Ok(match inside::read(&self.root, &names, MOST_SIDECAR) {
             Err(error) => Some(format!("{}: cannot be read: {error}", path.display())),
             // Compared as read: a later version may say more in it.
-            Ok(text) if serde_json::from_str::<Part>(&text).is_ok_and(|said| said == *part) => None,
+            Ok(text) if serde_json::from_slice::<Part>(&text).is_ok_and(|said| said == *part) => None,
             Ok(_) => Some(format!("{}: it differs from what the manifest says of its part", path.display())),
         })
     }
@@ -157,7 +182,11 @@ impl DumpDir {
             }
         }
         let mut strays = Vec::new();
-        let mut folders = vec![self.root.join("data")];
+        let data = self.root.join("data");
+        if data.is_symlink() {
+            strays.push(data.clone());
+        }
+        let mut folders = if data.is_symlink() { Vec::new() } else { vec![data] };
         while let Some(folder) = folders.pop() {
             let doing = || format!("read {}", folder.display());
             let entries = match fs::read_dir(&folder) {
@@ -167,15 +196,22 @@ impl DumpDir {
             for entry in entries {
                 let entry = entry.doing(doing)?;
                 let temporary = entry.file_name().to_string_lossy().starts_with('.');
-                match entry.file_type().doing(doing)?.is_dir() {
+                // Links are not followed: what they name is no folder of the dump.
+                let is = entry.file_type().doing(doing)?;
+                match is.is_dir() {
                     true => folders.push(entry.path()),
-                    false if temporary || known.contains(&entry.path()) => {}
+                    false if temporary && is.is_file() || known.contains(&entry.path()) => {}
                     false => strays.push(entry.path()),
                 }
             }
         }
         strays.sort();
         Ok(strays)
+    }
+
+    /// The names that lead to a file of a table, each of them plain.
+    fn names<'a>(&self, table_path: &'a str, file: &'a str) -> Result<Vec<&'a str>> {
+        table_path.split('/').chain([file]).map(|name| self.plain(name)).collect()
     }
 
     /// A folder of the dump, given by a manifest: only downwards.
@@ -432,6 +468,62 @@ mod tests {
             let error = dump.open_part(path, &part(file, 0)).unwrap_err().to_string();
             assert!(error.contains("does not belong"), "{path} {file}: {error}");
         }
+    }
+
+    #[test]
+    fn a_dump_is_read_through_no_link_and_from_no_pipe() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let outside = dir.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("p.csv"), "abc").unwrap();
+        let root = dir.path().join("dump");
+        fs::create_dir_all(root.join("data/t")).unwrap();
+        symlink(&outside, root.join("data/linked")).unwrap();
+        symlink(outside.join("p.csv"), root.join("data/t/p.csv")).unwrap();
+        // Neither does one that stays inside: a dump has none.
+        fs::write(root.join("data/t/real.csv"), "abc").unwrap();
+        symlink("real.csv", root.join("data/t/alias.csv")).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(root.join("data/t/pipe.csv")).status().unwrap();
+        assert!(made.success());
+        symlink(&root, dir.path().join("alias")).unwrap();
+        for root in [root, dir.path().join("alias")] {
+            let dump = DumpDir { root };
+            assert!(dump.open_part("data/t", &part("real.csv", 3)).unwrap().is_some());
+            for (path, file, expected) in [
+                ("data/linked", "p.csv", "refused: linked in it is a symbolic link"),
+                ("data/t", "p.csv", "refused: p.csv in it is a symbolic link"),
+                ("data/t", "alias.csv", "refused: alias.csv in it is a symbolic link"),
+                ("data/t", "pipe.csv", "refused: it is no regular file"),
+                ("data", "t", "refused: it is no regular file"),
+            ] {
+                let error = dump.open_part(path, &part(file, 3)).unwrap_err().to_string();
+                assert!(error.contains(expected) && error.contains(file), "{path} {file}: {error}");
+            }
+            let sidecar = Part { name: "p".into(), ..Part::default() };
+            symlink("real.csv", dump.root.join("data/t/p.json")).unwrap_or_default();
+            let differs = dump.sidecar_differs("data/t", &sidecar).unwrap().unwrap();
+            assert!(differs.ends_with("refused: p.json in it is a symbolic link"), "{differs}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_is_a_file_of_the_dump_and_of_a_size() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(MANIFEST);
+        let told = || DumpDir::read(dir.path()).unwrap_err().to_string();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(
+            told().ends_with("manifest.json: refused: manifest.json in it is a symbolic link"),
+            "{}",
+            told()
+        );
+        fs::remove_file(&path).unwrap();
+        // Not a byte of it is on the disk.
+        File::create(&path).unwrap().set_len(MOST_MANIFEST + 1).unwrap();
+        let expected =
+            "manifest.json: refused: it has 1073741825 bytes, more than the 1073741824 it may have";
+        assert!(told().ends_with(expected), "{}", told());
     }
 
     #[test]

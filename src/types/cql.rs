@@ -65,6 +65,36 @@ natives! {
 /// So deep may types stand in one another: what reads them calls itself.
 pub(super) const DEEPEST: usize = 100;
 
+/// So many types may stand in one, those in its user types counted each time: a codec is made for every one of them.
+const MOST: usize = 10_000;
+
+/// How large a type is, with its user types opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    depth: usize,
+    types: usize,
+}
+
+impl Size {
+    /// Of something that has this in it too.
+    #[must_use]
+    pub fn with(self, other: Size) -> Size {
+        Size { depth: self.depth.max(other.depth), types: self.types.saturating_add(other.types) }
+    }
+
+    /// Whether what reads types can open it.
+    ///
+    /// # Errors
+    /// `BadType` says in which way it is too large.
+    pub fn check(self) -> Result<(), BadType> {
+        match self {
+            Size { depth, .. } if depth > DEEPEST => Err(BadType::Deep),
+            Size { types, .. } if types > MOST => Err(BadType::Large),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// A type name that cannot be read.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum BadType {
@@ -79,6 +109,9 @@ pub enum BadType {
     /// Types within types without end.
     #[error("a type is nested more than {DEEPEST} deep")]
     Deep,
+    /// User types that hold others more than once, and those again.
+    #[error("a type has more than {MOST} types in it")]
+    Large,
     /// A user type that the keyspace does not define.
     #[error("the type {text:?} names {name:?}, which is neither a built-in type nor a type of its keyspace")]
     Unknown {
@@ -128,6 +161,19 @@ impl CqlType {
         }
     }
 
+    /// How large it is, `of` telling how large the fields of a user type are: those are not looked at, since types in types
+    /// may double with each.
+    pub fn size(&self, of: &dyn Fn(&Udt) -> Size) -> Size {
+        let inner = match self {
+            CqlType::Native(_) | CqlType::Custom(_) => Size::default(),
+            CqlType::List(e, _) | CqlType::Set(e, _) | CqlType::Vector(e, _) => e.size(of),
+            CqlType::Map(k, v, _) => k.size(of).with(v.size(of)),
+            CqlType::Tuple(elements) => elements.iter().map(|e| e.size(of)).fold(Size::default(), Size::with),
+            CqlType::Udt(udt, _) => of(udt),
+        };
+        Size { depth: inner.depth + 1, types: inner.types.saturating_add(1) }
+    }
+
     /// Calls `visit` with every user type in this type, inner ones first.
     pub fn visit_udts(&self, visit: &mut dyn FnMut(&Arc<Udt>)) {
         match self {
@@ -160,12 +206,19 @@ impl fmt::Display for CqlType {
                 let inner: Vec<String> = elements.iter().map(CqlType::to_string).collect();
                 write!(f, "frozen<tuple<{}>>", inner.join(", "))
             }
+            CqlType::Udt(udt, z) if is_built_in(&udt.name) => frozen(f, *z, format_args!("\"{}\"", udt.name)),
             CqlType::Udt(udt, z) => frozen(f, *z, format_args!("{}", Ident(&udt.name))),
             CqlType::Vector(e, n) => write!(f, "vector<{e}, {n}>"),
             CqlType::Custom(class) if class == "empty" => f.write_str(class),
-            CqlType::Custom(class) => write!(f, "'{class}'"),
+            CqlType::Custom(class) => write!(f, "'{}'", class.replace('\'', "''")),
         }
     }
+}
+
+/// Whether an unquoted name stands for a type of CQL's own.
+fn is_built_in(name: &str) -> bool {
+    let constructors = ["frozen", "list", "set", "map", "tuple", "vector", "empty", "varchar"];
+    constructors.contains(&name) || Native::ALL.iter().any(|native| native.name() == name)
 }
 
 /// An identifier, printed as CQL needs it: quoted unless it is plain lower case and not reserved.
@@ -443,6 +496,16 @@ mod tests {
     }
 
     #[test]
+    fn a_user_type_named_like_a_built_in_one_is_told_from_it() {
+        for name in ["int", "list", "frozen", "varchar"] {
+            let any = |name: &str| Some(Arc::new(Udt { name: name.to_owned(), fields: Vec::new() }));
+            let parsed = CqlType::parse(&format!("list<frozen<\"{name}\">>"), &any).unwrap();
+            assert_eq!(parsed.to_string(), format!("list<frozen<\"{name}\">>"));
+            assert_eq!(CqlType::parse(&parsed.to_string(), &any), Ok(parsed));
+        }
+    }
+
+    #[test]
     fn types_may_not_be_nested_without_end() {
         let nested = |n: usize| format!("{}int{}", "frozen<set<".repeat(n / 2), ">>".repeat(n / 2));
         assert!(parse(&nested(DEEPEST)).is_ok());
@@ -468,6 +531,7 @@ mod tests {
             "map<text, frozen<\"My Type\">>",
             "vector<float, 3>",
             "vector<frozen<list<int>>, 8192>",
+            "'it''s'",
             "'org.apache.cassandra.db.marshal.DynamicCompositeType(a=>org.apache.cassandra.db.marshal.BytesType)'",
             "empty",
         ] {

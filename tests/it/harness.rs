@@ -505,11 +505,11 @@ pub fn tool(program: &str) -> Command {
 }
 
 impl Ran {
-    /// Runs the tool as it was made ready with [`tool`].
+    /// Runs a command that is, or ends in, the tool.
     pub fn of(mut command: Command) -> Ran {
-        let shown = command
-            .get_args()
-            .fold("cqlift".to_owned(), |line, arg| format!("{line} {}", arg.to_string_lossy()));
+        let arguments = command.get_args();
+        let shown =
+            arguments.fold("cqlift".to_owned(), |line, arg| format!("{line} {}", arg.to_string_lossy()));
         let output = command.output().unwrap();
         Ran(Done {
             command: shown,

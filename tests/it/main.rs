@@ -29,6 +29,7 @@ mod faults_nodes;
 mod fidelity;
 mod findings;
 mod harness;
+mod hostile;
 mod independent;
 mod interrupt;
 mod load;

@@ -6,6 +6,7 @@ use crate::ddl::lex::{TokenKind, lex};
 use crate::ddl::{Kind, Statement};
 use crate::error::{Context, Error, Result};
 use crate::manifest::Manifest;
+use crate::report;
 use crate::selector::Selection;
 use crate::types::cql::Ident;
 use std::collections::BTreeSet;
@@ -26,7 +27,10 @@ pub fn text(manifest: &Manifest, selection: &Selection) -> Result<String> {
     let mut text = format!(
         "; dump {} of cluster {:?}, release {}, finished {}\n\
          ; What is deleted here, or begins with a semicolon, is not loaded. The order of lines does not matter.\n",
-        manifest.id, manifest.cluster.name, manifest.cluster.version, manifest.finished
+        report::word(&manifest.id),
+        manifest.cluster.name,
+        report::word(&manifest.cluster.version),
+        report::word(&manifest.finished)
     );
     for keyspace in manifest.keyspaces.iter().filter(|k| selection.wants_keyspace(&k.name)) {
         let wanted = |table: &str| selection.wants_table(&keyspace.name, table);

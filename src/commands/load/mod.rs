@@ -31,7 +31,7 @@ use crate::store::DumpDir;
 use crate::types::cql::Ident;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
-use plan::{ForArg, Plan, Treatment};
+use plan::{ForArg, Plan, TableLoad, Treatment};
 use resume::Resume;
 use roles::Restored;
 use statements::{Record, Runner};
@@ -279,6 +279,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         check_parts(&parts).await?;
         let mut runner = Runner::new(&cluster, &plan, (args.strict_ddl, record), output);
         runner.run(Section::PreData).await?;
+        check_made(&cluster, &plan).await?;
         empty_tables(&cluster, &plan).await?;
         let began = resume.and_then(Resume::began);
         let how = How::of(&cluster, &manifest, request, began).await?;
@@ -419,6 +420,29 @@ async fn check_parts(parts: &[PartToLoad]) -> Result<()> {
         .await
         .doing(|| "check the dump's files")?
         .map_err(|e| e.hint("nothing was written"))
+}
+
+/// Whether the tables that were made have the columns that the manifest lists for their files: their statements and those
+/// lists are two things a stranger may have written.
+async fn check_made(cluster: &Cluster, plan: &Plan) -> Result<()> {
+    let made = |l: &&TableLoad| l.treatment == Treatment::Create;
+    if !plan.loads.iter().any(|load| made(&load)) {
+        return Ok(());
+    }
+    let schema = cluster.schema().await?;
+    for TableLoad { table, target: (keyspace, name), .. } in plan.loads.iter().filter(made) {
+        let misfit = match schema.table(keyspace, name) {
+            None => Some("it cannot be found".to_owned()),
+            Some(target) => table.misfit(target),
+        };
+        if let Some(misfit) = misfit {
+            let what =
+                "was made by the dump's statement, and does not fit the columns that the manifest lists";
+            return Err(Error::failed(format!("the table {keyspace}.{name} {what}: {misfit}"))
+                .hint("no row was loaded; the dump contradicts itself: dump again"));
+        }
+    }
+    Ok(())
 }
 
 async fn empty_tables(cluster: &Cluster, plan: &Plan) -> Result<()> {

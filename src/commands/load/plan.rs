@@ -8,6 +8,9 @@ use super::schema::{self, Schemas, Step, Target, Unsupported};
 use super::{IfExists, LoadArgs};
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::Compact;
+use crate::commands::parts::inside;
+use crate::commands::verify::cluster::units;
+use crate::commands::{micros, tile_the_ring};
 use crate::ddl::options::Parts;
 use crate::ddl::servers::Target as Server;
 use crate::ddl::target::Choices;
@@ -15,7 +18,7 @@ use crate::ddl::{self, Kind, Overrides, Renames, Statement};
 use crate::error::{Context, Error, Result};
 use crate::manifest::{KeyspaceEntry, Manifest, TableEntry};
 use crate::report;
-use crate::selector::{Mapping, Selection};
+use crate::selector::{Mapping, Selection, is_system_keyspace};
 use crate::table::Table;
 use crate::types::cql::Ident;
 use std::collections::{BTreeMap, BTreeSet};
@@ -303,10 +306,20 @@ pub async fn plan(
         }
     }
     two_into_one(&loads, &mut problems);
+    let parts = |load: &&TableLoad| load.treatment.loads();
+    loads.iter().filter(parts).try_for_each(|load| check_ranges(&load.table, &load.entry))?;
     let Schemas { steps, unsupported, gone } = match request.schema {
         true => schema::schemas(manifest, &target_side, request, &loads, &mut problems)?,
         false => Schemas::default(),
     };
+    let made = steps.iter().map(|step| &step.statement.keyspace);
+    let into: BTreeSet<&String> = loads.iter().map(|load| &load.target.0).chain(made).collect();
+    for keyspace in into.into_iter().filter(|keyspace| is_system_keyspace(keyspace)) {
+        problems.add(
+            format!("the keyspace {keyspace} is the server's own, which is not loaded into"),
+            "leave it out with --exclude, or load it under another name with --map",
+        );
+    }
     if !request.skip_unsupported {
         for Unsupported { object, why } in &unsupported {
             problems.add(
@@ -335,6 +348,23 @@ pub async fn plan(
     }
     let skip_unsupported = request.skip_unsupported;
     Ok(Plan { steps, loads, unsupported, gone, skip_unsupported, server, checks, problems })
+}
+
+/// Whether the parts of a dumped table are all of it, each row once, and their positions and times can be read.
+fn check_ranges(table: &Table, entry: &TableEntry) -> Result<()> {
+    let doing = || format!("read the manifest: table {}", table.full_name());
+    let bad =
+        |what: String| Error::failed(format!("{}: {what}", doing())).hint("the dump is damaged: dump again");
+    tile_the_ring(&entry.parts)
+        .map_err(|what| bad(format!("its token ranges do not cover the ring: {what}")))?;
+    for part in &entry.parts {
+        inside(part).map_err(|error| error.context(doing()))?;
+        for moment in part.ranges.iter().flat_map(|range| &range.read) {
+            micros(moment).map_err(|error| error.context(doing()))?;
+        }
+    }
+    units(&entry.parts).map_err(bad)?;
+    Ok(())
 }
 
 /// What stands in the way of a load; told all at once.

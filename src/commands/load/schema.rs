@@ -61,11 +61,13 @@ impl Step {
     }
 }
 
-/// The statements of a dumped keyspace. A manifest is not trusted: each must make what its entry says, and there.
+/// The statements of a dumped keyspace. A manifest is not trusted: each must make what its entry says, and there, and only
+/// one of them.
 ///
 /// # Errors
 /// `Error` names the entry.
 pub fn statements(keyspace: &KeyspaceEntry) -> Result<Vec<Statement>> {
+    let mut seen = BTreeSet::new();
     let parse = |entry: &StatementEntry| {
         let doing = || format!("read the statement of {} {} in the manifest", entry.kind, entry.name);
         let statement = Statement::parse(&entry.cql).doing(doing)?;
@@ -77,6 +79,21 @@ pub fn statements(keyspace: &KeyspaceEntry) -> Result<Vec<Statement>> {
                 statement.label(),
                 Ident(&statement.keyspace)
             )));
+        }
+        if statement.table != entry.table {
+            let table =
+                |name: &Option<String>| name.as_deref().map_or("no table".to_owned(), |t| format!("{t:?}"));
+            return Err(Error::failed(format!(
+                "{}: it is on {}, its entry says {}",
+                doing(),
+                table(&statement.table),
+                table(&entry.table)
+            )));
+        }
+        // An index may have no name.
+        let named = !statement.name.is_empty();
+        if !seen.insert((statement.kind, statement.name.clone(), statement.arguments())) && named {
+            return Err(Error::failed(format!("{}: another one makes it too", doing())));
         }
         Ok(statement)
     };

@@ -9,7 +9,7 @@ use crate::cluster::catalogue::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
 use crate::commands::parts::TableParts;
-use crate::commands::ranges;
+use crate::commands::{ranges, tile_the_ring};
 use crate::compare::Rules;
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::{Fingerprint, Sums};
@@ -172,9 +172,11 @@ async fn prepare(
     if pair.rules.written.is_none() {
         theirs.companions.retain(|theirs| ours.companions.iter().any(|ours| ours.column == theirs.column));
     }
+    let damaged = |what| Error::failed(format!("{}: {what}; the manifest is damaged", ours.full_name()));
+    tile_the_ring(&pair.parts.entries)
+        .map_err(|what| damaged(format!("its token ranges do not cover the ring: {what}")))?;
+    let mut units = units(&pair.parts.entries).map_err(damaged)?;
     let scan = Scan::prepare(cluster, &theirs).await?;
-    let mut units = units(&pair.parts.entries)
-        .map_err(|what| Error::failed(format!("{}: {what}; the manifest is damaged", ours.full_name())))?;
     let target = schema.table(&theirs.keyspace, &theirs.name);
     let mut same_order = target.is_some_and(|target| clustering_order(target) == clustering_order(ours));
     if scan.partitioner() != pair.parts.partitioner {
@@ -192,7 +194,10 @@ fn clustering_order(table: &Table) -> Vec<bool> {
 }
 
 /// Puts together the parts that share a partition.
-fn units(parts: &[Part]) -> Result<Vec<Unit>, String> {
+///
+/// # Errors
+/// The part that goes on nowhere, or begins where none ended.
+pub(in crate::commands) fn units(parts: &[Part]) -> Result<Vec<Unit>, String> {
     let from = |part: &Part| part.ranges.first().and_then(|range| range.from.clone());
     let to = |part: &Part| part.ranges.last().and_then(|range| range.to.clone());
     let after = |position: &Position| parts.iter().position(|part| from(part).as_ref() == Some(position));

@@ -385,7 +385,7 @@ impl<R: Read> Splitter<R> {
     fn refill(&mut self) -> Result<(), FormatError> {
         let rest = &self.buffer[self.start..];
         // Doubling keeps the repeated scans of a long record in proportion to its length.
-        let space = rest.len().max(self.chunk);
+        let space = rest.len().max(self.chunk).min(self.longest.saturating_sub(rest.len()).max(self.chunk));
         let mut buffer = Vec::with_capacity(rest.len() + space);
         buffer.extend_from_slice(rest);
         let mut limited = (&mut self.read).take(u64::try_from(space).unwrap_or(u64::MAX));
