@@ -1,9 +1,10 @@
 //! Which of several statements a server can run: each as it takes it, and which objects it cannot hold, with all that needs
 //! them. How one statement is changed is left to [`super::target`].
 
+use super::options::Parts;
 use super::servers::Target;
 use super::target::{Adapted, Choices, adapt};
-use super::{DdlError, Statement};
+use super::{DdlError, Mask, Statement, masks};
 use thiserror::Error;
 
 /// A statement as the target takes it.
@@ -48,13 +49,12 @@ pub fn fit(
 ) -> Result<Vec<Fitted>, Unfit> {
     let mut all: Vec<Fitted> = Vec::new();
     for statement in statements {
-        let gone = all.iter().find(|other| !other.runs && statement.needs(&other.statement));
-        let adapted = match gone {
-            Some(gone) => Adapted::impossible(&format!("it needs {}", gone.statement.label())),
-            None => adapt(&statement, target, choices)
-                .map_err(|source| Unfit { statement: statement.label(), source: Box::new(source) })?,
-        };
         let there = exists(&statement);
+        let gone: Vec<&Statement> = all.iter().filter(|f| !f.runs).map(|f| &f.statement).collect();
+        let gone = if there { &[][..] } else { &gone };
+        let adapted = adapt(&statement, target, choices)
+            .and_then(|adapted| adapted.without(gone))
+            .map_err(|source| Unfit { statement: statement.label(), source: Box::new(source) })?;
         let runs = there || adapted.statement.is_some();
         let statement = adapted.statement.unwrap_or(statement);
         all.push(match there {
@@ -65,8 +65,44 @@ pub fn fit(
     Ok(all)
 }
 
+impl Adapted {
+    /// Where these cannot be made: without the masks that need them, or impossible.
+    fn without(mut self, gone: &[&Statement]) -> Result<Adapted, DdlError> {
+        let Some(statement) = self.statement.take() else { return Ok(self) };
+        let (statement, lost) = unmasked(statement, gone)?;
+        if let Some(gone) = gone.iter().find(|gone| statement.needs(gone)) {
+            return Ok(Adapted::impossible(&format!("it needs {}", gone.label())));
+        }
+        self.unsupported.extend(lost);
+        Ok(Adapted { statement: Some(statement), ..self })
+    }
+}
+
+/// A table without those masks whose functions are not there, and what it lacks so, in words. A mask is no reason to do
+/// without the table.
+///
+/// # Errors
+/// `DdlError` if the statement's text is not one.
+pub fn unmasked(statement: Statement, gone: &[&Statement]) -> Result<(Statement, Vec<String>), DdlError> {
+    let function = |mask: &Mask| gone.iter().find(|gone| gone.masks_as(mask, &statement.keyspace));
+    let (mut stripped, mut lost) = (Vec::new(), Vec::new());
+    for mask in statement.masks() {
+        if let Some(function) = function(&mask) {
+            lost.push(mask.lost(&format!("it needs {}", function.label())));
+            stripped.push(mask);
+        }
+    }
+    if stripped.is_empty() {
+        return Ok((statement, lost));
+    }
+    let mut parts = Parts::of(&statement)?;
+    parts.head = masks::strip(&parts.head, &stripped);
+    Ok((Statement::parse(&parts.cql())?, lost))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::servers::Feature;
     use super::*;
 
     #[test]
@@ -111,5 +147,37 @@ mod tests {
         assert!(
             there.iter().filter(|f| ["lines", "by_v"].contains(&f.statement.name.as_str())).all(|f| f.runs)
         );
+    }
+
+    #[test]
+    fn a_mask_costs_no_table() {
+        let statements = [
+            "CREATE FUNCTION ks.hide(what text, cover text) CALLED ON NULL INPUT RETURNS text LANGUAGE java \
+             AS $$return cover;$$;",
+            "CREATE TABLE ks.t (k int PRIMARY KEY, hide text MASKED WITH ks.hide('a, b'), \
+             open text MASKED WITH system.mask_default()) WITH comment = 'ks.hide(x)';",
+            "CREATE TABLE ks.u (hide text PRIMARY KEY, v text MASKED WITH ks.show(hide));",
+            "CREATE INDEX t_open ON ks.t (open);",
+        ];
+        let statements: Vec<Statement> =
+            statements.iter().map(|cql| Statement::parse(cql).unwrap()).collect();
+        let told = |target: &Target| {
+            let fitted = fit(statements.clone(), target, Choices::default(), |_| false).unwrap();
+            let told = |f: &Fitted| (f.runs, f.statement.cql.clone(), f.unsupported.join("; "));
+            fitted.iter().map(told).collect::<Vec<_>>()
+        };
+        // Masks and all that needs functions, where the target has neither.
+        let older = told(&"cassandra-4.1".parse().unwrap());
+        assert!(older.iter().all(|(runs, cql, _)| *runs && !cql.contains("MASKED")), "{older:?}");
+        let mut target: Target = "cassandra-5.0".parse().unwrap();
+        target.off.insert(Feature::Functions);
+        let off = told(&target);
+        let runs: Vec<bool> = off.iter().map(|(runs, ..)| *runs).collect();
+        assert_eq!(runs, [false, true, true, true], "{off:?}");
+        assert_eq!(off[1].2, "the mask of column hide: it needs function ks.hide");
+        let table = "CREATE TABLE ks.t (k int PRIMARY KEY, hide text, open text MASKED WITH system.mask_default()) \
+                     WITH comment = 'ks.hide(x)';";
+        assert_eq!(off[1].1, table);
+        assert_eq!(off[2].1, statements[2].cql, "another function's");
     }
 }

@@ -22,6 +22,7 @@ use anatomy::Anatomy;
 use std::collections::{HashMap, HashSet};
 use thiserror::Error;
 
+pub use masks::Mask;
 pub use replication::{BadReplication, Overrides, Replication};
 pub use rewrite::Renames;
 
@@ -210,14 +211,29 @@ impl Statement {
         }
         match other.kind {
             Kind::Type => self.uses_type(&other.name),
-            // A column may be masked by a function.
-            Kind::Function => {
-                (self.kind == Kind::Aggregate || self.uses_functions())
-                    && words::names(&self.cql, &other.name).unwrap_or(false)
-            }
+            Kind::Function => match self.kind {
+                Kind::Aggregate => words::names(&self.cql, &other.name).unwrap_or(false),
+                Kind::Table => self.masks().iter().any(|mask| other.masks_as(mask, &self.keyspace)),
+                _ => false,
+            },
             Kind::Table => self.table.as_ref() == Some(&other.name),
             Kind::Keyspace | Kind::Aggregate | Kind::Index | Kind::View => false,
         }
+    }
+
+    /// The masks of a table's columns; other statements have none.
+    pub fn masks(&self) -> Vec<Mask> {
+        let head = |parts: options::Parts| masks::masks(&parts.head).unwrap_or_default();
+        if self.kind == Kind::Table {
+            options::Parts::of(self).map_or_else(|_| Vec::new(), head)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether it is the function of a mask in a table of the keyspace `home`.
+    fn masks_as(&self, mask: &Mask, home: &str) -> bool {
+        self.kind == Kind::Function && mask.is_made_by(home, (&self.keyspace, &self.name))
     }
 
     /// The arguments of a function or aggregate, `(a int, b text)`; nothing of other statements.

@@ -4,7 +4,7 @@
 
 use super::options::{self, OptionText, Parts};
 use super::servers::{Feature, Target};
-use super::{DdlError, Kind, Statement, masks, words};
+use super::{DdlError, Kind, Mask, Statement, masks, words};
 
 /// A statement for a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +42,9 @@ pub fn adapt(statement: &Statement, target: &Target, choices: Choices) -> Result
     let mut parts = Parts::of(statement)?;
     let (mut changes, mut unsupported) = (Vec::new(), Vec::new());
     if statement.kind == Kind::Table && target.lacks(Feature::Masks) {
-        let (head, masked) = masks::strip(&parts.head)?;
-        parts.head = head;
-        let lost =
-            |column: &String| format!("the mask of column {column}: {}", target.lacking(Feature::Masks));
+        let masked = masks::masks(&parts.head)?;
+        parts.head = masks::strip(&parts.head, &masked);
+        let lost = |mask: &Mask| mask.lost(&target.lacking(Feature::Masks));
         unsupported.extend(masked.iter().map(lost));
     }
     if statement.kind == Kind::Table && parts.option("compact storage").is_some() {

@@ -5,6 +5,7 @@ use super::plan::Plan;
 use super::schema::{Existing, Step, Unsupported};
 use crate::cluster::{Cluster, IN_STATEMENT};
 use crate::commands::{OutputArgs, rfc3339};
+use crate::ddl::fitting::unmasked;
 use crate::ddl::options::Parts;
 use crate::ddl::{self, Kind, Section, Statement};
 use crate::error::{Context, Error, Result};
@@ -134,16 +135,13 @@ impl<'a> Runner<'a> {
 
     /// Runs a statement, unless options are held to strictly without those that the server refuses by name.
     async fn create(&mut self, step: &Step) -> Result<()> {
-        if let Some(gone) = self.gone.iter().find(|gone| step.statement.needs(gone)) {
+        let statement = self.unmasked(step)?;
+        if let Some(gone) = self.gone.iter().find(|gone| statement.needs(gone)) {
             let why = format!("it needs {}", gone.label());
             self.leave_out(step, why);
             return Ok(());
         }
-        let mut made = Step {
-            statement: step.statement.clone(),
-            changes: step.changes.clone(),
-            existing: step.existing,
-        };
+        let mut made = Step { statement, changes: step.changes.clone(), existing: step.existing };
         while let Err(error) = self.cluster.run_ddl(&made.statement.cql).await {
             let Some((shorter, option)) = without_refused(&made.statement, &server_words(&error)) else {
                 return Err(error);
@@ -161,6 +159,18 @@ impl<'a> Runner<'a> {
         let changes = made.changes.into_iter().map(|change| Change { object: object.clone(), change });
         self.changes.extend(changes);
         Ok(())
+    }
+
+    /// The statement of a step, without those masks whose functions were left out.
+    fn unmasked(&mut self, step: &Step) -> Result<Statement> {
+        let gone: Vec<&Statement> = self.gone.iter().collect();
+        let doing = || format!("take masks off {}", step.label());
+        let (statement, lost) = unmasked(step.statement.clone(), &gone).doing(doing)?;
+        for why in lost {
+            report::warn(&format!("left out of {}: {why}", step.label()));
+            self.left_out.push(Unsupported { object: step.label(), why });
+        }
+        Ok(statement)
     }
 
     fn note_kept(&self, step: &Step) {
