@@ -35,7 +35,7 @@ pub struct Keyspace {
     pub indexes: BTreeMap<String, String>,
     /// Materialized views: name and base table.
     pub views: BTreeMap<String, String>,
-    /// Tables in which ScyllaDB logs the changes of others; they are none of `tables`.
+    /// Tables that ScyllaDB keeps beside others, for their changes and transactions; they are none of `tables`.
     pub logs: Vec<String>,
     /// Table and name of each trigger.
     pub triggers: Vec<(String, String)>,
@@ -222,6 +222,13 @@ impl Catalogue {
             }
         }
         for (ks, table, flags) in self.tables.iter().cloned() {
+            // What ScyllaDB keeps of lightweight transactions on tablets, as it keeps it in `system.paxos` for others
+            // (its docs/dev/paxos.md): no data of anybody, and of no use elsewhere. Nobody can make a name with a $.
+            let base = table.strip_suffix("$paxos");
+            if base.is_some_and(|base| self.tables.iter().any(|(k, t, _)| (k, t.as_str()) == (&ks, base))) {
+                keyspaces.entry(ks).or_default().logs.push(table);
+                continue;
+            }
             if let Some(compact) = Compact::of(flags.as_deref().unwrap_or_default()) {
                 keyspaces.entry(ks).or_default().compact.insert(table, compact);
             }

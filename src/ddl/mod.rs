@@ -11,8 +11,10 @@ pub mod fitting;
 pub mod lex;
 mod masks;
 pub mod options;
+pub mod printed;
 mod replication;
 pub mod rewrite;
+mod same;
 pub mod servers;
 pub mod target;
 pub mod words;
@@ -25,6 +27,7 @@ use thiserror::Error;
 pub use masks::Mask;
 pub use replication::{BadReplication, Overrides, Replication};
 pub use rewrite::Renames;
+pub use same::same;
 
 /// What a statement creates, in replay order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +63,14 @@ impl Kind {
             Kind::Table => "table",
             Kind::Index => "index",
             Kind::View => "materialized_view",
+        }
+    }
+
+    /// By the name in the `type` column of DESCRIBE; ScyllaDB has another one for views.
+    pub fn named(name: &str) -> Option<Kind> {
+        match name {
+            "view" => Some(Kind::View),
+            _ => Kind::ALL.into_iter().find(|kind| kind.name() == name),
         }
     }
 
