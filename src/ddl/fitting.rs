@@ -81,8 +81,9 @@ pub fn fit(
         false => BTreeSet::new(),
     };
     for statement in statements {
-        let no_tablets = statement.kind == Kind::Keyspace && without_tablets.contains(&statement.keyspace);
         let there = exists(&statement);
+        let no_tablets =
+            !there && statement.kind == Kind::Keyspace && without_tablets.contains(&statement.keyspace);
         let gone: Vec<&Statement> = all.iter().filter(|f| !f.runs).map(|f| &f.statement).collect();
         let gone = if there { &[][..] } else { &gone };
         let adapted = adapt(&statement, target, choices)

@@ -6,6 +6,7 @@
 //! statement of a known kind is refused.
 
 mod anatomy;
+mod code;
 pub mod create;
 pub mod fitting;
 pub mod lex;
@@ -223,7 +224,7 @@ impl Statement {
         match other.kind {
             Kind::Type => self.uses_type(&other.name),
             Kind::Function => match self.kind {
-                Kind::Aggregate => words::names(&self.cql, &other.name).unwrap_or(false),
+                Kind::Aggregate => code::calls(self, other).unwrap_or(true),
                 Kind::Table => self.masks().iter().any(|mask| other.masks_as(mask, &self.keyspace)),
                 _ => false,
             },
@@ -341,5 +342,7 @@ fn types_by_dependency(types: &[Statement]) -> Vec<Statement> {
     sorted
 }
 
+#[cfg(test)]
+mod generated;
 #[cfg(test)]
 mod tests;

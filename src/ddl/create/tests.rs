@@ -59,6 +59,7 @@ fn what_only_scylladb_keeps_in_its_catalogue() {
             key("t_scylla_cdc_log"),
             column("by_v", "v", "text", "partition_key", 0),
             column("t_v_index", "v", "text", "partition_key", 0),
+            column("other_index", "v", "text", "partition_key", 0),
         ]),
         indexes: rows(vec![
             index("t_v", "v"),
