@@ -1,9 +1,11 @@
 //! Which of several statements a server can run: each as it takes it, and which objects it cannot hold, with all that needs
 //! them. How one statement is changed is left to [`super::target`].
 
+use super::options::{self, OptionText, Parts};
 use super::servers::Target;
-use super::target::{Adapted, Choices, adapt};
-use super::{DdlError, Statement};
+use super::target::{Adapted, Choices, adapt, decided};
+use super::{DdlError, Kind, Mask, Statement, masks};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// A statement as the target takes it.
@@ -26,6 +28,27 @@ impl Fitted {
     }
 }
 
+/// Statements for a target that takes everything as it is, but for what the user decides. What `exists` there is not made.
+///
+/// # Errors
+/// `Unfit` if a statement's text is not one.
+pub fn decide(
+    statements: Vec<Statement>,
+    choices: Choices,
+    exists: impl Fn(&Statement) -> bool,
+) -> Result<Vec<Fitted>, Unfit> {
+    let decide = |statement: Statement| {
+        let Adapted { statement: made, changes, unsupported } =
+            decided(&statement, choices).map_err(|source| Unfit::new(&statement, source))?;
+        let made = made.unwrap_or_else(|| statement.clone());
+        Ok(match exists(&statement) {
+            true => Fitted::unchanged(made),
+            false => Fitted { statement: made, changes, unsupported, runs: true },
+        })
+    };
+    statements.into_iter().map(decide).collect()
+}
+
 /// A statement that cannot be written for a target.
 #[derive(Debug, Error)]
 #[error("{statement}: {source}")]
@@ -33,6 +56,12 @@ pub struct Unfit {
     /// `table ks.t`.
     statement: String,
     source: Box<DdlError>,
+}
+
+impl Unfit {
+    fn new(statement: &Statement, source: DdlError) -> Unfit {
+        Unfit { statement: statement.label(), source: Box::new(source) }
+    }
 }
 
 /// Fits statements, which are in replay order, to the target. What `exists` there is not made, so that it is changed for
@@ -47,14 +76,20 @@ pub fn fit(
     exists: impl Fn(&Statement) -> bool,
 ) -> Result<Vec<Fitted>, Unfit> {
     let mut all: Vec<Fitted> = Vec::new();
+    let without_tablets: BTreeSet<String> = match target.limits_tablets() {
+        true => statements.iter().filter(|s| wants_no_tablets(s)).map(|s| s.keyspace.clone()).collect(),
+        false => BTreeSet::new(),
+    };
     for statement in statements {
-        let gone = all.iter().find(|other| !other.runs && statement.needs(&other.statement));
-        let adapted = match gone {
-            Some(gone) => Adapted::impossible(&format!("it needs {}", gone.statement.label())),
-            None => adapt(&statement, target, choices)
-                .map_err(|source| Unfit { statement: statement.label(), source: Box::new(source) })?,
-        };
         let there = exists(&statement);
+        let no_tablets =
+            !there && statement.kind == Kind::Keyspace && without_tablets.contains(&statement.keyspace);
+        let gone: Vec<&Statement> = all.iter().filter(|f| !f.runs).map(|f| &f.statement).collect();
+        let gone = if there { &[][..] } else { &gone };
+        let adapted = adapt(&statement, target, choices)
+            .and_then(|adapted| adapted.without(gone))
+            .and_then(|adapted| if no_tablets { adapted.without_tablets(target) } else { Ok(adapted) })
+            .map_err(|source| Unfit::new(&statement, source))?;
         let runs = there || adapted.statement.is_some();
         let statement = adapted.statement.unwrap_or(statement);
         all.push(match there {
@@ -65,8 +100,75 @@ pub fn fit(
     Ok(all)
 }
 
+impl Adapted {
+    /// Where these cannot be made: without the masks that need them, or impossible.
+    fn without(mut self, gone: &[&Statement]) -> Result<Adapted, DdlError> {
+        let Some(statement) = self.statement.take() else { return Ok(self) };
+        let (statement, lost) = unmasked(statement, gone)?;
+        if let Some(gone) = gone.iter().find(|gone| statement.needs(gone)) {
+            return Ok(Adapted::impossible(&format!("it needs {}", gone.label())));
+        }
+        self.unsupported.extend(lost);
+        Ok(Adapted { statement: Some(statement), ..self })
+    }
+}
+
+/// Whether a table holds counters, or has its changes logged as ScyllaDB does.
+fn wants_no_tablets(statement: &Statement) -> bool {
+    let logged = |parts: Parts| {
+        let of = parts.option("cdc").and_then(|cdc| options::map(&cdc.value));
+        of.unwrap_or_default().iter().any(|(key, on)| key == "enabled" && on.eq_ignore_ascii_case("true"))
+    };
+    statement.kind == Kind::Table
+        && (statement.uses_type("counter") || Parts::of(statement).is_ok_and(logged))
+}
+
+impl Adapted {
+    /// A keyspace whose tables the target takes without tablets alone.
+    fn without_tablets(mut self, target: &Target) -> Result<Adapted, DdlError> {
+        const OFF: &str = "{'enabled': false}";
+        let Some(statement) = &self.statement else { return Ok(self) };
+        let mut parts = Parts::of(statement)?;
+        let network =
+            parts.option("replication").is_some_and(|map| map.value.contains("NetworkTopologyStrategy"));
+        let is_off = parts.option("tablets").is_some_and(|map| map.value.contains("false"));
+        if !network || is_off {
+            return Ok(self);
+        }
+        parts.options.retain(|option| option.name != "tablets");
+        parts.options.push(OptionText::new("tablets", OFF));
+        self.changes.push(format!(
+            "tablets = {OFF} added: {target} has neither counters nor logs of changes in keyspaces with tablets"
+        ));
+        Ok(Adapted { statement: Some(Statement::parse(&parts.cql())?), ..self })
+    }
+}
+
+/// A table without those masks whose functions are not there, and what it lacks so, in words. A mask is no reason to do
+/// without the table.
+///
+/// # Errors
+/// `DdlError` if the statement's text is not one.
+pub fn unmasked(statement: Statement, gone: &[&Statement]) -> Result<(Statement, Vec<String>), DdlError> {
+    let function = |mask: &Mask| gone.iter().find(|gone| gone.masks_as(mask, &statement.keyspace));
+    let (mut stripped, mut lost) = (Vec::new(), Vec::new());
+    for mask in statement.masks() {
+        if let Some(function) = function(&mask) {
+            lost.push(mask.lost(&format!("it needs {}", function.label())));
+            stripped.push(mask);
+        }
+    }
+    if stripped.is_empty() {
+        return Ok((statement, lost));
+    }
+    let mut parts = Parts::of(&statement)?;
+    parts.head = masks::strip(&parts.head, &stripped);
+    Ok((Statement::parse(&parts.cql())?, lost))
+}
+
 #[cfg(test)]
 mod tests {
+    use super::super::servers::Feature;
     use super::*;
 
     #[test]
@@ -111,5 +213,75 @@ mod tests {
         assert!(
             there.iter().filter(|f| ["lines", "by_v"].contains(&f.statement.name.as_str())).all(|f| f.runs)
         );
+    }
+
+    #[test]
+    fn a_mask_costs_no_table() {
+        let statements = [
+            "CREATE FUNCTION ks.hide(what text, cover text) CALLED ON NULL INPUT RETURNS text LANGUAGE java \
+             AS $$return cover;$$;",
+            "CREATE TABLE ks.t (k int PRIMARY KEY, hide text MASKED WITH ks.hide('a, b'), \
+             open text MASKED WITH system.mask_default()) WITH comment = 'ks.hide(x)';",
+            "CREATE TABLE ks.u (hide text PRIMARY KEY, v text MASKED WITH ks.show(hide));",
+            "CREATE INDEX t_open ON ks.t (open);",
+        ];
+        let statements: Vec<Statement> =
+            statements.iter().map(|cql| Statement::parse(cql).unwrap()).collect();
+        let told = |target: &Target| {
+            let fitted = fit(statements.clone(), target, Choices::default(), |_| false).unwrap();
+            let told = |f: &Fitted| (f.runs, f.statement.cql.clone(), f.unsupported.join("; "));
+            fitted.iter().map(told).collect::<Vec<_>>()
+        };
+        // Masks and all that needs functions, where the target has neither.
+        let older = told(&"cassandra-4.1".parse().unwrap());
+        assert!(older.iter().all(|(runs, cql, _)| *runs && !cql.contains("MASKED")), "{older:?}");
+        let mut target: Target = "cassandra-5.0".parse().unwrap();
+        target.off.insert(Feature::Functions);
+        let off = told(&target);
+        let runs: Vec<bool> = off.iter().map(|(runs, ..)| *runs).collect();
+        assert_eq!(runs, [false, true, true, true], "{off:?}");
+        assert_eq!(off[1].2, "the mask of column hide: it needs function ks.hide");
+        let table = "CREATE TABLE ks.t (k int PRIMARY KEY, hide text, open text MASKED WITH system.mask_default()) \
+                     WITH comment = 'ks.hide(x)';";
+        assert_eq!(off[1].1, table);
+        assert_eq!(off[2].1, statements[2].cql, "another function's");
+    }
+
+    /// By ScyllaDB's documentation (see `Target::limits_tablets`); not run by us.
+    #[test]
+    fn counters_and_logs_go_without_tablets_where_these_take_none() {
+        let network = "{'class': 'NetworkTopologyStrategy', 'dc1': '3'}";
+        let keyspace = |name: &str, replication: &str| {
+            format!("CREATE KEYSPACE {name} WITH replication = {replication} AND durable_writes = true;")
+        };
+        let statements = [
+            keyspace("counts", network),
+            keyspace("logged", network)
+                .replace(" AND durable", " AND tablets = {'enabled': true} AND durable"),
+            keyspace("plain", network),
+            keyspace("simple", "{'class': 'SimpleStrategy', 'replication_factor': '1'}"),
+            "CREATE TABLE counts.t (k int PRIMARY KEY, n counter);".to_owned(),
+            "CREATE TABLE logged.t (k int PRIMARY KEY) WITH cdc = {'enabled': 'true'};".to_owned(),
+            "CREATE TABLE plain.t (counter int PRIMARY KEY) WITH cdc = {'enabled': 'false'};".to_owned(),
+            "CREATE TABLE simple.t (k int PRIMARY KEY, n counter);".to_owned(),
+        ];
+        let statements: Vec<Statement> =
+            statements.iter().map(|cql| Statement::parse(cql).unwrap()).collect();
+        let without = |target: &str| -> Vec<String> {
+            let target: Target = target.parse().unwrap();
+            let fitted = fit(statements.clone(), &target, Choices::default(), |_| false).unwrap();
+            let is_off = |f: &&Fitted| f.statement.cql.contains("tablets = {'enabled': false}");
+            fitted
+                .iter()
+                .filter(is_off)
+                .map(|f| format!("{}: {}", f.statement.name, f.changes.len()))
+                .collect()
+        };
+        for target in ["scylla-6.0", "scylla-2024.2", "scylla-2025.1"] {
+            assert_eq!(without(target), ["counts: 1", "logged: 1"], "{target}");
+        }
+        for target in ["scylla-5.4", "scylla-2024.1", "scylla-2026.1", "cassandra-5.0"] {
+            assert_eq!(without(target), [""; 0], "{target}");
+        }
     }
 }

@@ -6,13 +6,16 @@
 //! statement of a known kind is refused.
 
 mod anatomy;
+mod code;
 pub mod create;
 pub mod fitting;
 pub mod lex;
 mod masks;
 pub mod options;
+pub mod printed;
 mod replication;
 pub mod rewrite;
+mod same;
 pub mod servers;
 pub mod target;
 pub mod words;
@@ -22,8 +25,10 @@ use anatomy::Anatomy;
 use std::collections::{HashMap, HashSet};
 use thiserror::Error;
 
+pub use masks::Mask;
 pub use replication::{BadReplication, Overrides, Replication};
 pub use rewrite::Renames;
+pub use same::same;
 
 /// What a statement creates, in replay order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +64,14 @@ impl Kind {
             Kind::Table => "table",
             Kind::Index => "index",
             Kind::View => "materialized_view",
+        }
+    }
+
+    /// By the name in the `type` column of DESCRIBE; ScyllaDB has another one for views.
+    pub fn named(name: &str) -> Option<Kind> {
+        match name {
+            "view" => Some(Kind::View),
+            _ => Kind::ALL.into_iter().find(|kind| kind.name() == name),
         }
     }
 
@@ -217,14 +230,29 @@ impl Statement {
         }
         match other.kind {
             Kind::Type => self.uses_type(&other.name),
-            // A column may be masked by a function.
-            Kind::Function => {
-                (self.kind == Kind::Aggregate || self.uses_functions())
-                    && words::names(&self.cql, &other.name).unwrap_or(false)
-            }
+            Kind::Function => match self.kind {
+                Kind::Aggregate => code::calls(self, other).unwrap_or(true),
+                Kind::Table => self.masks().iter().any(|mask| other.masks_as(mask, &self.keyspace)),
+                _ => false,
+            },
             Kind::Table => self.table.as_ref() == Some(&other.name),
             Kind::Keyspace | Kind::Aggregate | Kind::Index | Kind::View => false,
         }
+    }
+
+    /// The masks of a table's columns; other statements have none.
+    pub fn masks(&self) -> Vec<Mask> {
+        let head = |parts: options::Parts| masks::masks(&parts.head).unwrap_or_default();
+        if self.kind == Kind::Table {
+            options::Parts::of(self).map_or_else(|_| Vec::new(), head)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether it is the function of a mask in a table of the keyspace `home`.
+    fn masks_as(&self, mask: &Mask, home: &str) -> bool {
+        self.kind == Kind::Function && mask.is_made_by(home, (&self.keyspace, &self.name))
     }
 
     /// The arguments of a function or aggregate, `(a int, b text)`; nothing of other statements.
@@ -321,5 +349,7 @@ fn types_by_dependency(types: &[Statement]) -> Vec<Statement> {
     sorted
 }
 
+#[cfg(test)]
+mod generated;
 #[cfg(test)]
 mod tests;

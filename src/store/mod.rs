@@ -488,7 +488,7 @@ mod tests {
         assert!(made.success());
         symlink(&root, dir.path().join("alias")).unwrap();
         for root in [root, dir.path().join("alias")] {
-            let dump = DumpDir { root };
+            let dump = DumpDir { root, _lock: None };
             assert!(dump.open_part("data/t", &part("real.csv", 3)).unwrap().is_some());
             for (path, file, expected) in [
                 ("data/linked", "p.csv", "refused: linked in it is a symbolic link"),

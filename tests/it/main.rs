@@ -42,6 +42,7 @@ mod partitioner;
 mod parts;
 mod permissions;
 mod proxy;
+mod printed;
 mod random;
 mod random_schema;
 mod random_values;
