@@ -17,6 +17,9 @@ use std::sync::Arc;
 /// Missing ranges that an error names; the others are counted.
 const NAMED: usize = 20;
 
+/// What becomes of a run that failed.
+pub const KEPT: &str = "what was read is kept: the same command again reads the rest";
+
 /// The tables of a dump as they were when it was planned.
 pub fn planned(schema: &Schema, tables: &[&Table]) -> Arc<Vec<BegunTable>> {
     Arc::new(tables.iter().map(|table| known_again(schema, table)).collect())
@@ -51,7 +54,8 @@ pub async fn check(
     interrupted: bool,
 ) -> Result<()> {
     if interrupted && dumped.tables.iter().any(|table| !table.left.is_nothing()) {
-        return Err(Error::interrupted("interrupted; the dump was not finished"));
+        return Err(Error::interrupted("interrupted; the dump was not finished")
+            .hint("the same command again goes on from here"));
     }
     let mut changes: Vec<String> = dumped.changed.values().cloned().collect();
     let missing: Vec<String> = (0..)
@@ -82,11 +86,10 @@ pub async fn check(
     if let Some(error) = dumped.losses.first() {
         told.push(format!("the first error was: {}", error.message()));
     }
-    let error = Error::failed(told.join("; "));
-    Err(match changes.is_empty() {
-        true => error,
-        false => error.hint("a dump that holds what was read before cannot be gone on with: use --restart"),
-    })
+    Err(Error::failed(told.join("; ")).hint(match changes.is_empty() {
+        true => KEPT,
+        false => "what was read before cannot be gone on with: dump again with --restart",
+    }))
 }
 
 fn ranges(count: usize) -> String {
