@@ -354,7 +354,7 @@ fn a_dump_goes_on_inside_a_partition() {
     let mixed = (0..2400).map(|n| {
         let b = match n / 20 % 60 {
             0 => "blobAsInt(0x)".to_owned(),
-            b => (b as i64 * 7 - 200).to_string(),
+            b => (i64::try_from(b).unwrap() * 7 - 200).to_string(),
         };
         let k = n / 1200;
         format!(
