@@ -18,16 +18,16 @@
 //! | module | answers |
 //! |---|---|
 //! | [`cli`], [`commands`] | the subcommands; each file has its flags above its `run()`, which reads like a table of contents |
-//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, roles, probe, scan, write, retry, gate |
+//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, roles, probe, scan, go on inside a partition, write, retry, gate |
 //! | [`format`](mod@format) | one file per file format, sink and source together |
-//! | [`store`] | the only module that opens dump files: names, temporary files, syncing, renaming |
+//! | [`store`] | the only module that opens dump files: names, temporary files, syncing, renaming, what an unfinished dump left |
 //! | [`progress`] | counters of a run and the line that shows them |
 //! | [`report`] | what is printed, on stdout and stderr |
-//! | [`manifest`] | what a dump and its parts say of themselves |
+//! | [`manifest`] | what a dump, its parts, and a dump that has only begun say of themselves |
 //! | [`state`] | what a load or an import that was stopped had done; pure |
 //! | [`roles`] | roles and permissions: as manifests and servers state them, and their statements; pure |
 //! | [`ddl`] | CQL statements: recognise, make from a catalogue, order, rename, write for another server; pure |
-//! | [`ring`] | tokens, by partitioner, and ranges: hash, bound, split, cover; pure |
+//! | [`ring`] | tokens, by partitioner, and ranges: hash, bound, split, cover, what is left; pure |
 //! | [`steal`] | who scans which range, and takes over half of another's; pure |
 //! | [`batch`] | rows of one partition into write batches; pure |
 //! | [`pace`] | how many requests may be in flight, how many rows may pass; pure |

@@ -106,14 +106,16 @@ impl Board {
     }
 
     /// Tells that `worker` cannot read what comes next of its range, up to `end`. What lies beyond goes back to the queue.
-    pub fn give_up(&self, worker: usize, end: Token) {
+    /// Answers where its range ended.
+    pub fn give_up(&self, worker: usize, end: Token) -> Option<Token> {
         let mut state = self.lock();
-        let Some(Active { work, done, .. }) = state.active[worker].take() else { return };
+        let Active { work, done, .. } = state.active[worker].take()?;
         let end = end.max(done);
         if end < work.range.end {
             let range = Interval { start: end, ..work.range };
             state.queue.push_front(Work { range, ..work });
         }
+        Some(work.range.end)
     }
 
     /// Takes all that waits of a table off the board.
@@ -361,7 +363,7 @@ mod tests {
         assert_eq!(board.next(0), Next::Scan(whole));
         board.advance(0, 10, 1);
         assert_eq!(board.busy(), 1);
-        board.give_up(0, 30);
+        assert_eq!(board.give_up(0, 30), Some(100));
         assert_eq!(board.next(0), Next::Scan(Work { table: 0, range: i(30, 100) }));
         board.give_up(0, 100);
         assert_eq!(board.next(0), Next::Scan(other));

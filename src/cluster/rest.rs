@@ -285,11 +285,11 @@ mod tests {
 
     /// The order of rows in a partition; what is null comes first, whatever the direction.
     fn order(a: &Key, b: &Key, descending: &[bool]) -> Ordering {
-        let column = |((a, b), descending): ((&Option<Vec<u8>>, &Option<Vec<u8>>), &bool)| match (a, b) {
-            (Some(a), Some(b)) if *descending => b.cmp(a),
-            _ => a.cmp(b),
+        let column = |column: usize| match (&a[column], &b[column]) {
+            (Some(a), Some(b)) if descending[column] => b.cmp(a),
+            (a, b) => a.cmp(b),
         };
-        a.iter().zip(b).zip(descending).map(column).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
+        (0..descending.len()).map(column).find(|o| o.is_ne()).unwrap_or(Ordering::Equal)
     }
 
     /// What a server answers to a slice.

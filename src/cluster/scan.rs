@@ -312,9 +312,9 @@ struct Again {
 }
 
 impl RangeScan<'_> {
-    /// Where what is being asked for ends: what lies beyond it has not been tried yet.
-    pub fn end(&self) -> Token {
-        self.range.end
+    /// What is being asked for: what lies before it has been read whole, what lies beyond it has not been tried yet.
+    pub fn asked(&self) -> Interval {
+        self.range
     }
 
     /// The next page that holds rows, `None` at the end of the range.

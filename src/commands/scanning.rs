@@ -67,11 +67,12 @@ pub trait Encoder: Send + 'static {
     /// Whatever stops the run.
     fn end(&mut self, end: Token, arrived: SystemTime) -> Result<()>;
 
-    /// No more of the range will come: its last row was the last that was read. Only where there is [`Care`].
+    /// No more of the range will come: all up to `whole` has, and beyond that what has come in rows. Only where there is
+    /// [`Care`].
     ///
     /// # Errors
     /// Whatever stops the run.
-    fn leave(&mut self, arrived: SystemTime) -> Result<()>;
+    fn leave(&mut self, whole: Token, arrived: SystemTime) -> Result<()>;
 
     /// Nothing more will come. An encoder that is dropped instead has seen an unfinished range.
     ///
@@ -225,6 +226,7 @@ enum Message {
     },
     /// What was begun ends here for now.
     Leave {
+        whole: Token,
         arrived: SystemTime,
     },
     /// What was begun will not be whole.
@@ -242,7 +244,7 @@ fn encode<E: Encoder>(mut encoder: E, mut messages: mpsc::Receiver<Message>) -> 
                 drop(room);
             }
             Message::End { end, arrived } => encoder.end(end, arrived)?,
-            Message::Leave { arrived } => encoder.leave(arrived)?,
+            Message::Leave { whole, arrived } => encoder.leave(whole, arrived)?,
             Message::Abandon => return Ok(None),
         }
     }
@@ -284,11 +286,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Up to where it fails, if it does: what lies beyond has not been tried.
-    fn end(&self) -> Token {
+    /// What it is reading: what lies before it has come whole, what lies beyond it has not been tried.
+    fn asked(&self) -> Interval {
         match self {
-            Reader::Range(range) => range.end(),
-            Reader::Rest(rest) => rest.token(),
+            Reader::Range(range) => range.asked(),
+            Reader::Rest(rest) => Interval { start: Token::MIN, end: rest.token() },
         }
     }
 }
@@ -318,15 +320,18 @@ async fn scan_ranges(shared: &Arc<Shared>, worker: usize, pages: &mpsc::Sender<M
                     shared.counters.units.fetch_add(u64::from(table_is_done), Relaxed);
                 }
             }
-            (Ok(End::Left), _) => return pages.send(Message::Leave { arrived }).await.map_err(gone),
+            (Ok(End::Left), _) => {
+                let whole = shared.give_up(worker, &reader);
+                return pages.send(Message::Leave { whole, arrived }).await.map_err(gone);
+            }
             (Ok(End::Failed), _) => return pages.send(Message::Abandon).await.map_err(gone),
             (Err(error), None) => {
                 pages.send(Message::Abandon).await.map_err(gone)?;
                 return Err(error);
             }
             (Err(error), Some(care)) => {
-                pages.send(Message::Leave { arrived }).await.map_err(gone)?;
-                shared.board.give_up(worker, reader.end());
+                let whole = shared.give_up(worker, &reader);
+                pages.send(Message::Leave { whole, arrived }).await.map_err(gone)?;
                 shared.lose(care, table, error).await;
             }
         }
@@ -382,6 +387,13 @@ impl Shared {
                 Reader::Rest(scan.rest(&self.cluster, range.end, partition, row))
             }
         })
+    }
+
+    /// Takes note that a worker reads no more of its range; answers up to where all of it has come.
+    fn give_up(&self, worker: usize, reader: &Reader<'_>) -> Token {
+        let Interval { start, end } = reader.asked();
+        // What others have taken over is theirs to tell of.
+        self.board.give_up(worker, end).map_or(start, |own| start.min(own))
     }
 
     /// The next page, once there is room for it.

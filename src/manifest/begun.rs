@@ -173,6 +173,7 @@ impl BegunTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manifest::FieldEntry;
     use crate::table::{ColumnKind, made};
 
     fn begun() -> Begun {
@@ -244,6 +245,18 @@ mod tests {
                 now.tables[0].columns.push(added);
             }),
             altered("column \"w\" was added")
+        );
+        let with_type = |fields: &[(&str, &str)]| {
+            let field = |(name, cql_type): &(&str, &str)| FieldEntry {
+                name: (*name).to_owned(),
+                cql_type: (*cql_type).to_owned(),
+            };
+            let entry = TypeEntry { name: "u".into(), fields: fields.iter().map(field).collect() };
+            BegunTable { types: vec![entry], ..begun().tables.remove(0) }
+        };
+        assert_eq!(
+            with_type(&[("a", "int")]).change(Some(&with_type(&[("a", "int"), ("b", "text")]))),
+            Some(altered("its type \"u\" was (a int) and is (a int, b text)"))
         );
         // Made since: nothing was begun of it.
         assert_eq!(

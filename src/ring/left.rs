@@ -196,11 +196,11 @@ mod tests {
                 after && before
             }).count();
             let left = left(kept.clone()).unwrap();
-            for row in 0..tokens.len() {
-                let in_rest = left.rests.get(&tokens[row]).is_some_and(|place| row > *place);
-                let in_interval = left.intervals.iter().filter(|i| i.contains(tokens[row])).count();
+            for (row, token) in tokens.iter().enumerate() {
+                let in_rest = left.rests.get(token).is_some_and(|place| row > *place);
+                let in_interval = left.intervals.iter().filter(|i| i.contains(*token)).count();
                 let times = is_read(&kept, row) + in_interval + usize::from(in_rest);
-                prop_assert_eq!(times, 1, "row {} of token {}: {:?}, {:?}", row, tokens[row], kept, left);
+                prop_assert_eq!(times, 1, "row {} of token {}: {:?}, {:?}", row, token, kept, left);
             }
             prop_assert_eq!(left.is_nothing(), kept.len() == all.len());
         }

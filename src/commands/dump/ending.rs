@@ -17,6 +17,15 @@ use std::sync::Arc;
 /// Missing ranges that an error names; the others are counted.
 const NAMED: usize = 20;
 
+/// What becomes of a run that failed.
+pub const KEPT: &str = "what was read is kept: the same command again reads the rest";
+
+/// A run that was asked to stop, and did.
+pub fn interrupted() -> Error {
+    Error::interrupted("interrupted; the dump was not finished")
+        .hint("the same command again goes on from here")
+}
+
 /// The tables of a dump as they were when it was planned.
 pub fn planned(schema: &Schema, tables: &[&Table]) -> Arc<Vec<BegunTable>> {
     Arc::new(tables.iter().map(|table| known_again(schema, table)).collect())
@@ -48,10 +57,10 @@ pub async fn check(
     cluster: &Cluster,
     planned: &[BegunTable],
     dumped: &Dumped,
-    interrupted: bool,
+    asked_to_stop: bool,
 ) -> Result<()> {
-    if interrupted && dumped.tables.iter().any(|table| !table.left.is_nothing()) {
-        return Err(Error::interrupted("interrupted; the dump was not finished"));
+    if asked_to_stop && dumped.tables.iter().any(|table| !table.left.is_nothing()) {
+        return Err(interrupted());
     }
     let mut changes: Vec<String> = dumped.changed.values().cloned().collect();
     let missing: Vec<String> = (0..)
@@ -82,11 +91,10 @@ pub async fn check(
     if let Some(error) = dumped.losses.first() {
         told.push(format!("the first error was: {}", error.message()));
     }
-    let error = Error::failed(told.join("; "));
-    Err(match changes.is_empty() {
-        true => error,
-        false => error.hint("a dump that holds what was read before cannot be gone on with: use --restart"),
-    })
+    Err(Error::failed(told.join("; ")).hint(match changes.is_empty() {
+        true => KEPT,
+        false => "what was read before cannot be gone on with: dump again with --restart",
+    }))
 }
 
 fn ranges(count: usize) -> String {

@@ -16,7 +16,7 @@ use crate::cluster::catalogue::Schema;
 use crate::cluster::probe::Probe;
 use crate::cluster::scan::Scan;
 use crate::cluster::{Cluster, ConnectArgs};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::format::Format;
 use crate::manifest::begun::{Begun, BegunTable};
 use crate::manifest::{
@@ -144,13 +144,7 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     let planned = ending::planned(&schema, &tables);
     let (dir, begun) = resume::begin(&args, resume::record(&args, &cluster, &schema, &work))?;
     dir.write_schema(&plan.schema_text(&cluster))?;
-    let dumped = scan_tables(&cluster, work, &planned, &dir, &args, output).await.map_err(|error| {
-        let hint = match error.kind() {
-            Kind::Interrupted => "the same command again goes on from here",
-            _ => "what was read is kept: the same command again reads the rest",
-        };
-        error.hint(hint)
-    })?;
+    let dumped = scan_tables(&cluster, work, &planned, &dir, &args, output).await?;
     let truncated = ending::truncated(&cluster, &begun).await?;
     let mut manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped.tables, begun);
     manifest.not_preserved.extend(truncated);
@@ -223,7 +217,8 @@ async fn scan_tables(
     let progress = Progress::start(output.quiet, "dumping", ("tables", work.len() as u64));
     let form = PartForm { format: args.format.into(), bytes: args.part_size.as_u64(), budget: args.budget };
     let care = Care { stop: stop.clone(), judge: ending::judge(cluster, planned) };
-    let dumped = parts::dump(cluster, dir, form, work, earlier, care, &progress).await?;
+    let dumped = parts::dump(cluster, dir, form, work, earlier, care, &progress).await;
+    let dumped = dumped.map_err(|error| error.hint(ending::KEPT))?;
     drop(progress);
     ending::check(cluster, planned, &dumped, stop.is_asked()).await?;
     Ok(dumped)

@@ -299,24 +299,20 @@ impl Encoder for PartEncoder {
     }
 
     fn end(&mut self, end: Token, arrived: SystemTime) -> Result<()> {
-        let Some(open) = self.open.as_mut() else { return Ok(()) };
-        if let Some(scanning) = open.scanning.take() {
-            let range = scanning.entry(end, None, arrived);
-            match open.sink {
-                Some(_) => open.part.ranges.push(range),
-                // No row came before it either: it needs no file.
-                None => self.shared.record_empty(open.table, range),
-            }
-        }
+        let Some(scanning) = self.open.as_mut().and_then(|open| open.scanning.take()) else { return Ok(()) };
+        self.hold(scanning.entry(end, None, arrived))?;
         if self.is_full(self.shared.form.bytes) { self.close() } else { Ok(()) }
     }
 
-    fn leave(&mut self, arrived: SystemTime) -> Result<()> {
-        if let Some(open) = self.open.as_mut()
-            && let Some(mut scanning) = open.scanning.take()
-            && let Some(LastRow { token, position, .. }) = scanning.last.take()
-        {
-            open.part.ranges.push(scanning.entry(token, Some(position), arrived));
+    fn leave(&mut self, whole: Token, arrived: SystemTime) -> Result<()> {
+        let Some(mut scanning) = self.open.as_mut().and_then(|open| open.scanning.take()) else {
+            return Ok(());
+        };
+        let last = scanning.last.take();
+        if whole > scanning.range.start && last.as_ref().is_none_or(|last| last.token <= whole) {
+            self.hold(scanning.entry(whole, None, arrived))?;
+        } else if let Some(LastRow { token, position, .. }) = last {
+            self.hold(scanning.entry(token, Some(position), arrived))?;
         }
         self.close()
     }
@@ -328,6 +324,24 @@ impl Encoder for PartEncoder {
 }
 
 impl PartEncoder {
+    /// Takes a range into the open part.
+    fn hold(&mut self, range: RangeEntry) -> Result<()> {
+        let Some(open) = self.open.as_mut() else { return Ok(()) };
+        if open.sink.is_some() {
+            open.part.ranges.push(range);
+        } else if range.from.is_some() {
+            // A part that goes on inside a partition is found by its first range.
+            let (table, name) = (open.table, self.shared.part_name(open.table));
+            let part = Part { name, ranges: vec![range], ..Part::default() };
+            self.shared.dir.write_sidecar(&self.shared.tables[table].path, &part)?;
+            self.done.push((table, part));
+        } else {
+            // No row came before it either: it needs no file.
+            self.shared.record_empty(open.table, range);
+        }
+        Ok(())
+    }
+
     fn is_full(&self, bytes: u64) -> bool {
         self.open.as_ref().and_then(|open| open.sink.as_ref()).is_some_and(|sink| sink.size() >= bytes)
     }

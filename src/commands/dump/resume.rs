@@ -1,5 +1,6 @@
 //! Going on with a dump that an earlier run began: whether it is the same dump, and which of its parts are whole.
 
+use super::ending::interrupted;
 use super::parts::TableWork;
 use super::{DumpArgs, dump_id, options};
 use crate::cluster::Cluster;
@@ -96,7 +97,7 @@ pub fn parts(
     for (work, parts) in work.iter().zip(&all) {
         for part in parts {
             if stop.is_asked() {
-                return Err(Error::interrupted("interrupted; the dump was not finished"));
+                return Err(interrupted());
             }
             dir.check_finished(&work.path, part)?;
         }

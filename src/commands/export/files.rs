@@ -325,7 +325,7 @@ impl Encoder for FileEncoder {
         Ok(())
     }
 
-    fn leave(&mut self, _: SystemTime) -> Result<()> {
+    fn leave(&mut self, _: Token, _: SystemTime) -> Result<()> {
         Err(Error::failed("the export was not finished"))
     }
 
