@@ -371,3 +371,163 @@ fn a_load_is_whole_wherever_it_is_killed_20_times() {
     let seed = a_seed();
     (0..20).for_each(|n| load_killed(seed + n));
 }
+
+const IMPORTED: usize = 3000;
+
+/// A table as an import of [`lines`] leaves it, an empty one for the import, and the file.
+fn to_import(name: &str, scratch: &Scratch) -> (TestKeyspace, String, String) {
+    let table = "(k int, c int, v text, l list<int>, s text static, PRIMARY KEY (k, c))";
+    let source = TestKeyspace::with(name, &[&format!("CREATE TABLE t {table}")]);
+    let target = source.target("imported");
+    let replication = crate::harness::SIMPLE;
+    source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {replication}"));
+    source.db.execute(&format!("CREATE TABLE {target}.t {table}"));
+    // Every key comes twice, a thousand lines apart: the later line is the one that stays.
+    let last = |n: usize| n + 50 >= IMPORTED;
+    let rows = (IMPORTED / 2..IMPORTED).map(|n| {
+        let s = if last(n) { format!("'s{n}'") } else { "null".to_owned() };
+        let (names, values) = if last(n) { (", s", format!(", {s}")) } else { ("", String::new()) };
+        format!("INSERT INTO t (k, c, v, l{names}) VALUES ({}, {}, '{}', [{n}, {n}, 7]{values})", n % 50, n % 1500, text(n))
+    });
+    source.db.try_each(rows).unwrap();
+    let file = scratch.write("rows.csv", lines());
+    (source, target, file)
+}
+
+fn text(n: usize) -> String {
+    format!("line {n}\nnext, \"quoted\"\r\n{}", "y".repeat(1500))
+}
+
+/// Text with line ends and quotes in it, so that a line of the file is no record.
+fn lines() -> String {
+    let mut lines = "k,c,v,l,s\r\n".to_owned();
+    for n in 0..IMPORTED {
+        let v = text(n).replace('"', "\"\"");
+        lines += &format!("{},{},\"{v}\",\"[{n}, {n}, 7]\",s{n}\r\n", n % 50, n % 1500);
+    }
+    lines
+}
+
+#[test]
+fn an_import_that_was_stopped_goes_on() {
+    let scratch = Scratch::new();
+    let (source, target, file) = to_import("resume_import", &scratch);
+    let (table, state) = (format!("{target}.t"), scratch.path("state"));
+    let args = ["import", &table, &file, "--state", &state];
+    for (name, code) in [("-KILL", None), ("-TERM", Some(130)), ("-INT", Some(130))] {
+        let before = lines_of(&state);
+        let slow = command(&source, &[&args[..], &["--rate", "800"]].concat());
+        let (ended, told) = stopped_at(slow, name, &state, before + 3);
+        assert_eq!(ended, code, "{told}");
+        if code.is_some() {
+            assert!(told.contains("interrupted") && told.contains("same command"), "{told}");
+        }
+    }
+    let refused = |args: &[&str], said: &[&str]| {
+        let done = source.node.run(args).fails(1).stderr_has(&["stopped before", "--restart"]);
+        drop(done.stderr_has(said));
+    };
+    refused(&[&args[..], &["--null", "NA"]].concat(), &["--null was not given, is now NA"]);
+    let more = scratch.write("more.csv", "k,c\n1,1\n");
+    refused(&[&args[..3], &[&more], &args[3..]].concat(), &["the files were", "more.csv"]);
+    let whole = std::fs::read(&file).unwrap();
+    let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
+    let change = |bytes: &[u8], said: &str| {
+        std::fs::write(&file, bytes).unwrap();
+        refused(&args, &[said]);
+    };
+    change(&[&whole[..], b"1,1,,,\n"].concat(), "bytes, has now");
+    let mut other = whole.clone();
+    other[100] ^= 1;
+    change(&other, "begins with other bytes now");
+    change(&whole, "was written to since");
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+    let said = source.node.run([&args[..], &["--json"]].concat()).success().stderr_has(&["going on behind"]).json();
+    let before = said["rows_before"].as_u64().unwrap();
+    assert!(said["rows"] == IMPORTED && before > 0 && before < IMPORTED as u64, "{said}");
+    assert_same(&source.db, &source.name, &target);
+    assert_eq!(files(&state), [""; 0]);
+    // Again from the beginning: the same rows.
+    let done = source.node.run(args).success();
+    assert!(!done.stderr.contains("going on"), "{}", done.told());
+    assert_same(&source.db, &source.name, &target);
+}
+
+#[test]
+fn an_import_into_a_table_that_was_made_again_is_refused_and_can_begin_anew() {
+    let scratch = Scratch::new();
+    let (source, target, file) = to_import("resume_made_again", &scratch);
+    let (table, state) = (format!("{target}.t"), scratch.path("state"));
+    let args = ["import", &table, &file, "--state", &state];
+    let slow = command(&source, &[&args[..], &["--rate", "800"]].concat());
+    let (code, told) = stopped_at(slow, "-KILL", &state, 3);
+    assert_eq!(code, None, "{told}");
+    source.db.execute(&format!("DROP TABLE {table}"));
+    let columns = "(k int, c int, v text, l list<int>, s text static, PRIMARY KEY (k, c))";
+    source.db.execute(&format!("CREATE TABLE {table} {columns}"));
+    source.node.run(args).fails(1).stderr_has(&["dropped and made again", "--restart"]);
+    source.node.run([&args[..], &["--restart"]].concat()).success();
+    assert_same(&source.db, &source.name, &target);
+    assert_eq!(files(&state), [""; 0]);
+}
+
+#[test]
+fn an_import_of_counters_does_not_go_on() {
+    let scratch = Scratch::new();
+    let source = TestKeyspace::with("resume_counts", &["CREATE TABLE t (k int PRIMARY KEY, n counter, x counter)"]);
+    // Zeros before the number make pages of a few hundred lines.
+    let zeros = "0".repeat(2000);
+    let lines: String = (0..3000).map(|n| format!("{n},{zeros}{n},1\n")).collect();
+    let file = scratch.write("counts.csv", format!("k,n,x\n{lines}"));
+    let (table, state) = (source.table("t"), scratch.path("state"));
+    let args = ["import", &table, &file, "--state", &state];
+    let slow = command(&source, &[&args[..], &["--rate", "800"]].concat());
+    let (code, told) = stopped_at(slow, "-KILL", &state, 4);
+    assert_eq!(code, None, "{told}");
+    source.node.run(args).fails(1).stderr_has(&["before line", "counts.csv", "counted once", "TRUNCATE", "--restart"]);
+    source.node.run([&args[..], &["--restart"]].concat()).fails(1).stderr_has(&["holds rows", "TRUNCATE"]);
+    source.db.execute("TRUNCATE t");
+    source.node.run(args).fails(1).stderr_has(&["counted once"]);
+    source.node.run([&args[..], &["--restart"]].concat()).success();
+    let rows = source.db.rows("SELECT k, n FROM t");
+    assert!(rows.len() == 3000 && rows.iter().all(|row| row[1].as_ref().unwrap()[4..] == row[0].as_ref().unwrap()[..]));
+}
+
+/// What comes through a pipe comes once: all of it is imported, and it is said that this cannot go on.
+#[test]
+fn an_import_from_a_pipe_is_whole() {
+    use std::io::Write;
+    let scratch = Scratch::new();
+    let (source, target, _) = to_import("resume_pipe", &scratch);
+    let (table, state) = (format!("{target}.t"), scratch.path("state"));
+    let mut command = command(&source, &["import", &table, "/dev/stdin", "--state", &state]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines().as_bytes()).unwrap();
+    let (code, told) = ended(child);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("cannot go on if it is stopped"), "{told}");
+    assert_same(&source.db, &source.name, &target);
+    assert_eq!(files(&state), [""; 0]);
+}
+
+fn import_killed(seed: u64) {
+    let scratch = Scratch::new();
+    let (source, target, file) = to_import("resume_import_r", &scratch);
+    let (table, state) = (format!("{target}.t"), scratch.path("state"));
+    let args = ["import", &table, &file, "--state", &state];
+    let run = |more: &[&str]| command(&source, &[&args[..], more].concat());
+    killed_at_random(seed, 3, run, || source.node.run(args).success());
+    assert_same(&source.db, &source.name, &target);
+}
+
+#[test]
+fn an_import_is_whole_wherever_it_is_killed() {
+    import_killed(a_seed());
+}
+
+#[test]
+#[ignore = "takes some minutes: scripts/test --long"]
+fn an_import_is_whole_wherever_it_is_killed_20_times() {
+    let seed = a_seed();
+    (0..20).for_each(|n| import_killed(seed + n));
+}

@@ -70,7 +70,7 @@ impl Resume {
         for (path, bytes) in states(&folder, &prefix)? {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let differs = match LoadState::read(&bytes) {
-                Ok((Some(state), _)) if concerns(&state.begin, &asked) => state.begin.differences(&asked),
+                Ok((Some(state), _)) if state.begin.meets(&asked) => state.begin.differences(&asked),
                 Ok(_) => continue,
                 Err(error) => vec![error.to_string()],
             };
@@ -88,7 +88,7 @@ impl Resume {
             true => (None, 0),
             false => LoadState::read(&bytes).map_err(|e| misfit(file.path(), &[e.to_string()]))?,
         };
-        let found = found.filter(|state| concerns(&state.begin, &asked));
+        let found = found.filter(|state| state.begin.meets(&asked));
         let end = if found.is_some() { end } else { 0 };
         Ok(Some(Resume { folder, file: Arc::new(Mutex::new(file)), asked, found, end, forgotten }))
     }
@@ -267,11 +267,6 @@ impl Journal for LoadJournal {
 fn write(file: &mut StateFile, record: &LoadRecord) -> Result<()> {
     let line = line(record).doing(|| "write the state")?;
     file.append(&line)
-}
-
-/// Whether a state is one of the tables that are asked for, in this cluster.
-fn concerns(state: &LoadBegin, asked: &LoadBegin) -> bool {
-    state.is_into(&asked.cluster, &asked.hosts) && state.meets(asked)
 }
 
 fn misfit(path: &Path, differences: &[String]) -> Error {

@@ -2,7 +2,7 @@
 //! every error. Finding the fields is left to `split`.
 
 use super::split::{Record, Records, Splitter};
-use crate::format::{Column, FormatError, Layout, Source, Undecoded};
+use crate::format::{Column, FormatError, Layout, Place, Source, Undecoded};
 use crate::rows::{Page, PageBuilder};
 use crate::types::cql::{CqlType, Native};
 use crate::types::{BadValue, Codec, json};
@@ -62,6 +62,13 @@ impl CsvReader {
     /// The names in the header.
     pub fn header(&self) -> &[String] {
         &self.header
+    }
+
+    /// The same file from another place on, where a record begins; `read` gives what stands there.
+    #[must_use]
+    pub fn at(self, read: impl Read + Send + 'static, place: Place) -> CsvReader {
+        let read: Box<dyn Read + Send> = Box::new(read);
+        CsvReader { splitter: Splitter::at(read, place), ..self }
     }
 
     /// A source of pages of `columns`, each with the number of its field from 0; other fields are ignored. The field
@@ -331,6 +338,11 @@ impl Source for CsvSource {
         };
         let decode = |mut rows: Rows| move || rows.read().map(|()| rows.page.finish());
         Ok(rows.map(|rows| Box::new(decode(rows)) as Undecoded))
+    }
+
+    fn place(&self) -> Option<Place> {
+        // Records that are split and not yet read are not behind it.
+        self.rows.is_none().then(|| self.splitter.place())
     }
 }
 

@@ -7,7 +7,7 @@
 //! where the one before it did: one after the other is split, at several GB/s, and [`Records`] can be worked on elsewhere.
 
 use super::{BOM, DELIMITER, QUOTE};
-use crate::format::FormatError;
+use crate::format::{FormatError, Place};
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memchr2};
 use std::io::Read;
@@ -105,6 +105,8 @@ pub(super) struct Splitter<R> {
     buffer: Bytes,
     start: usize,
     ended: bool,
+    /// Bytes before the chunk.
+    passed: u64,
     /// Line where the next record begins.
     line: u64,
 }
@@ -127,7 +129,7 @@ impl<R: Read> Splitter<R> {
 
     fn with_sizes(read: R, chunk: usize, longest: usize) -> Result<Splitter<R>, FormatError> {
         let buffer = Bytes::new();
-        let mut splitter = Splitter { read, chunk, longest, buffer, start: 0, ended: false, line: 1 };
+        let mut splitter = Splitter { read, chunk, longest, buffer, start: 0, ended: false, passed: 0, line: 1 };
         while splitter.buffer.len() < BOM.len() && !splitter.ended {
             splitter.refill()?;
         }
@@ -135,6 +137,19 @@ impl<R: Read> Splitter<R> {
             splitter.start = BOM.len();
         }
         Ok(splitter)
+    }
+
+    /// A splitter of what begins at that place of a text.
+    pub fn at(read: R, place: Place) -> Splitter<R> {
+        let Place { offset: passed, line } = place;
+        let buffer = Bytes::new();
+        Splitter { read, chunk: CHUNK, longest: LONGEST, buffer, start: 0, ended: false, passed, line }
+    }
+
+    /// Where the next record begins.
+    pub fn place(&self) -> Place {
+        let start = u64::try_from(self.start).unwrap_or(u64::MAX);
+        Place { offset: self.passed.saturating_add(start), line: self.line }
     }
 
     /// The next records, at most so many and no more than [`MOST_TEXT`] before the last; `None` at the end. An error comes after the records before it, and again whenever
@@ -259,6 +274,7 @@ impl<R: Read> Splitter<R> {
         let mut limited = (&mut self.read).take(u64::try_from(space).unwrap_or(u64::MAX));
         self.ended = limited.read_to_end(&mut buffer)? < space;
         self.buffer = Bytes::from(buffer);
+        self.passed = self.passed.saturating_add(u64::try_from(self.start).unwrap_or(u64::MAX));
         self.start = 0;
         Ok(())
     }
