@@ -360,9 +360,8 @@ impl ImportBegin {
             ));
         }
         differing(&self.options, &asked.options, &mut found);
-        let paths = |files: &[ImportFile]| {
-            files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(", ")
-        };
+        let paths =
+            |files: &[ImportFile]| files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(", ");
         if paths(&self.files) != paths(&asked.files) {
             found.push(format!("the files were {}, are now {}", paths(&self.files), paths(&asked.files)));
             return found;
@@ -386,14 +385,11 @@ fn is_same_cluster(a: (&str, &[String]), b: (&str, &[String])) -> bool {
 }
 
 /// Flags that have another value now.
-fn differing(
-    before: &BTreeMap<String, String>,
-    now: &BTreeMap<String, String>,
-    found: &mut Vec<String>,
-) {
+fn differing(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>, found: &mut Vec<String>) {
     let names = before.keys().chain(now.keys().filter(|name| !before.contains_key(*name)));
     for name in names.filter(|name| before.get(*name) != now.get(*name)) {
-        let shown = |value: Option<&String>| value.filter(|v| !v.is_empty()).map_or("not given", |v| v).to_owned();
+        let shown =
+            |value: Option<&String>| value.filter(|v| !v.is_empty()).map_or("not given", |v| v).to_owned();
         found.push(format!("{name} was {}, is now {}", shown(before.get(name)), shown(now.get(name))));
     }
 }
@@ -417,7 +413,8 @@ mod tests {
 
     fn records() -> Vec<LoadRecord> {
         let table = OwnTable { id: "i".into(), found: Found::Absent };
-        let run = |list_tries| LoadRun { tables: BTreeMap::from([("a.t".into(), table.clone())]), list_tries };
+        let run =
+            |list_tries| LoadRun { tables: BTreeMap::from([("a.t".into(), table.clone())]), list_tries };
         let part = |name: &str| DonePart {
             table: "a.t".into(),
             part: name.into(),
@@ -477,7 +474,10 @@ mod tests {
         let mut bytes = whole.clone();
         bytes[last + 3] ^= 1;
         assert_eq!(LoadState::read(&bytes).unwrap().1, last);
-        assert_eq!(LoadState::read(&text(&records()[1..])).unwrap_err().to_string(), "line 1: what is loaded has not been said");
+        assert_eq!(
+            LoadState::read(&text(&records()[1..])).unwrap_err().to_string(),
+            "line 1: what is loaded has not been said"
+        );
         let twice = text(&[records(), records()].concat());
         assert_eq!(LoadState::read(&twice).unwrap_err().to_string(), "line 6: a load begins inside another");
         let later = LoadRecord::Begin(LoadBegin { format: 2, ..begin() });
@@ -524,8 +524,12 @@ mod tests {
             ..ImportBegin::default()
         };
         let place = ImportPlace { file: 1, offset: 5, line: 2, rows: 9 };
-        let records =
-            [ImportRecord::Begin(begin.clone()), ImportRecord::Times(50), ImportRecord::At(place), ImportRecord::Times(60)];
+        let records = [
+            ImportRecord::Begin(begin.clone()),
+            ImportRecord::Times(50),
+            ImportRecord::At(place),
+            ImportRecord::Times(60),
+        ];
         let bytes: Vec<u8> = records.iter().flat_map(|record| line(record).unwrap().into_bytes()).collect();
         let (state, end) = ImportState::read(&bytes).unwrap();
         assert_eq!(state, Some(ImportState { begin: begin.clone(), times: Some(60), at: Some(place) }));

@@ -67,7 +67,9 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     check_counters(&cluster, &table, resume.as_ref()).await?;
     let at = resume.as_ref().map(Resume::at).unwrap_or_default();
     if resume.is_none() && !output.quiet {
-        report::note("what is no regular file cannot be read again: this import cannot go on if it is stopped");
+        report::note(
+            "what is no regular file cannot be read again: this import cannot go on if it is stopped",
+        );
     }
     let flow = Flow::of(&args.budget);
     let mut inputs = Vec::new();
@@ -82,7 +84,8 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
         if number < at.file {
             continue;
         }
-        let place = (number == at.file && at.offset > 0).then_some(Place { offset: at.offset, line: at.line });
+        let place =
+            (number == at.file && at.offset > 0).then_some(Place { offset: at.offset, line: at.line });
         let opened = Opened { path: file.clone(), reader, place, options: options.clone() };
         inputs.push(input((&cluster, &flow), &table, opened, matched).await?);
     }
@@ -335,7 +338,11 @@ fn summarise(table: &Table, (rows, before): (u64, u64), output: OutputArgs) -> R
     if !output.quiet {
         report::note(&format!("imported {} into {}", plural(rows, "row"), table.full_name()));
     }
-    if output.json { report::json(&Summary { table: table.full_name(), rows, rows_before: before }) } else { Ok(()) }
+    if output.json {
+        report::json(&Summary { table: table.full_name(), rows, rows_before: before })
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

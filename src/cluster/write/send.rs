@@ -34,12 +34,15 @@ pub struct Counts {
     pub untold_rows: AtomicU64,
 }
 
+/// Place, name and codec of each column of a key.
+type KeyColumns = Vec<(usize, String, Box<dyn Codec>)>;
+
 /// Sends to one table.
 pub struct Sender {
     name: String,
     kind: BatchType,
     gate: Arc<Gate>,
-    key: Arc<Vec<(usize, String, Box<dyn Codec>)>>,
+    key: Arc<KeyColumns>,
     /// Whether the target has refused an expiry as too late.
     capping: AtomicBool,
     pub counts: Counts,

@@ -57,7 +57,9 @@ impl Resume {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let state = match ImportState::read(&bytes) {
                 Ok((Some(state), _)) if state.begin.meets(&asked) => state,
-                Err(error) if stem == name && !args.restart => return Err(misfit(&path, &[error.to_string()])),
+                Err(error) if stem == name && !args.restart => {
+                    return Err(misfit(&path, &[error.to_string()]));
+                }
                 Ok(_) | Err(_) => continue,
             };
             let differs = state.begin.differences(&asked);
@@ -166,8 +168,7 @@ impl Journal for ImportJournal {
 
     fn reached(&mut self, mark: Mark) -> Result<()> {
         let Mark { input, place: Place { offset, line }, rows } = mark;
-        let place =
-            ImportPlace { file: self.base.file + input, offset, line, rows: self.base.rows + rows };
+        let place = ImportPlace { file: self.base.file + input, offset, line, rows: self.base.rows + rows };
         write(&mut self.file.lock().unwrap_or_else(PoisonError::into_inner), &ImportRecord::At(place))
     }
 

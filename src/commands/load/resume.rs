@@ -1,15 +1,17 @@
 //! A load that goes on where it was stopped: its state is found, held against what is asked for and what the cluster has, and
 //! kept up to date. What the records say is left to [`crate::state`].
 
-use super::plan::{ForArg, Plan, Request, TableLoad, Treatment};
 use super::LoadArgs;
+use super::plan::{ForArg, Plan, Request, TableLoad, Treatment};
 use crate::cluster::Cluster;
 use crate::cluster::write::{Before, Counts, Loading, TableWriter};
 use crate::commands::feed::{Journal, Mark};
 use crate::commands::rfc3339;
 use crate::error::{Context, Error, Result};
 use crate::manifest::{Manifest, checksum};
-use crate::state::{DonePart, FORMAT, Found, LoadBegin, LoadRecord, LoadRun, LoadState, OwnTable, Tally, line};
+use crate::state::{
+    DonePart, FORMAT, Found, LoadBegin, LoadRecord, LoadRun, LoadState, OwnTable, Tally, line,
+};
 use crate::store::state::{StateFile, default_folder, states};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
@@ -109,14 +111,19 @@ impl Resume {
             let id = ids.get(into);
             let later = |time: &&i64| **time > state.begin.began.saturating_add(SKEW);
             let problem = match id {
-                None => Some(format!("the table {into}, which this load had begun to fill, does not exist any more")),
+                None => Some(format!(
+                    "the table {into}, which this load had begun to fill, does not exist any more"
+                )),
                 Some(id) if id.to_string() != own.id => Some(format!(
                     "the table {into} was dropped and made again since this load had begun to fill it: its id was {}, is \
                      now {id}",
                     own.id
                 )),
                 Some(id) => emptied.get(id).filter(later).map(|time| {
-                    format!("the table {into} was emptied (TRUNCATE at {}) since this load had begun to fill it", shown(*time))
+                    format!(
+                        "the table {into} was emptied (TRUNCATE at {}) since this load had begun to fill it",
+                        shown(*time)
+                    )
                 }),
             };
             let parts = state.done.get(table).map_or(0, BTreeMap::len);

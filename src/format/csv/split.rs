@@ -129,7 +129,8 @@ impl<R: Read> Splitter<R> {
 
     fn with_sizes(read: R, chunk: usize, longest: usize) -> Result<Splitter<R>, FormatError> {
         let buffer = Bytes::new();
-        let mut splitter = Splitter { read, chunk, longest, buffer, start: 0, ended: false, passed: 0, line: 1 };
+        let mut splitter =
+            Splitter { read, chunk, longest, buffer, start: 0, ended: false, passed: 0, line: 1 };
         while splitter.buffer.len() < BOM.len() && !splitter.ended {
             splitter.refill()?;
         }
@@ -294,6 +295,27 @@ fn count_lines(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Whatever place is told, a text can be split on from there, and its lines are counted on.
+    #[test]
+    fn a_text_is_split_on_from_any_place_that_was_told() {
+        let text = b"\xef\xbb\xbfa,b\r\n1,\"x\ny\"\n,\"\"\"\"\r\n\n2,z";
+        let mut splitter = Splitter::with_sizes(&text[..], 3, LONGEST).unwrap();
+        let mut begins = vec![splitter.place()];
+        while splitter.next(1).unwrap().is_some() {
+            begins.push(splitter.place());
+        }
+        let places: Vec<(u64, u64)> = begins.iter().map(|place| (place.offset, place.line)).collect();
+        // Counted by hand: the mark has 3 bytes, the second record a line end inside.
+        assert_eq!(places, [(3, 1), (8, 2), (16, 4), (23, 5), (24, 6), (27, 6)]);
+        for (number, place) in begins.into_iter().enumerate() {
+            let rest = &text[usize::try_from(place.offset).unwrap()..];
+            let records = Splitter::at(rest, place).next(9).unwrap();
+            let lines: Vec<u64> =
+                records.iter().flat_map(|r| (0..r.len()).filter_map(|n| Some(r.get(n)?.line))).collect();
+            assert_eq!(lines, [1, 2, 4, 5, 6][number..], "{place:?}");
+        }
+    }
 
     /// Records as text, `'…'` around a quoted field, with the line of each; then the error, if any.
     fn split(text: &[u8], chunk: usize, longest: usize, most: usize) -> Vec<String> {
