@@ -224,14 +224,10 @@ impl LoadState {
 }
 
 impl LoadBegin {
-    /// Whether it goes into the cluster of these nodes: names are not unique, and nodes come and go.
-    pub fn is_into(&self, cluster: &str, hosts: &[String]) -> bool {
-        self.cluster == cluster && self.hosts.iter().any(|host| hosts.contains(host))
-    }
-
-    /// Whether both fill a table.
+    /// Whether both fill a table of one cluster.
     pub fn meets(&self, other: &LoadBegin) -> bool {
-        self.tables.values().any(|table| other.tables.values().any(|t| t == table))
+        let is_same = is_same_cluster((&self.cluster, &self.hosts), (&other.cluster, &other.hosts));
+        is_same && self.tables.values().any(|table| other.tables.values().any(|t| t == table))
     }
 
     /// How a load that is asked for differs from this one, in words; none if it is the same.
@@ -254,15 +250,150 @@ impl LoadBegin {
     }
 }
 
+/// A record of an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportRecord {
+    /// The first: what is imported, and how.
+    Begin(ImportBegin),
+    /// Rows may be written at times, µs since 1970, below this one.
+    Times(i64),
+    /// The cluster has taken all rows before this place.
+    At(ImportPlace),
+}
+
+/// What an import is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportBegin {
+    /// See [`FORMAT`].
+    pub format: u32,
+    /// Name of the cluster.
+    pub cluster: String,
+    /// Host ids of its nodes.
+    pub hosts: Vec<String>,
+    /// Keyspace and table.
+    pub table: String,
+    /// The table's id in the cluster's catalogue.
+    pub id: String,
+    /// The files, in their order.
+    pub files: Vec<ImportFile>,
+    /// The flags that decide what is written, by name.
+    pub options: BTreeMap<String, String>,
+}
+
+/// By what a file is known again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportFile {
+    /// Its absolute path.
+    pub path: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// When it was changed, ns since 1970.
+    pub modified: i64,
+    /// Checksum of its first bytes.
+    pub head: String,
+}
+
+/// A place in the files of an import, between two records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportPlace {
+    /// Number of the file, from 0.
+    pub file: usize,
+    /// Bytes before it in that file.
+    pub offset: u64,
+    /// The line in that file, from 1.
+    pub line: u64,
+    /// Rows before it in all files.
+    pub rows: u64,
+}
+
+/// The state of an import that has begun.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImportState {
+    /// What it is.
+    pub begin: ImportBegin,
+    /// All its rows so far have been written at times below this one, µs since 1970.
+    pub times: Option<i64>,
+    /// What is before this place is imported.
+    pub at: Option<ImportPlace>,
+}
+
+impl ImportState {
+    /// Reads a state; `None` if nothing had been begun. The number is that of the bytes that count.
+    ///
+    /// # Errors
+    /// `BadState` says what is wrong with it.
+    pub fn read(bytes: &[u8]) -> Result<(Option<ImportState>, usize), BadState> {
+        let (records, end) = records(bytes)?;
+        let mut state: Option<ImportState> = None;
+        for (number, record) in records.into_iter().enumerate() {
+            match (&mut state, record) {
+                (None, ImportRecord::Begin(begin)) if begin.format != FORMAT => {
+                    return Err(BadState::Format(begin.format));
+                }
+                (None, ImportRecord::Begin(begin)) => {
+                    state = Some(ImportState { begin, ..Default::default() });
+                }
+                (Some(state), ImportRecord::Times(until)) => state.times = state.times.max(Some(until)),
+                (Some(state), ImportRecord::At(place)) => state.at = Some(place),
+                (None, _) => return Err(BadState::Order(number + 1, "what is imported has not been said")),
+                (Some(_), ImportRecord::Begin(_)) => {
+                    return Err(BadState::Order(number + 1, "an import begins inside another"));
+                }
+            }
+        }
+        Ok((state.filter(|state| state.times.is_some()), end))
+    }
+}
+
+impl ImportBegin {
+    /// Whether both bring a file into the same table.
+    pub fn meets(&self, other: &ImportBegin) -> bool {
+        self.table == other.table
+            && is_same_cluster((&self.cluster, &self.hosts), (&other.cluster, &other.hosts))
+            && self.files.iter().any(|file| other.files.iter().any(|f| f.path == file.path))
+    }
+
+    /// How an import that is asked for differs from this one, in words; none if it is the same.
+    pub fn differences(&self, asked: &ImportBegin) -> Vec<String> {
+        let mut found = Vec::new();
+        if self.id != asked.id {
+            found.push(format!(
+                "the table {} was dropped and made again: its id was {}, is now {}",
+                self.table, self.id, asked.id
+            ));
+        }
+        differing(&self.options, &asked.options, &mut found);
+        let paths =
+            |files: &[ImportFile]| files.iter().map(|file| file.path.as_str()).collect::<Vec<_>>().join(", ");
+        if paths(&self.files) != paths(&asked.files) {
+            found.push(format!("the files were {}, are now {}", paths(&self.files), paths(&asked.files)));
+            return found;
+        }
+        for (was, is) in self.files.iter().zip(&asked.files).filter(|(was, is)| was != is) {
+            found.push(match () {
+                () if was.bytes != is.bytes => {
+                    format!("{} had {} bytes, has now {}", was.path, was.bytes, is.bytes)
+                }
+                () if was.head != is.head => format!("{} begins with other bytes now", was.path),
+                () => format!("{} was written to since", was.path),
+            });
+        }
+        found
+    }
+}
+
+/// Whether two are one, by name and nodes: names are not unique, and nodes come and go.
+fn is_same_cluster(a: (&str, &[String]), b: (&str, &[String])) -> bool {
+    a.0 == b.0 && a.1.iter().any(|host| b.1.contains(host))
+}
+
 /// Flags that have another value now.
-fn differing(
-    before: &BTreeMap<String, String>,
-    now: &BTreeMap<String, String>,
-    found: &mut Vec<String>,
-) {
+fn differing(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>, found: &mut Vec<String>) {
     let names = before.keys().chain(now.keys().filter(|name| !before.contains_key(*name)));
     for name in names.filter(|name| before.get(*name) != now.get(*name)) {
-        let shown = |value: Option<&String>| value.filter(|v| !v.is_empty()).map_or("not given", |v| v).to_owned();
+        let shown =
+            |value: Option<&String>| value.filter(|v| !v.is_empty()).map_or("not given", |v| v).to_owned();
         found.push(format!("{name} was {}, is now {}", shown(before.get(name)), shown(now.get(name))));
     }
 }
@@ -286,7 +417,8 @@ mod tests {
 
     fn records() -> Vec<LoadRecord> {
         let table = OwnTable { id: "i".into(), found: Found::Absent };
-        let run = |list_tries| LoadRun { tables: BTreeMap::from([("a.t".into(), table.clone())]), list_tries };
+        let run =
+            |list_tries| LoadRun { tables: BTreeMap::from([("a.t".into(), table.clone())]), list_tries };
         let part = |name: &str| DonePart {
             table: "a.t".into(),
             part: name.into(),
@@ -346,7 +478,10 @@ mod tests {
         let mut bytes = whole.clone();
         bytes[last + 3] ^= 1;
         assert_eq!(LoadState::read(&bytes).unwrap().1, last);
-        assert_eq!(LoadState::read(&text(&records()[1..])).unwrap_err().to_string(), "line 1: what is loaded has not been said");
+        assert_eq!(
+            LoadState::read(&text(&records()[1..])).unwrap_err().to_string(),
+            "line 1: what is loaded has not been said"
+        );
         let twice = text(&[records(), records()].concat());
         assert_eq!(LoadState::read(&twice).unwrap_err().to_string(), "line 6: a load begins inside another");
         let later = LoadRecord::Begin(LoadBegin { format: 2, ..begin() });
@@ -374,13 +509,63 @@ mod tests {
             ]
         );
         assert!(!was.meets(&asked) && was.meets(&begin()));
-        assert!(was.is_into("c", &["2".into(), "3".into()]) && !was.is_into("c", &["3".into()]));
+        let into = |name: &str, hosts: &[&str]| {
+            let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+            was.meets(&LoadBegin { cluster: name.into(), hosts, ..begin() })
+        };
+        assert!(into("c", &["2", "3"]) && !into("c", &["3"]) && !into("d", &["2"]));
+    }
+
+    #[test]
+    fn an_import_says_how_far_it_came_and_what_differs() {
+        let file = |path: &str, bytes| ImportFile { path: path.into(), bytes, ..ImportFile::default() };
+        let begin = ImportBegin {
+            format: FORMAT,
+            table: "a.t".into(),
+            id: "i".into(),
+            hosts: vec!["1".into()],
+            files: vec![file("/x", 7), file("/y", 8)],
+            ..ImportBegin::default()
+        };
+        let place = ImportPlace { file: 1, offset: 5, line: 2, rows: 9 };
+        let records = [
+            ImportRecord::Begin(begin.clone()),
+            ImportRecord::Times(50),
+            ImportRecord::At(place),
+            ImportRecord::Times(60),
+        ];
+        let bytes: Vec<u8> = records.iter().flat_map(|record| line(record).unwrap().into_bytes()).collect();
+        let (state, end) = ImportState::read(&bytes).unwrap();
+        assert_eq!(state, Some(ImportState { begin: begin.clone(), times: Some(60), at: Some(place) }));
+        assert_eq!(end, bytes.len());
+        // Torn: the times that were set aside last are not known, but then none of them was used.
+        assert_eq!(ImportState::read(&bytes[..bytes.len() - 1]).unwrap().0.unwrap().times, Some(50));
+        assert_eq!(begin.differences(&begin), [""; 0]);
+        let other = ImportBegin {
+            id: "j".into(),
+            options: BTreeMap::from([("--null".into(), "NA".into())]),
+            files: vec![file("/x", 9), ImportFile { head: "h".into(), ..file("/y", 8) }],
+            ..begin.clone()
+        };
+        assert_eq!(
+            begin.differences(&other),
+            [
+                "the table a.t was dropped and made again: its id was i, is now j",
+                "--null was not given, is now NA",
+                "/x had 7 bytes, has now 9",
+                "/y begins with other bytes now",
+            ]
+        );
+        let fewer = ImportBegin { files: vec![file("/y", 8)], ..begin.clone() };
+        assert_eq!(begin.differences(&fewer), ["the files were /x, /y, are now /y"]);
+        assert!(begin.meets(&fewer) && !begin.meets(&ImportBegin { table: "a.u".into(), ..begin.clone() }));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let _ = LoadState::read(&bytes);
+            let _ = ImportState::read(&bytes);
         }
     }
 }

@@ -358,11 +358,7 @@ struct Queue {
 }
 
 impl Lanes {
-    fn new(
-        inputs: Vec<Input>,
-        (order, time): (Order, i64),
-        tell: mpsc::UnboundedSender<Event>,
-    ) -> Lanes {
+    fn new(inputs: Vec<Input>, (order, time): (Order, i64), tell: mpsc::UnboundedSender<Event>) -> Lanes {
         let lane = |(number, inputs): (usize, VecDeque<Input>)| {
             Arc::new(Lane::new(inputs, (order, time), (number, tell.clone())))
         };

@@ -1,21 +1,25 @@
 //! `cqlift import`: CSV files from anywhere into a table that exists, columns by the names in the header.
 
+mod resume;
+
 use super::feed::{Flow, Input, Order, Watch, feed};
 use super::rejects::{RejectFile, Rejected, Rejects, Written};
 use super::stop::stoppable;
 use super::{BudgetArgs, OutputArgs, plural};
 use crate::cluster::write::{Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::format::csv::{CsvOptions, CsvReader, Need};
-use crate::format::{Column, Source};
+use crate::format::{Column, Place, Source};
 use crate::progress::Progress;
 use crate::report;
 use crate::selector;
 use crate::table::{Column as TableColumn, ColumnKind, Table};
 use clap::Args;
+use resume::Resume;
 use serde::Serialize;
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -40,6 +44,13 @@ pub struct ImportArgs {
     /// and FILE.rejected.reasons.csv [default: the current directory]
     #[arg(long, env = "CQLIFT_REJECT_DIR", value_name = "DIR")]
     pub reject_dir: Option<PathBuf>,
+    /// Where it is kept how far the import has come, so that the same command goes on after it was stopped
+    /// [default: cqlift in the user's state directory]
+    #[arg(long, env = "CQLIFT_STATE", value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Forget how far this import had come when it was stopped, and begin anew
+    #[arg(long)]
+    pub restart: bool,
     /// What it may use up
     #[command(flatten)]
     pub budget: BudgetArgs,
@@ -63,31 +74,54 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     let rejects = Rejects::new("record", args.max_errors, args.reject_dir);
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let table = find_table(&cluster, &keyspace, &name).await?;
+    let resume = Resume::open(&cluster, &table, &args).await?;
+    check_counters(&cluster, &table, resume.as_ref()).await?;
+    let at = resume.as_ref().map(Resume::at).unwrap_or_default();
+    if resume.is_none() && !output.quiet {
+        report::note(
+            "what is no regular file cannot be read again: this import cannot go on if it is stopped",
+        );
+    }
     let flow = Flow::of(&args.budget);
     let mut inputs = Vec::new();
-    for (file, (header, text)) in args.files.iter().zip(headers) {
-        let matched = Matched::new(&table, &header).map_err(|e| e.context(file.display()))?;
+    for (number, (file, reader)) in args.files.iter().zip(headers).enumerate() {
+        let matched = Matched::new(&table, reader.header()).map_err(|e| e.context(file.display()))?;
         if matched.companions {
             report::warn(&format!(
                 "{}: the write times and expiries in it are passed over; `cqlift load` brings them back",
                 file.display()
             ));
         }
-        let rejected = rejects.of_records(file, &text);
-        inputs.push(input((&cluster, &flow), &table, (file, rejected), matched, options.clone()).await?);
+        if number < at.file {
+            continue;
+        }
+        let place =
+            (number == at.file && at.offset > 0).then_some(Place { offset: at.offset, line: at.line });
+        let rejected = rejects.of_records(file, reader.text());
+        let opened = Opened { path: file.clone(), reader, place, options: options.clone() };
+        inputs.push(input((&cluster, &flow), &table, (opened, rejected), matched).await?);
     }
-    let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
-    let time = cluster.clock().await?;
     let writers: Vec<Arc<TableWriter>> = inputs.iter().map(|input| input.writer.clone()).collect();
+    let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
+    let now = cluster.clock().await?;
+    let time = resume.as_ref().map_or(now, |resume| resume.time(now));
+    let journal = resume.as_ref().map(Resume::begin).transpose()?;
+    if at.rows > 0 && !output.quiet {
+        report::note(&format!("going on behind {} that are imported already", plural(at.rows, "row")));
+    }
     let work = |stop| {
-        let watch = Watch { stop, journal: None };
+        let watch = Watch { stop, journal };
         feed(&cluster, inputs, (Order::Lines, time), flow, (watch, &progress.counters))
     };
-    let fed = stoppable(work).await.map_err(|error| with_unknown(error, &writers));
-    let rows = progress.counters.rows.load(Relaxed);
+    let fed = stoppable(work).await.map_err(|error| match (error.kind(), &resume) {
+        (Kind::Interrupted | Kind::Failed, Some(resume)) if !table.is_counter() => error.hint(resume.hint()),
+        _ => with_unknown(error, &writers),
+    });
+    let rows = progress.counters.rows.load(Relaxed) + at.rows;
     drop(progress);
     let ((), rejected) = rejects.ended(fed)?;
-    summarise(&table, rows, &rejected, output)?;
+    resume.as_ref().map_or(Ok(()), Resume::finish)?;
+    summarise(&table, (rows, at.rows), &rejected, output)?;
     rejected.result()
 }
 
@@ -105,10 +139,60 @@ fn with_unknown(error: Error, writers: &[Arc<TableWriter>]) -> Error {
     }
 }
 
-/// The names in a file's header, and its text: read before the cluster is asked anything.
-fn header(file: &Path, options: &CsvOptions) -> Result<(Vec<String>, Vec<u8>)> {
+/// A file's header: read before the cluster is asked anything.
+fn header(file: &Path, options: &CsvOptions) -> Result<Header> {
     let reader = open(file, options)?;
-    Ok((reader.header().to_vec(), reader.header_text().to_vec()))
+    Ok(match resume::is_regular(file)? {
+        true => Header::Closed(reader.header().to_vec(), reader.header_text().to_vec()),
+        false => Header::Open(reader),
+    })
+}
+
+/// A file whose header has been read.
+enum Header {
+    /// Names and text; the file is opened again when its turn comes: there may be more than may be open.
+    Closed(Vec<String>, Vec<u8>),
+    /// What it gives, it gives once.
+    Open(CsvReader),
+}
+
+impl Header {
+    fn header(&self) -> &[String] {
+        match self {
+            Header::Closed(names, _) => names,
+            Header::Open(reader) => reader.header(),
+        }
+    }
+
+    fn text(&self) -> &[u8] {
+        match self {
+            Header::Closed(_, text) => text,
+            Header::Open(reader) => reader.header_text(),
+        }
+    }
+}
+
+/// A file and from where on it is read.
+struct Opened {
+    path: PathBuf,
+    reader: Header,
+    place: Option<Place>,
+    options: CsvOptions,
+}
+
+impl Opened {
+    fn read(self) -> Result<CsvReader> {
+        let Opened { path, reader, place, options } = self;
+        let reader = match reader {
+            Header::Open(reader) => return Ok(reader),
+            Header::Closed(..) => open(&path, &options)?,
+        };
+        let Some(place) = place else { return Ok(reader) };
+        let doing = || format!("read {}", path.display());
+        let mut file = File::open(&path).doing(doing)?;
+        file.seek(SeekFrom::Start(place.offset)).doing(doing)?;
+        Ok(reader.at(file, place))
+    }
 }
 
 fn open(file: &Path, options: &CsvOptions) -> Result<CsvReader> {
@@ -123,14 +207,23 @@ async fn find_table(cluster: &Cluster, keyspace: &str, name: &str) -> Result<Tab
         return Err(Error::failed(format!("{} is a table WITH COMPACT STORAGE", table.full_name()))
             .hint("such a table drops rows without a value; import into an ordinary table"));
     }
-    if table.is_counter() && cluster.holds_rows(table).await? {
+    Ok(table.clone())
+}
+
+/// Counters are imported in one go, into an empty table.
+async fn check_counters(cluster: &Cluster, table: &Table, resume: Option<&Resume>) -> Result<()> {
+    if !table.is_counter() {
+        return Ok(());
+    }
+    resume.map_or(Ok(()), Resume::refuse_counters)?;
+    if cluster.holds_rows(table).await? {
         return Err(Error::failed(format!(
             "the counter table {} holds rows: importing would add to its counts",
             table.full_name()
         ))
         .hint("counters are imported into empty tables only: TRUNCATE it first"));
     }
-    Ok(table.clone())
+    Ok(())
 }
 
 /// A header matched with a table.
@@ -229,18 +322,16 @@ fn brings_rows(table: &Table, columns: &[(usize, &TableColumn)]) -> Result<bool>
 async fn input(
     (cluster, flow): (&Cluster, &Flow),
     table: &Table,
-    (file, rejects): (&Path, Arc<RejectFile>),
+    (file, rejects): (Opened, Arc<RejectFile>),
     matched: Matched,
-    options: CsvOptions,
 ) -> Result<Input> {
     let into = (table.keyspace.as_str(), table.name.as_str());
     let purpose = if matched.rows { Purpose::Import } else { Purpose::ImportStatics };
     let writer = Arc::new(TableWriter::prepare(cluster, &matched.table, into, purpose, flow.gate()).await?);
     let part = matched.table.clone();
-    let path = file.to_owned();
     Ok(Input {
-        name: file.display().to_string(),
-        open: Box::new(move || source(&path, matched, &options)),
+        name: file.path.display().to_string(),
+        open: Box::new(move || source(file, matched)),
         writer,
         table: part,
         inside: None,
@@ -249,13 +340,14 @@ async fn input(
     })
 }
 
-fn source(file: &Path, matched: Matched, options: &CsvOptions) -> Result<Box<dyn Source>> {
-    let reader = open(file, options)?;
+fn source(file: Opened, matched: Matched) -> Result<Box<dyn Source>> {
+    let path = file.path.clone();
+    let reader = file.read()?;
     let layout = super::layout(&matched.table)?;
     let columns: Vec<(usize, Column)> = matched.fields.iter().copied().zip(layout.columns).collect();
     let source = reader
         .into_source(columns, matched.exceptions)
-        .doing(|| format!("read {}", file.display()))?
+        .doing(|| format!("read {}", path.display()))?
         .with_needs(&needs(&matched));
     Ok(Box::new(source))
 }
@@ -273,11 +365,17 @@ fn needs(Matched { table, rows, .. }: &Matched) -> Vec<Need> {
     table.columns.iter().map(need).collect()
 }
 
-fn summarise(table: &Table, rows: u64, rejected: &Rejected, output: OutputArgs) -> Result<()> {
+fn summarise(
+    table: &Table,
+    (rows, rows_before): (u64, u64),
+    rejected: &Rejected,
+    output: OutputArgs,
+) -> Result<()> {
     #[derive(Serialize)]
     struct Summary<'a> {
         table: String,
         rows: u64,
+        rows_before: u64,
         rejected: u64,
         reject_files: &'a [Written],
     }
@@ -285,7 +383,7 @@ fn summarise(table: &Table, rows: u64, rejected: &Rejected, output: OutputArgs) 
         report::note(&format!("imported {} into {}", plural(rows, "row"), table.full_name()));
     }
     let Rejected { count: rejected, files: ref reject_files, .. } = *rejected;
-    let summary = Summary { table: table.full_name(), rows, rejected, reject_files };
+    let summary = Summary { table: table.full_name(), rows, rows_before, rejected, reject_files };
     if output.json { report::json(&summary) } else { Ok(()) }
 }
 

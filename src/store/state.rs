@@ -76,7 +76,8 @@ impl StateFile {
             }
             // Who held it may have removed it before this lock was given.
             let held = file.metadata().doing(doing)?;
-            if !fs::metadata(&path).is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino())) {
+            if !fs::metadata(&path).is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()))
+            {
                 continue;
             }
             let mut bytes = Vec::new();

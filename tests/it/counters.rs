@@ -117,7 +117,7 @@ fn a_load_killed_among_counters_is_exact_when_run_again() {
         killed(&forwarder, &["load", &dir, "--map", &map]);
         let there = source.db.count(&format!("{target}.t"));
         assert!((1..ROWS).contains(&there), "{version}: {there} rows: not in the middle");
-        source.load(&dir, &target, &["--if-exists", "append"]).success();
+        source.load(&dir, &target, &[]).success();
         assert_eq!(assert_same(&source.db, &source.name, &target), ROWS, "{version}");
     }
 }

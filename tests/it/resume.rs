@@ -1,9 +1,12 @@
 //! Loads and imports that are stopped, by a signal, `kill -9` or what they meet, and go on by the same command.
 
 use crate::clocks::compare_times;
-use crate::harness::{Done, Scratch, TestKeyspace, files, tool};
+use crate::harness::{BOTH, Done, NEWEST, Node, Scratch, TestKeyspace, files, tool};
+use crate::network::Forwarder;
 use crate::random_values::Chance;
 use crate::roundtrip::assert_same;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,8 +21,8 @@ const TABLES: &[&str] = &[
 ];
 const ROWS: usize = 900;
 
-fn source(name: &str) -> TestKeyspace {
-    let source = TestKeyspace::with(name, TABLES);
+fn source(version: &str, name: &str) -> TestKeyspace {
+    let source = TestKeyspace::with_on(Node::get(version), name, TABLES);
     let text = "x".repeat(60);
     let lists = (0..ROWS).map(|n| {
         let life = if n % 3 == 0 { "USING TTL 8000000" } else { "USING TIMESTAMP 1700000000000000" };
@@ -29,7 +32,8 @@ fn source(name: &str) -> TestKeyspace {
              {{'a': {n}}}, {{{n}, 1}}) {life}"
         )
     });
-    let counts = (0..ROWS).map(|n| format!("UPDATE counts SET n = n + {n}, s = s + 1 WHERE k = {} AND c = {n}", n % 60));
+    let counts = (0..ROWS)
+        .map(|n| format!("UPDATE counts SET n = n + {n}, s = s + 1 WHERE k = {} AND c = {n}", n % 60));
     let plain = (0..ROWS).map(|n| format!("INSERT INTO plain (k, v) VALUES ({n}, 'v{}{text}')", n % 7));
     source.db.try_each(lists.chain(counts).chain(plain)).unwrap();
     source
@@ -116,7 +120,11 @@ struct Case {
 
 impl Case {
     fn new(name: &str) -> Case {
-        let source = source(name);
+        Case::on(NEWEST, name)
+    }
+
+    fn on(version: &str, name: &str) -> Case {
+        let source = source(version, name);
         let scratch = Scratch::new();
         dumped(&source, &scratch.path("dump"));
         let target = source.target("loaded");
@@ -155,10 +163,7 @@ fn a_load_that_was_killed_goes_on() {
     let case = Case::new("resume_kill");
     let (code, told) = case.stop("-KILL", &[]);
     assert_eq!(code, None, "{told}");
-    let mode = |path: &Path| {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::metadata(path).unwrap().permissions().mode() & 0o777
-    };
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&the_state(&case.state())), mode(Path::new(&case.state()))), (0o600, 0o700));
     let (code, told) = case.stop("-KILL", &[]);
     assert_eq!(code, None, "{told}");
@@ -183,24 +188,50 @@ fn a_load_that_is_asked_to_stop_finishes_what_is_in_flight_and_goes_on() {
     }
     // Of a dump that can only be read.
     for folder in [case.scratch.path("dump"), case.scratch.path("dump/data")] {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o500)).unwrap();
+        std::fs::set_permissions(folder, Permissions::from_mode(0o500)).unwrap();
     }
     case.load(&["--if-exists", "truncate"]).success().stderr_has(&["going on with"]);
     is_the_same(&case.source, &case.target);
-    let folder = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o700));
-    std::fs::set_permissions(case.scratch.path("dump"), folder).unwrap();
+    std::fs::set_permissions(case.scratch.path("dump"), Permissions::from_mode(0o700)).unwrap();
+}
+
+/// The cluster is gone in the middle, for longer than is waited for it.
+#[test]
+fn a_load_whose_cluster_went_away_goes_on() {
+    let case = Case::new("resume_gone");
+    let forwarder = Forwarder::to(&case.source.node);
+    let (paths, port) = (case.paths(), forwarder.address.port().to_string());
+    let mut command = tool(env!("CARGO_BIN_EXE_cqlift"));
+    command
+        .args(case.args(&paths, &["--rate", "700", "-h", "127.0.0.1", "-P", &port, "--only-contact-points"]));
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = Instant::now();
+    while lines_of(&case.state()) < 4 {
+        assert!(begun.elapsed() < Duration::from_secs(120), "the state does not come to 4 lines");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    drop(forwarder);
+    let (code, told) = ended(child);
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains("run the same command again to go on"), "{told}");
+    case.load(&[]).success().stderr_has(&["going on with"]);
+    is_the_same(&case.source, &case.target);
 }
 
 /// Into tables that held rows already, of which some are the dump's: what was there stays as it is, or is merged.
 #[test]
 fn a_load_that_appends_goes_on() {
-    for flags in [&["--if-exists", "append"][..], &["--if-exists", "append", "--timestamp", "now", "--ttl", "9000000"]] {
+    for flags in
+        [&["--if-exists", "append"][..], &["--if-exists", "append", "--timestamp", "now", "--ttl", "9000000"]]
+    {
         let case = Case::new("resume_append");
         case.load(&[]).success();
         for (table, column) in [("lists", "l"), ("plain", "v")] {
             let key = if table == "lists" { "k = 3 AND c = 3" } else { "k = 3" };
-            case.source.db.execute(&format!("DELETE {column} FROM {}.{table} USING TIMESTAMP 5 WHERE {key}", case.target));
+            case.source.db.execute(&format!(
+                "DELETE {column} FROM {}.{table} USING TIMESTAMP 5 WHERE {key}",
+                case.target
+            ));
         }
         case.source.db.execute(&format!("UPDATE {}.counts SET n = n + 5 WHERE k = 1 AND c = 1", case.target));
         for _ in 0..2 {
@@ -235,7 +266,11 @@ fn a_state_that_does_not_fit_is_refused_with_what_differs() {
     let other = format!("{}.plain={}.lists2", case.source.name, case.target);
     refused(&["--map", &other], &["--map was", ".plain went into", ".lists2"]);
     let list = case.scratch.path("list");
-    std::fs::write(&list, case.source.node.run(["load", &case.scratch.path("dump"), "--list"]).success().stdout).unwrap();
+    std::fs::write(
+        &list,
+        case.source.node.run(["load", &case.scratch.path("dump"), "--list"]).success().stdout,
+    )
+    .unwrap();
     refused(&["--use-list", &list], &["--use-list was not given, is now a list of xxh3-128"]);
     // What may differ.
     let (code, told) = case.stop("-KILL", &["--memory", "64MiB", "--quiet"]);
@@ -267,7 +302,11 @@ fn a_manifest_that_was_changed_is_not_gone_on_with() {
     let body = body.replace("\"consistency\": \"LOCAL_QUORUM\"", "\"consistency\": \"QUORUM\"");
     let hash = xxhash_rust::xxh3::xxh3_128(body.as_bytes());
     std::fs::write(&path, format!("{body},\n  \"checksum\": \"xxh3-128:{hash:032x}\"\n}}\n")).unwrap();
-    case.load(&[]).fails(1).stderr_has(&["the manifest of the dump is not the one", "--restart", "nothing was written"]);
+    case.load(&[]).fails(1).stderr_has(&[
+        "the manifest of the dump is not the one",
+        "--restart",
+        "nothing was written",
+    ]);
     std::fs::write(&path, text).unwrap();
     // A part that is still to be loaded is checked before anything is written; one that is loaded need not be there.
     let state = std::fs::read_to_string(the_state(&case.state())).unwrap();
@@ -352,8 +391,9 @@ fn a_seed() -> u64 {
     named.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs())
 }
 
-fn load_killed(seed: u64) {
-    let case = Case::new("resume_random");
+fn load_killed(version: &str, seed: u64) {
+    println!("Cassandra {version}");
+    let case = Case::on(version, "resume_random");
     let paths = case.paths();
     let run = |more: &[&str]| command(&case.source, &case.args(&paths, more));
     killed_at_random(seed, 3, run, || case.load(&[]).success());
@@ -362,12 +402,190 @@ fn load_killed(seed: u64) {
 
 #[test]
 fn a_load_is_whole_wherever_it_is_killed() {
-    load_killed(a_seed());
+    for version in BOTH {
+        load_killed(version, a_seed());
+    }
 }
 
 #[test]
 #[ignore = "takes some minutes: scripts/test --long"]
 fn a_load_is_whole_wherever_it_is_killed_20_times() {
     let seed = a_seed();
-    (0..20).for_each(|n| load_killed(seed + n));
+    (0..20).for_each(|n| load_killed(BOTH[n % 2], seed + n as u64));
+}
+
+const IMPORTED: usize = 3000;
+
+/// A table as an import of [`lines`] leaves it, an empty one for the import, and the file.
+fn to_import(name: &str, scratch: &Scratch) -> (TestKeyspace, String, String) {
+    let table = "(k int, c int, v text, l list<int>, s text static, PRIMARY KEY (k, c))";
+    let source = TestKeyspace::with(name, &[&format!("CREATE TABLE t {table}")]);
+    let target = source.target("imported");
+    let replication = crate::harness::SIMPLE;
+    source.db.execute(&format!("CREATE KEYSPACE {target} WITH replication = {replication}"));
+    source.db.execute(&format!("CREATE TABLE {target}.t {table}"));
+    // Every key comes twice, a thousand lines apart: the later line is the one that stays.
+    let last = |n: usize| n + 50 >= IMPORTED;
+    let rows = (IMPORTED / 2..IMPORTED).map(|n| {
+        let s = if last(n) { format!("'s{n}'") } else { "null".to_owned() };
+        let (names, values) = if last(n) { (", s", format!(", {s}")) } else { ("", String::new()) };
+        format!(
+            "INSERT INTO t (k, c, v, l{names}) VALUES ({}, {}, '{}', [{n}, {n}, 7]{values})",
+            n % 50,
+            n % 1500,
+            text(n)
+        )
+    });
+    source.db.try_each(rows).unwrap();
+    let file = scratch.write("rows.csv", lines());
+    (source, target, file)
+}
+
+fn text(n: usize) -> String {
+    format!("line {n}\nnext, \"quoted\"\r\n{}", "y".repeat(1500))
+}
+
+/// Text with line ends and quotes in it, so that a line of the file is no record.
+fn lines() -> String {
+    let mut lines = "k,c,v,l,s\r\n".to_owned();
+    for n in 0..IMPORTED {
+        let v = text(n).replace('"', "\"\"");
+        lines += &format!("{},{},\"{v}\",\"[{n}, {n}, 7]\",s{n}\r\n", n % 50, n % 1500);
+    }
+    lines
+}
+
+#[test]
+fn an_import_that_was_stopped_goes_on() {
+    let scratch = Scratch::new();
+    let (source, target, file) = to_import("resume_import", &scratch);
+    let (table, state) = (format!("{target}.t"), scratch.path("state"));
+    let args = ["import", &table, &file, "--state", &state];
+    for (name, code) in [("-KILL", None), ("-TERM", Some(130)), ("-INT", Some(130))] {
+        let before = lines_of(&state);
+        let slow = command(&source, &[&args[..], &["--rate", "300"]].concat());
+        let (ended, told) = stopped_at(slow, name, &state, before + 3);
+        assert_eq!(ended, code, "{told}");
+        if code.is_some() {
+            assert!(told.contains("interrupted") && told.contains("same command"), "{told}");
+        }
+    }
+    let refused = |args: &[&str], said: &[&str]| {
+        let done = source.node.run(args).fails(1).stderr_has(&["stopped before", "--restart"]);
+        drop(done.stderr_has(said));
+    };
+    refused(&[&args[..], &["--null", "NA"]].concat(), &["--null was not given, is now NA"]);
+    let more = scratch.write("more.csv", "k,c\n1,1\n");
+    refused(&[&args[..3], &[&more], &args[3..]].concat(), &["the files were", "more.csv"]);
+    let whole = std::fs::read(&file).unwrap();
+    let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
+    let change = |bytes: &[u8], said: &str| {
+        std::fs::write(&file, bytes).unwrap();
+        refused(&args, &[said]);
+    };
+    change(&[&whole[..], b"1,1,,,\n"].concat(), "bytes, has now");
+    let mut other = whole.clone();
+    other[100] ^= 1;
+    change(&other, "begins with other bytes now");
+    change(&whole, "was written to since");
+    std::fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+    let said =
+        source.node.run([&args[..], &["--json"]].concat()).success().stderr_has(&["going on behind"]).json();
+    let before = said["rows_before"].as_u64().unwrap();
+    assert!(said["rows"] == IMPORTED && before > 0 && before < IMPORTED as u64, "{said}");
+    assert_same(&source.db, &source.name, &target);
+    assert_eq!(files(&state), [""; 0]);
+    // Again from the beginning: the same rows.
+    let done = source.node.run(args).success();
+    assert!(!done.stderr.contains("going on"), "{}", done.told());
+    assert_same(&source.db, &source.name, &target);
+}
+
+#[test]
+fn an_import_into_a_table_that_was_made_again_is_refused_and_can_begin_anew() {
+    let scratch = Scratch::new();
+    let (source, target, file) = to_import("resume_made_again", &scratch);
+    let (table, state) = (format!("{target}.t"), scratch.path("state"));
+    let args = ["import", &table, &file, "--state", &state];
+    let slow = command(&source, &[&args[..], &["--rate", "800"]].concat());
+    let (code, told) = stopped_at(slow, "-KILL", &state, 3);
+    assert_eq!(code, None, "{told}");
+    source.db.execute(&format!("DROP TABLE {table}"));
+    let columns = "(k int, c int, v text, l list<int>, s text static, PRIMARY KEY (k, c))";
+    source.db.execute(&format!("CREATE TABLE {table} {columns}"));
+    source.node.run(args).fails(1).stderr_has(&["dropped and made again", "--restart"]);
+    source.node.run([&args[..], &["--restart"]].concat()).success();
+    assert_same(&source.db, &source.name, &target);
+    assert_eq!(files(&state), [""; 0]);
+}
+
+#[test]
+fn an_import_of_counters_does_not_go_on() {
+    let scratch = Scratch::new();
+    let source =
+        TestKeyspace::with("resume_counts", &["CREATE TABLE t (k int PRIMARY KEY, n counter, x counter)"]);
+    // Zeros before the number make pages of a few hundred lines.
+    let zeros = "0".repeat(2000);
+    let lines: String = (0..3000).map(|n| format!("{n},{zeros}{n},1\n")).collect();
+    let file = scratch.write("counts.csv", format!("k,n,x\n{lines}"));
+    let (table, state) = (source.table("t"), scratch.path("state"));
+    let args = ["import", &table, &file, "--state", &state];
+    let slow = command(&source, &[&args[..], &["--rate", "800"]].concat());
+    let (code, told) = stopped_at(slow, "-KILL", &state, 4);
+    assert_eq!(code, None, "{told}");
+    source.node.run(args).fails(1).stderr_has(&[
+        "before line",
+        "counts.csv",
+        "counted once",
+        "TRUNCATE",
+        "--restart",
+    ]);
+    source.node.run([&args[..], &["--restart"]].concat()).fails(1).stderr_has(&["holds rows", "TRUNCATE"]);
+    source.db.execute("TRUNCATE t");
+    source.node.run(args).fails(1).stderr_has(&["counted once"]);
+    source.node.run([&args[..], &["--restart"]].concat()).success();
+    let rows = source.db.rows("SELECT k, n FROM t");
+    assert!(
+        rows.len() == 3000
+            && rows.iter().all(|row| row[1].as_ref().unwrap()[4..] == row[0].as_ref().unwrap()[..])
+    );
+}
+
+/// What comes through a pipe comes once: all of it is imported, and it is said that this cannot go on.
+#[test]
+fn an_import_from_a_pipe_is_whole() {
+    use std::io::Write;
+    let scratch = Scratch::new();
+    let (source, target, _) = to_import("resume_pipe", &scratch);
+    let (table, state) = (format!("{target}.t"), scratch.path("state"));
+    let mut command = command(&source, &["import", &table, "/dev/stdin", "--state", &state]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines().as_bytes()).unwrap();
+    let (code, told) = ended(child);
+    assert_eq!(code, Some(0), "{told}");
+    assert!(told.contains("cannot go on if it is stopped"), "{told}");
+    assert_same(&source.db, &source.name, &target);
+    assert_eq!(files(&state), [""; 0]);
+}
+
+fn import_killed(seed: u64) {
+    let scratch = Scratch::new();
+    let (source, target, file) = to_import("resume_import_r", &scratch);
+    let (table, state) = (format!("{target}.t"), scratch.path("state"));
+    let args = ["import", &table, &file, "--state", &state];
+    let run = |more: &[&str]| command(&source, &[&args[..], more].concat());
+    killed_at_random(seed, 3, run, || source.node.run(args).success());
+    assert_same(&source.db, &source.name, &target);
+}
+
+#[test]
+fn an_import_is_whole_wherever_it_is_killed() {
+    import_killed(a_seed());
+}
+
+#[test]
+#[ignore = "takes some minutes: scripts/test --long"]
+fn an_import_is_whole_wherever_it_is_killed_20_times() {
+    let seed = a_seed();
+    (0..20).for_each(|n| import_killed(seed + n));
 }

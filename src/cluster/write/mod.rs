@@ -140,9 +140,9 @@ impl TableWriter {
                 Purpose::ImportStatics => {
                     Writer::Import(Arc::new(ImportWriter::prepare(&texts, false).await?))
                 }
-                Purpose::Load(loading) if table.is_counter() => {
-                    Writer::Counters(Arc::new(CounterWriter::prepare(&texts, loading.was_empty && !loading.is_resumed()).await?))
-                }
+                Purpose::Load(loading) if table.is_counter() => Writer::Counters(Arc::new(
+                    CounterWriter::prepare(&texts, loading.was_empty && !loading.is_resumed()).await?,
+                )),
                 Purpose::Load(loading) => Writer::Rows(Arc::new(RowWriter::prepare(&texts, loading).await?)),
             },
         })

@@ -12,9 +12,9 @@ mod summary;
 use super::feed::{Flow, Input, Order, ReadTimes, Watch, feed};
 use super::parts::{TableParts, inside};
 use super::rejects::{RejectFile, Rejects};
+use super::stop::{Stop, stoppable};
 use super::verify::cluster::Pair;
 use super::verify::{self, Findings};
-use super::stop::{Stop, stoppable};
 use super::{BudgetArgs, OutputArgs};
 use crate::cluster::write::{Before, Loading, Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
@@ -271,7 +271,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     let record = Record::new(args.ddl_log, &manifest.id);
     let resume = resume.as_ref();
     if resume.is_some_and(Resume::is_resumed) && !output.quiet {
-        plan.loads.iter().for_each(|load| note_resumed(load));
+        plan.loads.iter().for_each(note_resumed);
     }
     let rejects = Rejects::new("row", args.max_errors, args.reject_dir);
     let work = async |stop: Stop| {
@@ -293,7 +293,8 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         let rows_before = resume.map_or(0, |resume| resume.rows(&plan));
         let loaded = Loaded { rows: loaded.rows + rows_before, rows_before, ..loaded };
         let built = runner.run(Section::PostData).await;
-        let findings = check(&cluster, (&dir, &manifest), (&plan, resume), how, (args.no_check, output)).await?;
+        let findings =
+            check(&cluster, (&dir, &manifest), (&plan, resume), how, (args.no_check, output)).await?;
         let restored = match roles {
             Some(roles) => Some(roles::run(&cluster, roles).await),
             None => None,

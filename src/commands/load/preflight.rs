@@ -349,7 +349,8 @@ fn missing(grants: &Grants, intent: &Intent<'_>) -> BTreeSet<String> {
         }
     }
     let there = |load: &&TableLoad| {
-        matches!(load.treatment, Treatment::Fill | Treatment::Truncate | Treatment::Append) || load.begun.is_some()
+        matches!(load.treatment, Treatment::Fill | Treatment::Truncate | Treatment::Append)
+            || load.begun.is_some()
     };
     for load in intent.loads.iter().filter(there) {
         let (keyspace, table) = &load.target;

@@ -1,15 +1,17 @@
 //! A load that goes on where it was stopped: its state is found, held against what is asked for and what the cluster has, and
 //! kept up to date. What the records say is left to [`crate::state`].
 
-use super::plan::{ForArg, Plan, Request, TableLoad, Treatment};
 use super::LoadArgs;
+use super::plan::{ForArg, Plan, Request, TableLoad, Treatment};
 use crate::cluster::Cluster;
 use crate::cluster::write::{Before, Counts, Loading, TableWriter};
 use crate::commands::feed::{Journal, Mark};
 use crate::commands::rfc3339;
 use crate::error::{Context, Error, Result};
 use crate::manifest::{Manifest, checksum};
-use crate::state::{DonePart, FORMAT, Found, LoadBegin, LoadRecord, LoadRun, LoadState, OwnTable, Tally, line};
+use crate::state::{
+    DonePart, FORMAT, Found, LoadBegin, LoadRecord, LoadRun, LoadState, OwnTable, Tally, line,
+};
 use crate::store::state::{StateFile, default_folder, states};
 use clap::ValueEnum;
 use std::collections::BTreeMap;
@@ -70,7 +72,7 @@ impl Resume {
         for (path, bytes) in states(&folder, &prefix)? {
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let differs = match LoadState::read(&bytes) {
-                Ok((Some(state), _)) if concerns(&state.begin, &asked) => state.begin.differences(&asked),
+                Ok((Some(state), _)) if state.begin.meets(&asked) => state.begin.differences(&asked),
                 Ok(_) => continue,
                 Err(error) => vec![error.to_string()],
             };
@@ -88,7 +90,7 @@ impl Resume {
             true => (None, 0),
             false => LoadState::read(&bytes).map_err(|e| misfit(file.path(), &[e.to_string()]))?,
         };
-        let found = found.filter(|state| concerns(&state.begin, &asked));
+        let found = found.filter(|state| state.begin.meets(&asked));
         let end = if found.is_some() { end } else { 0 };
         Ok(Some(Resume { folder, file: Arc::new(Mutex::new(file)), asked, found, end, forgotten }))
     }
@@ -109,14 +111,19 @@ impl Resume {
             let id = ids.get(into);
             let later = |time: &&i64| **time > state.begin.began.saturating_add(SKEW);
             let problem = match id {
-                None => Some(format!("the table {into}, which this load had begun to fill, does not exist any more")),
+                None => Some(format!(
+                    "the table {into}, which this load had begun to fill, does not exist any more"
+                )),
                 Some(id) if id.to_string() != own.id => Some(format!(
                     "the table {into} was dropped and made again since this load had begun to fill it: its id was {}, is \
                      now {id}",
                     own.id
                 )),
                 Some(id) => emptied.get(id).filter(later).map(|time| {
-                    format!("the table {into} was emptied (TRUNCATE at {}) since this load had begun to fill it", shown(*time))
+                    format!(
+                        "the table {into} was emptied (TRUNCATE at {}) since this load had begun to fill it",
+                        shown(*time)
+                    )
                 }),
             };
             let parts = state.done.get(table).map_or(0, BTreeMap::len);
@@ -268,11 +275,6 @@ impl Journal for LoadJournal {
 fn write(file: &mut StateFile, record: &LoadRecord) -> Result<()> {
     let line = line(record).doing(|| "write the state")?;
     file.append(&line)
-}
-
-/// Whether a state is one of the tables that are asked for, in this cluster.
-fn concerns(state: &LoadBegin, asked: &LoadBegin) -> bool {
-    state.is_into(&asked.cluster, &asked.hosts) && state.meets(asked)
 }
 
 fn misfit(path: &Path, differences: &[String]) -> Error {

@@ -122,7 +122,10 @@ fn tell(summary: &Summary<'_>, data: bool, markers: bool) {
         true => format!("loaded {} into {count}", plural(summary.rows, "row")),
     });
     if summary.rows_before > 0 {
-        report::note(&format!("{} of them had been loaded before it was stopped", plural(summary.rows_before, "row")));
+        report::note(&format!(
+            "{} of them had been loaded before it was stopped",
+            plural(summary.rows_before, "row")
+        ));
     }
     for table in &summary.tables {
         if table.expired_cells > 0 {

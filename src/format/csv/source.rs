@@ -3,7 +3,7 @@
 
 use super::BOM;
 use super::split::{Record, Records, Splitter};
-use crate::format::{BadRecord, Column, Decoded, FormatError, Layout, RowTexts, Source, Undecoded};
+use crate::format::{BadRecord, Column, Decoded, FormatError, Layout, Place, RowTexts, Source, Undecoded};
 use crate::rows::{Page, PageBuilder};
 use crate::types::cql::{CqlType, Native};
 use crate::types::{BadValue, Codec, json};
@@ -76,6 +76,13 @@ impl CsvReader {
     /// The names in the header.
     pub fn header(&self) -> &[String] {
         &self.header
+    }
+
+    /// The same file from another place on, where a record begins; `read` gives what stands there.
+    #[must_use]
+    pub fn at(self, read: impl Read + Send + 'static, place: Place) -> CsvReader {
+        let read: Box<dyn Read + Send> = Box::new(read);
+        CsvReader { splitter: Splitter::at(read, place), ..self }
     }
 
     /// A source of pages of `columns`, each with the number of its field from 0; other fields are ignored. The field
@@ -374,6 +381,11 @@ impl Source for CsvSource {
             begun => begun,
         };
         Ok(rows.map(|rows| Box::new(|| rows.decode()) as Undecoded))
+    }
+
+    fn place(&self) -> Option<Place> {
+        // Records that are split and not yet read are not behind it.
+        self.rows.is_none().then(|| self.splitter.place())
     }
 }
 

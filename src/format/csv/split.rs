@@ -7,7 +7,7 @@
 //! where the one before it did: one after the other is split, at several GB/s, and [`Records`] can be worked on elsewhere.
 
 use super::{BOM, DELIMITER, QUOTE};
-use crate::format::FormatError;
+use crate::format::{FormatError, Place};
 use bytes::Bytes;
 use memchr::{memchr, memchr_iter, memchr2};
 use std::io::Read;
@@ -155,6 +155,8 @@ pub(super) struct Splitter<R> {
     buffer: Bytes,
     start: usize,
     ended: bool,
+    /// Bytes before the chunk.
+    passed: u64,
     /// Line where the next record begins.
     line: u64,
 }
@@ -187,7 +189,8 @@ impl<R: Read> Splitter<R> {
 
     fn with_sizes(read: R, chunk: usize, longest: usize) -> Result<Splitter<R>, FormatError> {
         let buffer = Bytes::new();
-        let mut splitter = Splitter { read, chunk, longest, buffer, start: 0, ended: false, line: 1 };
+        let mut splitter =
+            Splitter { read, chunk, longest, buffer, start: 0, ended: false, passed: 0, line: 1 };
         while splitter.buffer.len() < BOM.len() && !splitter.ended {
             splitter.refill()?;
         }
@@ -200,6 +203,19 @@ impl<R: Read> Splitter<R> {
     /// Whether the text begins with a byte order mark.
     pub fn has_mark(&self) -> bool {
         self.buffer.starts_with(BOM)
+    }
+
+    /// A splitter of what begins at that place of a text.
+    pub fn at(read: R, place: Place) -> Splitter<R> {
+        let Place { offset: passed, line } = place;
+        let buffer = Bytes::new();
+        Splitter { read, chunk: CHUNK, longest: LONGEST, buffer, start: 0, ended: false, passed, line }
+    }
+
+    /// Where the next record begins.
+    pub fn place(&self) -> Place {
+        let start = u64::try_from(self.start).unwrap_or(u64::MAX);
+        Place { offset: self.passed.saturating_add(start), line: self.line }
     }
 
     /// The next records, at most so many and no more than [`MOST_TEXT`] before the last; `None` at the end. One that is not
@@ -391,6 +407,7 @@ impl<R: Read> Splitter<R> {
         let mut limited = (&mut self.read).take(u64::try_from(space).unwrap_or(u64::MAX));
         self.ended = limited.read_to_end(&mut buffer)? < space;
         self.buffer = Bytes::from(buffer);
+        self.passed = self.passed.saturating_add(u64::try_from(self.start).unwrap_or(u64::MAX));
         self.start = 0;
         Ok(())
     }
@@ -454,6 +471,27 @@ fn count_lines(bytes: &[u8]) -> u64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Whatever place is told, a text can be split on from there, and its lines are counted on.
+    #[test]
+    fn a_text_is_split_on_from_any_place_that_was_told() {
+        let text = b"\xef\xbb\xbfa,b\r\n1,\"x\ny\"\n,\"\"\"\"\r\n\n2,z";
+        let mut splitter = Splitter::with_sizes(&text[..], 3, LONGEST).unwrap();
+        let mut begins = vec![splitter.place()];
+        while splitter.next(1).unwrap().is_some() {
+            begins.push(splitter.place());
+        }
+        let places: Vec<(u64, u64)> = begins.iter().map(|place| (place.offset, place.line)).collect();
+        // Counted by hand: the mark has 3 bytes, the second record a line end inside.
+        assert_eq!(places, [(3, 1), (8, 2), (16, 4), (23, 5), (24, 6), (27, 6)]);
+        for (number, place) in begins.into_iter().enumerate() {
+            let rest = &text[usize::try_from(place.offset).unwrap()..];
+            let records = Splitter::at(rest, place).next(9).unwrap();
+            let lines: Vec<u64> =
+                records.iter().flat_map(|r| (0..r.len()).filter_map(|n| Some(r.get(n)?.line))).collect();
+            assert_eq!(lines, [1, 2, 4, 5, 6][number..], "{place:?}");
+        }
+    }
 
     /// Records as text, `'…'` around a quoted field, with the line of each; then the error, if any.
     fn split(text: &[u8], chunk: usize, longest: usize, most: usize) -> Vec<String> {
