@@ -336,6 +336,8 @@ fn thirty_seconds_without_any_connection_are_waited_for() {
             scope.spawn(move || {
                 wait_for(proxy, 8);
                 proxy.down();
+                // What was on its way may still be counted.
+                std::thread::sleep(Duration::from_secs(1));
                 let before = proxy.asked();
                 std::thread::sleep(OUTAGE);
                 assert_eq!(proxy.asked(), before, "it was not down");
@@ -389,6 +391,29 @@ fn attempts_are_bounded_and_the_end_is_told() {
     let always = |_: &Asked| Fate::Refused(Refusal::Overloaded);
     let writing = Proxy::to(&source.node, &target, always);
     writing.run(&[&load[..], &["--max-attempts", "1"]].concat()).fails(1).stderr_has(&["1 attempt)"]);
+}
+
+/// The protocol has no checksums. A page that is the answer to another request is noticed.
+#[test]
+fn answers_that_are_mixed_up_lose_nothing_in_silence() {
+    let source = TestKeyspace::with("mixed_up", TABLES);
+    fill_large(&source);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let rule = |asked: &Asked| if (8..12).contains(&asked.number) { Fate::Swapped } else { Fate::Pass };
+    let proxy = Proxy::to(&source.node, &source.name, rule);
+    let dump = ["dump", &source.table("plain"), "-o", &dir];
+    let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).done();
+    assert_eq!(proxy.done().get("swapped"), Some(&4), "{}", done.told());
+    match done.code {
+        // Both were empty.
+        Some(0) => {
+            let target = source.target("loaded");
+            source.load(&dir, &target, &[]).success();
+            assert_eq!(source.db.count(&format!("{target}.plain")), LARGE);
+        }
+        _ => drop(done.stderr_has(&[&source.table("plain"), "rows of other tokens", "try again"])),
+    }
 }
 
 /// A server that takes six requests at a time and refuses others is soon asked for little more.
