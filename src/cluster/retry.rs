@@ -111,6 +111,8 @@ fn db_verdict(error: &DbError, message: &str) -> Verdict {
         | DbError::RateLimitReached { .. }
         | DbError::ReadTimeout { .. }
         | DbError::WriteTimeout { .. }
+        // The driver prepares it again and tells of it only if the node has forgotten it again by then.
+        | DbError::Unprepared { .. }
         | DbError::Other(CDC_IS_FULL) => Verdict::Later,
         // A replica that has not heard of the table yet: it will in a moment (4.1.10, two nodes, right after CREATE TABLE).
         DbError::WriteFailure { .. } | DbError::ReadFailure { .. } if message.contains(SCHEMA_LAGS) => {

@@ -368,6 +368,12 @@ impl RangeScan<'_> {
     /// Takes note of where a page ends; answers what of it is new.
     fn advance(&mut self, page: Page) -> Result<Option<Page>> {
         let all = page.rows();
+        let [first, end] = [0, all - 1].map(|row| self.scan.token(&page, row));
+        // The protocol has no checksums, so an answer may be that to another request: rows would be lost in silence.
+        if first < self.last || ![first, end].iter().all(|token| self.range.contains(*token)) {
+            return Err(Error::failed(format!("{}: the answer holds rows of other tokens", self.place()))
+                .hint("an answer was damaged or mixed up on its way: try again"));
+        }
         let known = match self.again.take() {
             None => 0,
             Some(again) if self.state.is_some() && all <= again.skip && all > again.seen => {
@@ -386,7 +392,7 @@ impl RangeScan<'_> {
             return Ok(None);
         }
         let last = all - 1;
-        self.last = self.scan.token(&page, last);
+        self.last = end;
         self.last_key = self.scan.row_key(&page, last);
         if self.state.is_some() && self.scan.cannot_go_on_from(&page, last) {
             // If the page is all of this token, it begins with those that were known.
@@ -414,10 +420,7 @@ impl RangeScan<'_> {
             self.turn = self.turn.wrapping_add(1);
             tracing::debug!("{}: {error}; attempt {failed} failed", self.place());
             // A range full of tombstones fails as often as it is asked for, while its halves, or fewer rows, may not.
-            if verdict.is_of_size() && (self.halve() || rows > 1) {
-                if self.is_one_token() {
-                    rows = (rows / SHRINKAGE).max(1);
-                }
+            if verdict.is_of_size() && (self.halve() || fewer(&mut rows)) {
                 failed = 0;
                 if verdict == Verdict::Doubtful {
                     tokio::time::sleep(backoff(1, self.range.end.unsigned_abs())).await;
@@ -482,9 +485,9 @@ impl RangeScan<'_> {
         format!(", after the row {}", self.scan.key.text(cell))
     }
 
-    /// Whether what is left of the range, or what is being read of it, is a single token.
+    /// Whether what is left of the range is a single token, or the rest of one that is being read.
     fn is_one_token(&self) -> bool {
-        self.last.checked_add(1) == Some(self.range.end)
+        Interval { start: self.last, end: self.range.end }.span() <= 1
     }
 
     /// Puts off the upper half of what is left of the range; answers false if nothing can be put off. The paging state
@@ -503,6 +506,13 @@ impl RangeScan<'_> {
     fn place(&self) -> String {
         format!("scan {}, token range ({}, {}]", self.scan.name, self.range.start, self.range.end)
     }
+}
+
+/// Makes a page much smaller; answers false if it has one row already.
+fn fewer(rows: &mut u64) -> bool {
+    let more = *rows > 1;
+    *rows = (*rows / SHRINKAGE).max(1);
+    more
 }
 
 /// The page with its TTLs, which are seconds from when it was asked for, as moments.

@@ -32,6 +32,8 @@ pub enum Fate {
     CutBefore,
     /// The node does it; this byte of the answer's header is another one.
     Damaged(usize),
+    /// The node does it; the answer is exchanged with that of the next such request of the connection.
+    Swapped,
 }
 
 impl Fate {
@@ -45,6 +47,7 @@ impl Fate {
             Fate::Cut => "cut",
             Fate::CutBefore => "cut before",
             Fate::Damaged(_) => "damaged",
+            Fate::Swapped => "swapped",
         }
     }
 }
@@ -293,6 +296,9 @@ async fn serve(client: TcpStream, shared: Arc<Shared>) {
     let (from_server, to_server) = server.into_split();
     let connection = Arc::new(Connection::default());
     shared.connections.lock().unwrap().push(connection.clone());
+    if shared.down.load(SeqCst) {
+        return;
+    }
     let (send, answers) = mpsc::unbounded_channel();
     // All in one task, so that the end of one is the end of both connections.
     tokio::select! {
@@ -373,6 +379,7 @@ async fn answer(
     connection: &Connection,
     shared: &Arc<Shared>,
 ) {
+    let mut held: Option<Frame> = None;
     while let Some(mut frame) = Frame::read(&mut from).await {
         let stream = frame.stream();
         let pending = connection.pending.lock().unwrap().remove(&stream);
@@ -388,6 +395,17 @@ async fn answer(
             Some(Pending::Data(fate, asked, busy)) => match fate {
                 Fate::Told(refusal) => frame = Frame::error(stream, &refusal.body(&asked)),
                 Fate::Damaged(byte) => frame.0[byte] ^= 0x5a,
+                Fate::Swapped => match held.take() {
+                    None => {
+                        held = Some(frame);
+                        continue;
+                    }
+                    Some(mut other) => {
+                        frame.0[2..4].copy_from_slice(&other.stream());
+                        other.0[2..4].copy_from_slice(&stream);
+                        let _ = answers.send(other);
+                    }
+                },
                 Fate::Lost => continue,
                 Fate::Cut => return,
                 Fate::Late(late) => {

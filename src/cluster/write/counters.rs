@@ -1,6 +1,9 @@
 //! A dump's counters. Counters cannot be set, only added to, and an update whose outcome is unknown may have counted:
 //! so each row is brought to the dumped values by the difference from what is there, and after an unknown outcome it is
 //! read back, once the server has given up on it, before anything is added again.
+//!
+//! It is read from all replicas, whatever the level of the load: an update that timed out may be on a single one, which a
+//! quorum need not ask, and would be counted again (seen on 5.0.6, three nodes).
 
 use super::refuse::{self, Refused};
 use super::send::{Failure, Sender, Times};
@@ -12,12 +15,17 @@ use crate::error::{Error, Result};
 use crate::rows::{Cell, Page};
 use crate::table::ColumnKind;
 use crate::types::elements::number;
+use scylla::statement::Consistency;
 use std::time::Duration;
 
 /// What a server allows an update of counters to take, unless it says otherwise.
 const COUNTER_WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is added to that: servers look at their clocks now and then.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// What to do where counters cannot be read.
+const FROM_ALL: &str = "counters are read from all replicas, since an update of unknown outcome may be on a single one: once \
+                        all nodes are up, load again with --if-exists append";
 
 /// Rows read back at a time, of one group.
 const READS: usize = 16;
@@ -45,7 +53,8 @@ impl Counters {
         if columns.is_empty() {
             return Ok(None);
         }
-        let (add, read) = (texts.count(key, &columns).await?, texts.read(key, &columns).await?);
+        let (add, mut read) = (texts.count(key, &columns).await?, texts.read(key, &columns).await?);
+        read.statement.set_consistency(Consistency::All);
         Ok(Some(Counters { columns, add, read }))
     }
 
@@ -148,7 +157,8 @@ impl CounterWriter {
         let mut items = Vec::with_capacity(pending.len());
         for some in pending.chunks(READS) {
             let read = some.iter().map(async |(counters, row)| {
-                let there = sender.read(cluster, &Item::new(&counters.read, page, *row)).await?;
+                let there = sender.read(cluster, &Item::new(&counters.read, page, *row)).await;
+                let there = there.map_err(|error| error.hint(FROM_ALL))?;
                 Ok::<_, Error>(counters.difference(page, *row, there))
             });
             items.extend(futures::future::try_join_all(read).await?.into_iter().flatten());
