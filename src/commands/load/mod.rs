@@ -12,7 +12,7 @@ use super::feed::{Flow, Input, Order, ReadTimes, feed};
 use super::parts::{TableParts, inside};
 use super::rejects::{RejectFile, Rejects};
 use super::verify::cluster::Pair;
-use super::verify::{self, Findings};
+use super::verify::{self, Difference, Findings};
 use super::{BudgetArgs, OutputArgs, interruptible};
 use crate::cluster::write::{Loading, Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
@@ -264,10 +264,13 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     let Done { loaded, findings, runner, built } = done;
     built?;
     loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
-    findings.result(
+    // What was rejected is missing, and told already.
+    if !findings.are_all(|difference| loaded.has_rejected(difference)) {
+        findings.result(
         "deletions and other data in the target prevail where they are not older than what was loaded: load with \
          --if-exists truncate, or with --timestamp now",
     )?;
+    }
     rejected.result()?;
     if args.strict { summary::strict(&plan, &manifest, (&loaded, &runner)) } else { Ok(()) }
 }
@@ -380,10 +383,18 @@ struct Loaded {
     rows: u64,
     /// Per table, in the order of their names, what was not written as dumped.
     writers: BTreeMap<String, Arc<TableWriter>>,
-    /// How many rows of each the target has refused.
-    rejected: BTreeMap<String, u64>,
+    /// The rows of each that the target has refused.
+    rejected: BTreeMap<String, Arc<RejectFile>>,
     /// What became of roles, if they were asked for.
     restored: Option<Restored>,
+}
+
+impl Loaded {
+    /// Whether a difference concerns a row that the target has refused.
+    fn has_rejected(&self, difference: &Difference) -> bool {
+        let key: Vec<String> = difference.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.rejected.get(&difference.table).is_some_and(|rejects| rejects.has(&key.join(", ")))
+    }
 }
 
 async fn load_data(
@@ -435,7 +446,7 @@ async fn load_data(
         return Err(Error::failed(format!("{found} rows were read, the manifest lists {expected}"))
             .hint("its parts hold other rows than when they were dumped; dump again"));
     }
-    let rejected = writers.iter().map(|(name, (_, rejects))| (name.clone(), rejects.count())).collect();
+    let rejected = writers.iter().map(|(name, (_, rejects))| (name.clone(), rejects.clone())).collect();
     let writers = writers.into_iter().map(|(name, (writer, _))| (name, writer)).collect();
     Ok(Loaded { rows, writers, rejected, restored: None })
 }

@@ -175,7 +175,7 @@ fn loads(plan: &Plan) -> impl Iterator<Item = &TableLoad> {
 }
 
 fn rejected_of(loaded: &Loaded, load: &TableLoad) -> u64 {
-    loaded.rejected.get(&load.table.full_name()).copied().unwrap_or_default()
+    loaded.rejected.get(&load.table.full_name()).map_or(0, |rejects| rejects.count())
 }
 
 fn of_table(loaded: &Loaded, load: &TableLoad, of: fn(&Counts) -> &AtomicU64) -> u64 {
