@@ -377,8 +377,8 @@ impl Open {
         Ok(())
     }
 
-    fn close(self: Box<Open>) -> Result<Written> {
-        let Open { records, reasons, sources, places } = *self;
+    fn close(self) -> Result<Written> {
+        let Open { records, reasons, sources, places } = self;
         let mut order: Vec<usize> = (0..places.len()).collect();
         order.sort_by_key(|at| places.get(*at).map(|place| (&sources[place.source], place.number)));
         let path = |path: &Path| path.display().to_string();
