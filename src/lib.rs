@@ -54,7 +54,7 @@
 //! finished data file), **sidecar** (what a part says of itself), **state** (what a load or an import has done so far), **sink/source** (the file side), **manifest** (what a
 //! dump holds), **companion** (a file column with the write times or expiries of another), **moment** (write time and
 //! expiry of a cell), **sum** (a fingerprint of a part's rows), **exception** (a cell whose natural form would not give it back exactly; its raw bytes travel in the
-//! exceptions column).
+//! exceptions column), **reject** (a record or row that is left out because of what it is, named, and kept in a file).
 
 pub mod batch;
 pub mod cli;

@@ -14,11 +14,11 @@ use crate::rows::{Page, PageBuilder};
 use crate::types::codec;
 use crate::types::cql::{CqlType, Native};
 use serde::Serialize;
+use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Rejects that are shown; all are in the files.
@@ -50,8 +50,15 @@ struct Count {
 pub struct RejectFile {
     tally: Arc<Tally>,
     form: Form,
-    count: AtomicU64,
+    /// How many it has, and the keys of rows.
+    keys: Mutex<Keys>,
     state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct Keys {
+    count: u64,
+    of_rows: HashSet<String>,
 }
 
 /// What a reject file holds.
@@ -145,7 +152,9 @@ impl Rejects {
         let name = source.file_name().unwrap_or_default().to_string_lossy();
         let stem = name.strip_suffix(".csv").unwrap_or(&name).to_owned();
         let mut header = header.to_vec();
-        end_line(&mut header);
+        if !header.ends_with(b"\n") {
+            header.push(b'\n');
+        }
         self.add(Form { stem, header, reasons: ["file", "line", "column", "reason"], layout: None })
     }
 
@@ -162,7 +171,7 @@ impl Rejects {
 
     fn add(&self, form: Form) -> Arc<RejectFile> {
         let state = Mutex::new(State::Unused);
-        let file = RejectFile { tally: self.tally.clone(), form, count: AtomicU64::new(0), state };
+        let file = RejectFile { tally: self.tally.clone(), form, keys: Mutex::default(), state };
         let file = Arc::new(file);
         lock(&self.files).push(file.clone());
         file
@@ -233,7 +242,12 @@ impl RejectFile {
 
     /// How many it has.
     pub fn count(&self) -> u64 {
-        self.count.load(Relaxed)
+        lock(&self.keys).count
+    }
+
+    /// Whether it has the row of that key: `name=value, …`.
+    pub fn has(&self, key: &str) -> bool {
+        lock(&self.keys).of_rows.contains(key)
     }
 
     /// Rejects a row of a page as [`Reject::record`] would be.
@@ -263,7 +277,13 @@ impl RejectFile {
             return Err(alone());
         }
         self.write(reject)?;
-        self.count.fetch_add(1, Relaxed);
+        {
+            let mut keys = lock(&self.keys);
+            keys.count += 1;
+            if self.form.layout.is_some() {
+                keys.of_rows.extend(reject.what.map(str::to_owned));
+            }
+        }
         let told = self.told(reject);
         let Tally { noun, most, ref state, .. } = *self.tally;
         let mut count = lock(state);
@@ -338,10 +358,12 @@ impl Open {
     }
 
     fn write(&mut self, reject: &Reject<'_>) -> Result<()> {
-        let mut record = reject.record.to_vec();
-        end_line(&mut record);
         let line = [Some(reject.source), Some(&reject.number.to_string()), reject.what, Some(reject.reason)];
-        self.records.add(&record)?;
+        self.records.add(reject.record)?;
+        // The last record of a file may lack its line end.
+        if !reject.record.ends_with(b"\n") {
+            self.records.add(b"\n")?;
+        }
         self.reasons.add(&reasons_csv(&line)?)?;
         let source = match self.sources.iter().rposition(|known| known == reject.source) {
             Some(known) => known,
@@ -355,8 +377,8 @@ impl Open {
         Ok(())
     }
 
-    fn close(self: Box<Open>) -> Result<Written> {
-        let Open { records, reasons, sources, places } = *self;
+    fn close(self) -> Result<Written> {
+        let Open { records, reasons, sources, places } = self;
         let mut order: Vec<usize> = (0..places.len()).collect();
         order.sort_by_key(|at| places.get(*at).map(|place| (&sources[place.source], place.number)));
         let path = |path: &Path| path.display().to_string();
@@ -420,13 +442,6 @@ fn copy(source: &File, range: std::ops::Range<u64>, to: &mut impl Write) -> std:
 /// A new file that its owner alone may read.
 fn own_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
-}
-
-/// The last record of a file may lack its line end.
-fn end_line(text: &mut Vec<u8>) {
-    if !text.ends_with(b"\n") {
-        text.push(b'\n');
-    }
 }
 
 /// Rows as the CSV of a dump, with its header.

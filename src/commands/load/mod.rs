@@ -14,7 +14,7 @@ use super::parts::{TableParts, inside};
 use super::rejects::{RejectFile, Rejects};
 use super::stop::{Stop, stoppable};
 use super::verify::cluster::Pair;
-use super::verify::{self, Findings};
+use super::verify::{self, Difference, Findings};
 use super::{BudgetArgs, OutputArgs};
 use crate::cluster::write::{Before, Loading, Purpose, TableWriter};
 use crate::cluster::{Cluster, ConnectArgs};
@@ -312,10 +312,13 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     built?;
     loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
     resume.map_or(Ok(()), Resume::finish)?;
-    findings.result(
-        "deletions and other data in the target prevail where they are not older than what was loaded: load with \
-         --if-exists truncate, or with --timestamp now",
-    )?;
+    // What was rejected is missing, and told already.
+    if !findings.are_all(|difference| loaded.has_rejected(difference)) {
+        findings.result(
+            "deletions and other data in the target prevail where they are not older than what was loaded: load with \
+             --if-exists truncate, or with --timestamp now",
+        )?;
+    }
     summary::rejected(&loaded, &rejected)?;
     if args.strict { summary::strict(&plan, &manifest, (&loaded, &runner)) } else { Ok(()) }
 }
@@ -462,8 +465,18 @@ struct Loaded {
     rows_before: u64,
     /// Per table, in the order of their names, what was not written as dumped.
     tallies: BTreeMap<String, Tally>,
+    /// The rows of each that the target has refused.
+    rejected: BTreeMap<String, Arc<RejectFile>>,
     /// What became of roles, if they were asked for.
     restored: Option<Restored>,
+}
+
+impl Loaded {
+    /// Whether a difference concerns a row that the target has refused.
+    fn has_rejected(&self, difference: &Difference) -> bool {
+        let key: Vec<String> = difference.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        self.rejected.get(&difference.table).is_some_and(|rejects| rejects.has(&key.join(", ")))
+    }
 }
 
 async fn load_data(
@@ -530,7 +543,8 @@ async fn load_data(
     for (table, parts) in resume.iter().flat_map(|resume| resume.done()) {
         parts.values().for_each(|tally| *tallies.entry(table.clone()).or_default() += *tally);
     }
-    Ok(Loaded { rows, rows_before: 0, tallies, restored: None })
+    let rejected = writers.into_iter().map(|(name, (_, rejected))| (name, rejected)).collect();
+    Ok(Loaded { rows, rows_before: 0, tallies, rejected, restored: None })
 }
 
 /// An earlier run may have been killed when counters were on their way: they are counted or not, but not any more after this.

@@ -228,6 +228,11 @@ impl Findings {
         self.differences.len() as u64 + self.more
     }
 
+    /// Whether every difference is one of these; of those that are not listed it is not known.
+    pub fn are_all(&self, of: impl Fn(&Difference) -> bool) -> bool {
+        self.more == 0 && self.differences.iter().all(of)
+    }
+
     /// The error of what was found, if anything was.
     ///
     /// # Errors

@@ -672,5 +672,70 @@ mod tests {
             prop_assert_eq!(seen, peer(&text));
             prop_assert_eq!(seen_lines, lines);
         }
+
+        /// Where records end is told by the text, not by how it is read; and nothing of it is passed over.
+        #[test]
+        fn broken_text_is_cut_alike_by_any_chunks(text in "[a\",\n\r]{0,40}", chunk in 1_usize..12, most in 1_usize..5) {
+            let cut = |chunk, most| {
+                let mut splitter = Splitter::with_sizes(text.as_bytes(), chunk, LONGEST).unwrap();
+                let (mut seen, mut all) = (Vec::new(), Vec::new());
+                loop {
+                    let records = match splitter.next(most) {
+                        Ok(Some(records)) => records,
+                        end => return (seen, all, end.err().map(|error| error.to_string())),
+                    };
+                    let broken = (0..records.len()).map(|number| records.broken(number).map(str::to_owned));
+                    let broken: Vec<Option<String>> = broken.collect();
+                    let texts = records.into_texts();
+                    for (number, broken) in broken.into_iter().enumerate() {
+                        let (line, text) = texts.get(number).unwrap();
+                        all.extend_from_slice(&text);
+                        seen.push((line, broken, text));
+                    }
+                }
+            };
+            let (seen, all, error) = cut(chunk, most);
+            let (whole, _, whole_error) = cut(1 << 16, 1000);
+            prop_assert_eq!((&seen, &error), (&whole, &whole_error));
+            match error {
+                None => prop_assert_eq!(&all[..], text.as_bytes()),
+                Some(_) => prop_assert!(text.as_bytes().starts_with(&all)),
+            }
+            let mut expected = 1;
+            for (line, _, text) in &seen {
+                prop_assert_eq!(*line, expected);
+                expected += count_lines(text);
+            }
+        }
+
+        /// A quote inside a quoted field that should have been doubled: no part of its record, and of none after it, is ever
+        /// read as a record.
+        #[test]
+        fn no_part_of_a_record_with_a_misplaced_quote_is_read_as_one(
+            before in prop::collection::vec("[a,\n]{0,4}", 0..4),
+            (front, back) in ("[a,\n]{0,6}", "[a,\n]{0,6}"),
+            after in prop::collection::vec(("[a,\n]{0,4}", any::<bool>()), 0..6),
+        ) {
+            let record = |field: &str| format!("\"{field}\",1\n");
+            let plain = |field: &str| format!("{},1\n", field.replace([',', '\n'], "b"));
+            let mut records: Vec<String> = before.iter().map(|field| record(field)).collect();
+            let bad = records.len();
+            records.push(record(&format!("{front}b\"b{back}")));
+            records.extend(after.iter().map(|(f, quoted)| if *quoted { record(f) } else { plain(f) }));
+            let text = records.concat();
+            let mut splitter = Splitter::new(text.as_bytes()).unwrap();
+            let mut at = 0;
+            while let Ok(Some(some)) = splitter.next(1) {
+                let broken = some.broken(0).is_some();
+                let piece = some.into_texts().get(0).unwrap().1;
+                let ends: Vec<usize> =
+                    records.iter().scan(0, |end, record| { *end += record.len(); Some(*end) }).collect();
+                let number = ends.partition_point(|end| *end <= at);
+                at += piece.len();
+                prop_assert_eq!(broken, number == bad, "{:?} of {:?}", piece, text);
+                prop_assert!(ends.contains(&at), "{:?} of {:?} ends within a record", piece, text);
+                prop_assert!(broken || piece == records[number].as_bytes());
+            }
+        }
     }
 }
