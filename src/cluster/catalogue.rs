@@ -8,7 +8,9 @@ use crate::table::{Column, ColumnKind, Table};
 use crate::types::cql::{CqlType, Udt};
 use futures::TryStreamExt;
 use scylla::deserialize::row::DeserializeRow;
-use scylla::errors::{DbError, NextPageError, PagerExecutionError, RequestAttemptError, RequestError};
+use scylla::errors::{
+    DbError, NextPageError, PagerExecutionError, PrepareError, RequestAttemptError, RequestError,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -35,7 +37,7 @@ pub struct Keyspace {
     pub indexes: BTreeMap<String, String>,
     /// Materialized views: name and base table.
     pub views: BTreeMap<String, String>,
-    /// Tables in which ScyllaDB logs the changes of others; they are none of `tables`.
+    /// Tables that ScyllaDB keeps beside others, for their changes and transactions; they are none of `tables`.
     pub logs: Vec<String>,
     /// Table and name of each trigger.
     pub triggers: Vec<(String, String)>,
@@ -222,6 +224,13 @@ impl Catalogue {
             }
         }
         for (ks, table, flags) in self.tables.iter().cloned() {
+            // What ScyllaDB keeps of lightweight transactions on tablets (`paxos_state_table_name` in its source; for other
+            // tables it is in `system.paxos`): nobody's data, and of no use elsewhere. No other name may have a $.
+            let base = table.strip_suffix("$paxos");
+            if base.is_some_and(|base| self.tables.iter().any(|(k, t, _)| (k, t.as_str()) == (&ks, base))) {
+                keyspaces.entry(ks).or_default().logs.push(table);
+                continue;
+            }
             if let Some(compact) = Compact::of(flags.as_deref().unwrap_or_default()) {
                 keyspaces.entry(ks).or_default().compact.insert(table, compact);
             }
@@ -260,14 +269,16 @@ impl Catalogue {
     }
 }
 
-/// Whether the server says that it has no such table.
+/// Whether the server says that it has no such table: when it is asked, or before, where a value is bound.
 pub(super) fn lacks_table(error: &PagerExecutionError) -> bool {
-    matches!(
-        error,
-        PagerExecutionError::NextPageError(NextPageError::RequestFailure(RequestError::LastAttemptError(
-            RequestAttemptError::DbError(DbError::Invalid, _)
-        )))
-    )
+    let refusal = match error {
+        PagerExecutionError::NextPageError(NextPageError::RequestFailure(
+            RequestError::LastAttemptError(refusal),
+        )) => refusal,
+        PagerExecutionError::PrepareError(PrepareError::AllAttemptsFailed { first_attempt }) => first_attempt,
+        _ => return false,
+    };
+    matches!(refusal, RequestAttemptError::DbError(DbError::Invalid, _))
 }
 
 /// A user type as the catalogue has it: its name, its fields' names and types.
@@ -304,4 +315,38 @@ fn resolve(mut pending: Vec<RawUdt>) -> Result<Vec<Arc<Udt>>> {
         pending = waiting;
     }
     Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ScyllaDB's tables beside others (not run by us): only a table that has its base and its partitioner is one.
+    #[test]
+    fn tables_of_scylladb_itself_are_told_from_others() {
+        let table = |name: &str| ("ks".to_owned(), name.to_owned(), Some(vec!["compound".to_owned()]));
+        let names = ["t", "t$paxos", "t_scylla_cdc_log", "u_scylla_cdc_log", "x$paxos"];
+        let column = |name: &&str| {
+            let text = |text: &str| text.to_owned();
+            (text("ks"), text(name), text("k"), text("none"), text("partition_key"), 0, text("int"))
+        };
+        let partitioner = Some("com.scylladb.dht.CDCPartitioner".to_owned());
+        let catalogue = Catalogue {
+            keyspaces: vec![("ks".to_owned(),)],
+            types: Vec::new(),
+            views: Vec::new(),
+            indexes: Vec::new(),
+            triggers: Vec::new(),
+            masks: Vec::new(),
+            partitioners: vec![
+                ("ks".to_owned(), "t_scylla_cdc_log".to_owned(), partitioner),
+                ("ks".to_owned(), "u_scylla_cdc_log".to_owned(), None),
+            ],
+            tables: names.iter().map(|name| table(name)).collect(),
+            columns: names.iter().map(column).collect(),
+        };
+        let schema = catalogue.schema().unwrap();
+        let found: Vec<&String> = schema.keyspaces["ks"].tables.keys().collect();
+        assert_eq!(found, ["t", "u_scylla_cdc_log", "x$paxos"]);
+    }
 }

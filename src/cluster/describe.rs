@@ -2,7 +2,9 @@
 //! the statements; where they do not, they are made from the catalogue. Ordering and rewriting them is left to `ddl`.
 
 use super::Cluster;
-use crate::ddl::create::{self, Row, Rows};
+use super::catalogue::lacks_table;
+use crate::ddl::create::{self, Row, Rows, Scylla};
+use crate::ddl::printed::Printed;
 use crate::ddl::{self, Kind};
 use crate::error::{Context, Error, Result};
 use crate::report;
@@ -22,28 +24,59 @@ pub const IN_STATEMENT: &str = "\nin the statement\n";
 /// How long nodes may take to learn of a change: gossip spreads it within seconds, a node cut off from others never.
 const AGREEING: Duration = Duration::from_secs(10);
 
-/// What a server prints of a keyspace.
-struct Printed {
-    statements: Vec<ddl::Statement>,
-    /// Tables that it prints as a comment only: those WITH COMPACT STORAGE (4.0 to 5.0).
-    commented: Vec<String>,
+/// What makes a keyspace and all in it.
+#[derive(Debug, Default)]
+pub struct Described {
+    /// The statements, in no certain order.
+    pub statements: Vec<ddl::Statement>,
+    /// What none of them makes.
+    pub untold: Vec<Untold>,
+}
+
+/// Something of a schema that is not understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// True name of the table, or whatever else, that it belongs to.
+    pub name: String,
+    /// What it is, as the server has it.
+    pub what: String,
+}
+
+/// What of a keyspace is made from the catalogue.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// All.
+    All,
+    /// What the server does not print, or not so that it can be used: tables WITH COMPACT STORAGE are a comment (4.0 to
+    /// 5.0).
+    Rest(&'a Printed),
 }
 
 impl Cluster {
     /// The statements that make a keyspace and all in it: as the server prints them, and what it does not print made from
-    /// the catalogue. In no certain order.
+    /// the catalogue.
     ///
     /// # Errors
     /// `Error` if the server's answer cannot be used.
-    pub async fn describe(&self, keyspace: &str) -> Result<Vec<ddl::Statement>> {
-        let Some(Printed { mut statements, commented }) = self.print(keyspace).await? else {
-            return self.create(keyspace, |_| true).await;
+    pub async fn describe(&self, keyspace: &str) -> Result<Described> {
+        let Some(mut printed) = self.print(keyspace).await? else {
+            return self.create(keyspace, Wanted::All).await;
         };
-        if !commented.is_empty() {
-            let is_commented = |s: &ddl::Statement| s.kind == Kind::Table && commented.contains(&s.name);
-            statements.extend(self.create(keyspace, is_commented).await?);
+        let mut made = match printed.unusable.is_empty() {
+            true => Described::default(),
+            false => self.create(keyspace, Wanted::Rest(&printed)).await?,
+        };
+        let is_made =
+            |kind: Kind, name: &str| made.statements.iter().any(|s| s.kind == kind && s.name == name);
+        let unknown = std::mem::take(&mut printed.unknown);
+        made.untold.extend(unknown.into_iter().map(|(name, what)| Untold { name, what }));
+        for (kind, name) in printed.unusable.iter().filter(|(kind, name)| !is_made(*kind, name)) {
+            made.untold.push(Untold { name: name.clone(), what: kind.name().to_owned() });
         }
-        Ok(statements)
+        // One overload of a function that cannot be used as it is printed brings all of them from the catalogue.
+        printed.statements.retain(|s| !is_made(s.kind, &s.name));
+        made.statements.append(&mut printed.statements);
+        Ok(made)
     }
 
     /// What the server prints; `None` if it knows no `DESCRIBE` (Cassandra before 4.0, ScyllaDB before 5.2).
@@ -57,70 +90,82 @@ impl Cluster {
             answer => answer.doing(|| query.clone())?,
         };
         let rows = answer.into_rows_result().doing(|| query.clone())?;
-        let mut printed = Printed { statements: Vec::new(), commented: Vec::new() };
+        let mut printed = Printed::default();
         for row in rows.rows::<(Option<String>, String, String, String)>().doing(|| query.clone())? {
             let (_, kind, name, cql) = row.doing(|| query.clone())?;
-            match ddl::Statement::parse(&cql) {
-                Ok(statement) => printed.statements.push(statement),
-                Err(ddl::DdlError::OnlyComment) => printed.commented.push(ddl::lex::true_name(&name)),
-                Err(error) => {
-                    return Err(Error::failed(format!(
-                        "{query} printed a statement for {kind} {name}: {error}"
-                    )));
-                }
-            }
+            printed.read(&kind, &name, &cql);
         }
         Ok(Some(printed))
     }
 
-    /// Those statements of a keyspace that are `wanted`, made from the catalogue. What of the catalogue is not understood
-    /// is warned of.
-    async fn create(
-        &self,
-        keyspace: &str,
-        wanted: impl Fn(&ddl::Statement) -> bool,
-    ) -> Result<Vec<ddl::Statement>> {
+    /// What is wanted of a keyspace, made from the catalogue.
+    async fn create(&self, keyspace: &str, wanted: Wanted<'_>) -> Result<Described> {
         let doing = || format!("read the schema of keyspace {keyspace} from the catalogue");
-        let rows = |table: &'static str| self.catalogue_rows(table, keyspace);
-        let (keyspaces, types, functions, aggregates, tables, columns, indexes, views) = futures::try_join!(
-            rows("keyspaces"),
-            rows("types"),
-            rows("functions"),
-            rows("aggregates"),
-            rows("tables"),
-            rows("columns"),
-            rows("indexes"),
-            rows("views"),
-        )?;
-        let Some(keyspace) = keyspaces.into_iter().next() else {
+        let mut rows = self.catalogue(keyspace).await?;
+        if rows.keyspace.is_empty() {
             return Err(Error::failed(format!("{}: it is not there", doing())));
-        };
-        let rows = Rows { keyspace, types, functions, aggregates, tables, columns, indexes, views };
+        }
+        if let Wanted::Rest(printed) = wanted {
+            rows.masks = printed.masks.clone();
+        }
         let made = create::create(&rows).doing(doing)?;
-        let mut statements = Vec::new();
+        let mut described = Described::default();
         for cql in &made.statements {
             let statement = ddl::Statement::parse(cql).doing(doing)?;
-            if wanted(&statement) {
-                let object = format!("{}.{}", statement.keyspace, statement.name);
-                for (_, option) in made.unknown.iter().filter(|(of, _)| *of == object) {
-                    report::warn(&format!("the schema of {object} lacks {option}, which is not understood"));
-                }
-                statements.push(statement);
+            let is_wanted = match wanted {
+                Wanted::All => true,
+                Wanted::Rest(printed) => printed
+                    .unusable
+                    .iter()
+                    .any(|(kind, name)| (*kind, name) == (statement.kind, &statement.name)),
+            };
+            if is_wanted {
+                let lacking = made.unknown.iter().filter(|(name, _)| *name == statement.name);
+                let untold =
+                    |(name, what): &(String, String)| Untold { name: name.clone(), what: what.clone() };
+                described.untold.extend(lacking.map(untold));
+                described.statements.push(statement);
             }
         }
-        Ok(statements)
+        Ok(described)
     }
 
-    /// The rows of a keyspace in a table of the catalogue, with all columns that there are.
-    async fn catalogue_rows(&self, table: &'static str, keyspace: &str) -> Result<Vec<Row>> {
+    /// All that the catalogue has of a keyspace.
+    async fn catalogue(&self, keyspace: &str) -> Result<Rows> {
+        let rows = |table: &'static str| self.catalogue_rows(table, keyspace);
+        let there = async |table| Ok(rows(table).await?.unwrap_or_default());
+        let (keyspaces, types, functions, aggregates, tables, columns, indexes, views) = futures::try_join!(
+            there("keyspaces"),
+            there("types"),
+            there("functions"),
+            there("aggregates"),
+            there("tables"),
+            there("columns"),
+            there("indexes"),
+            there("views"),
+        )?;
+        let (of_tables, of_aggregates) =
+            futures::try_join!(rows("scylla_tables"), rows("scylla_aggregates"))?;
+        let scylla = of_tables.map(|tables| Scylla { tables, aggregates: of_aggregates.unwrap_or_default() });
+        let keyspace = keyspaces.into_iter().next().unwrap_or_default();
+        let masks = Vec::new();
+        Ok(Rows { keyspace, types, functions, aggregates, tables, columns, indexes, views, masks, scylla })
+    }
+
+    /// The rows of a keyspace in a table of the catalogue, with all columns that there are; `None` if the server has no such
+    /// table.
+    async fn catalogue_rows(&self, table: &'static str, keyspace: &str) -> Result<Option<Vec<Row>>> {
         let query = format!("SELECT JSON * FROM system_schema.{table} WHERE keyspace_name = ?");
-        let rows = self.session.query_iter(query.as_str(), (keyspace,)).await.doing(|| query.clone())?;
+        let rows = match self.session.query_iter(query.as_str(), (keyspace,)).await {
+            Err(error) if lacks_table(&error) => return Ok(None),
+            rows => rows.doing(|| query.clone())?,
+        };
         let mut rows = rows.rows_stream::<(String,)>().doing(|| query.clone())?;
         let mut all = Vec::new();
         while let Some((json,)) = rows.try_next().await.doing(|| query.clone())? {
             all.push(serde_json::from_str(&json).doing(|| format!("read what {query} answered"))?);
         }
-        Ok(all)
+        Ok(Some(all))
     }
 
     /// Rough bytes per table of a keyspace from `system.size_estimates`: the contact point's own share, refreshed by the

@@ -11,6 +11,7 @@ use crate::ddl::{self, Statement};
 use crate::error::{Context, Result};
 use crate::manifest::StatementEntry;
 use crate::report;
+use crate::types::cql::Ident;
 use clap::Args;
 use serde::Serialize;
 
@@ -44,6 +45,12 @@ pub async fn run(args: SchemaArgs, output: OutputArgs) -> Result<()> {
     let cluster = Cluster::connect(&args.connect).await?;
     let schema = cluster.schema().await?;
     let plan = plan::plan(&cluster, &schema, &selection).await?;
+    for keyspace in &plan.keyspaces {
+        for untold in &keyspace.untold {
+            let object = format!("{}.{}", Ident(&keyspace.name), Ident(&untold.name));
+            report::warn(&format!("the schema of {object} lacks {}, which is not understood", untold.what));
+        }
+    }
     let statements: Vec<Statement> = plan.keyspaces.into_iter().flat_map(|k| k.statements).collect();
     let statements = match &args.server {
         None => statements.into_iter().map(Fitted::unchanged).collect::<Vec<_>>(),

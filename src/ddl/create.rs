@@ -4,7 +4,8 @@
 //! Rows are JSON objects, as `SELECT JSON *` gives them, so that a column which this file has never heard of is seen and
 //! told of instead of lost.
 
-use super::lex::{self, literal};
+use super::Mask;
+use super::lex::{self, literal, true_name};
 use crate::types::cql::Ident;
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -32,6 +33,19 @@ pub struct Rows {
     pub indexes: Vec<Row>,
     /// `views`.
     pub views: Vec<Row>,
+    /// The masks of tables, as DDL has them: those are not made from `column_masks`, which has arguments in other forms.
+    pub masks: Vec<(String, Mask)>,
+    /// What only ScyllaDB has.
+    pub scylla: Option<Scylla>,
+}
+
+/// What only ScyllaDB has: the tables of `system_schema` that begin with its name.
+#[derive(Debug, Default)]
+pub struct Scylla {
+    /// `scylla_tables`: more options of tables and views.
+    pub tables: Vec<Row>,
+    /// `scylla_aggregates`: more of aggregates.
+    pub aggregates: Vec<Row>,
 }
 
 /// Statements, and what of the catalogue is in none of them.
@@ -39,7 +53,7 @@ pub struct Rows {
 pub struct Made {
     /// In the order of their kinds; types in that of their names.
     pub statements: Vec<String>,
-    /// Options whose meaning is not known: the object, and the option with its value.
+    /// Options whose meaning is not known: the table or view, and the option with its value.
     pub unknown: Vec<(String, String)>,
 }
 
@@ -86,6 +100,8 @@ const NO_OPTIONS: &[&str] = &[
     "base_table_name",
     "include_all_columns",
     "where_clause",
+    // Of `scylla_tables`: the schema's own.
+    "version",
 ];
 
 /// What makes the keyspace and all in it.
@@ -103,20 +119,62 @@ pub fn create(rows: &Rows) -> Result<Made, BadRow> {
         made.statements.push(function(name, row)?);
     }
     for row in &rows.aggregates {
-        made.statements.push(aggregate(name, row)?);
+        made.statements.push(aggregate(name, row, rows.scylla.as_ref())?);
     }
     for row in &rows.tables {
-        let statement = table(name, row, &rows.columns, &mut made.unknown)?;
-        made.statements.push(statement);
+        let row = rows.with_scylla(row, "table_name")?;
+        if !is_log(&row) {
+            let statement = table(&row, rows, &mut made.unknown)?;
+            made.statements.push(statement);
+        }
     }
     for row in &rows.indexes {
-        made.statements.push(index(name, row)?);
+        made.statements.push(index(row, rows)?);
     }
     for row in &rows.views {
-        let statement = view(name, row, &rows.columns, &mut made.unknown)?;
-        made.statements.push(statement);
+        if !rows.backs_index(row)? {
+            let row = rows.with_scylla(row, "view_name")?;
+            let statement = view(name, &row, &rows.columns, &mut made.unknown)?;
+            made.statements.push(statement);
+        }
     }
     Ok(made)
+}
+
+/// ScyllaDB's logs of changes; what the driver goes by, too.
+fn is_log(row: &Row) -> bool {
+    let partitioner = row.get("partitioner").and_then(Value::as_str);
+    partitioner.is_some_and(|name| name.ends_with("CDCPartitioner"))
+}
+
+impl Rows {
+    /// The row of a table or view with what only ScyllaDB tells of it.
+    fn with_scylla(&self, row: &Row, name: &str) -> Result<Row, BadRow> {
+        let mut row = row.clone();
+        let name = text(&row, name)?.to_owned();
+        for more in self.scylla.iter().flat_map(|scylla| &scylla.tables) {
+            if text(more, "table_name")? == name {
+                row.extend(
+                    more.iter().filter(|(_, value)| !value.is_null()).map(|(k, v)| (k.clone(), v.clone())),
+                );
+            }
+        }
+        Ok(row)
+    }
+
+    /// Whether a view is how ScyllaDB keeps an index: it has the index's name, and something behind it.
+    fn backs_index(&self, view: &Row) -> Result<bool, BadRow> {
+        let (name, base) = (text(view, "view_name")?, text(view, "base_table_name")?);
+        let Some(index) = name.strip_suffix("_index").filter(|_| self.scylla.is_some()) else {
+            return Ok(false);
+        };
+        for row in &self.indexes {
+            if (text(row, "index_name")?, text(row, "table_name")?) == (index, base) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 fn keyspace(row: &Row) -> Result<String, BadRow> {
@@ -160,7 +218,7 @@ fn function(keyspace: &str, row: &Row) -> Result<String, BadRow> {
     ))
 }
 
-fn aggregate(keyspace: &str, row: &Row) -> Result<String, BadRow> {
+fn aggregate(keyspace: &str, row: &Row, scylla: Option<&Scylla>) -> Result<String, BadRow> {
     let arguments: Vec<String> = texts(row, "argument_types")?.into_iter().map(thawed).collect();
     let mut cql = format!(
         "CREATE AGGREGATE {}.{}({})\n    SFUNC {}\n    STYPE {}",
@@ -170,6 +228,13 @@ fn aggregate(keyspace: &str, row: &Row) -> Result<String, BadRow> {
         Ident(text(row, "state_func")?),
         thawed(text(row, "state_type")?)
     );
+    let same = |more: &&Row| {
+        ["aggregate_name", "argument_types"].iter().all(|column| more.get(*column) == row.get(*column))
+    };
+    let more = scylla.and_then(|scylla| scylla.aggregates.iter().find(same));
+    if let Some(function) = more.and_then(|more| more.get("reduce_func")).and_then(Value::as_str) {
+        let _ = write!(cql, "\n    REDUCEFUNC {}", Ident(function));
+    }
     if let Some(function) = row.get("final_func").and_then(Value::as_str) {
         let _ = write!(cql, "\n    FINALFUNC {}", Ident(function));
     }
@@ -250,17 +315,16 @@ impl<'a> Columns<'a> {
     }
 }
 
-fn table(
-    keyspace: &str,
-    row: &Row,
-    columns: &[Row],
-    unknown: &mut Vec<(String, String)>,
-) -> Result<String, BadRow> {
-    let name = text(row, "table_name")?;
+fn table(row: &Row, rows: &Rows, unknown: &mut Vec<(String, String)>) -> Result<String, BadRow> {
+    let (keyspace, name) = (text(row, "keyspace_name")?, text(row, "table_name")?);
+    let mask = |column: &str| {
+        let of = |(table, mask): &&(String, Mask)| table == name && true_name(&mask.column) == column;
+        rows.masks.iter().find(of).map_or_else(String::new, |(_, mask)| format!(" {}", mask.text))
+    };
     let flags = texts(row, "flags")?;
     let (dense, compound) = (flags.contains(&"dense"), flags.contains(&"compound"));
     let is_compact = dense || !compound;
-    let mut columns = Columns::of(name, columns)?;
+    let mut columns = Columns::of(name, &rows.columns)?;
     if is_compact {
         columns = columns.compact(dense)?;
     }
@@ -273,7 +337,7 @@ fn table(
     ] {
         for row in rows {
             let (name, cql) = (text(row, "column_name")?, text(row, "type")?);
-            lines.push(format!("    {} {cql}{suffix}", Ident(name)));
+            lines.push(format!("    {} {cql}{suffix}{}", Ident(name), mask(name)));
         }
     }
     lines.push(format!("    {}", columns.key()?));
@@ -282,7 +346,7 @@ fn table(
         with.push("COMPACT STORAGE".to_owned());
     }
     with.extend(columns.order()?);
-    with.extend(options(&format!("{keyspace}.{name}"), row, unknown));
+    with.extend(options(name, row, unknown));
     let with = with.join("\n    AND ");
     Ok(format!("CREATE TABLE {}.{} (\n{}\n) WITH {with};", Ident(keyspace), Ident(name), lines.join(",\n")))
 }
@@ -305,7 +369,11 @@ fn view(
         }
     };
     let mut with: Vec<String> = columns.order()?.into_iter().collect();
-    with.extend(options(&format!("{keyspace}.{name}"), row, unknown));
+    // Views expire as their tables do: 4.0 refuses even a 0 (CASSANDRA-17266), and no later version prints one.
+    let mut row = row.clone();
+    row.remove("default_time_to_live");
+    let row = &row;
+    with.extend(options(name, row, unknown));
     Ok(format!(
         "CREATE MATERIALIZED VIEW {}.{} AS\n    SELECT {selected}\n    FROM {}.{}\n    WHERE {}\n    {}\n    WITH {};",
         Ident(keyspace),
@@ -358,10 +426,14 @@ fn option(name: &str, value: &Value) -> String {
     }
 }
 
-fn index(keyspace: &str, row: &Row) -> Result<String, BadRow> {
+fn index(row: &Row, rows: &Rows) -> Result<String, BadRow> {
+    let keyspace = text(row, "keyspace_name")?;
     let mut options = object(row, "options")?.clone();
     let mut take = |name: &str| options.remove(name).and_then(|value| value.as_str().map(str::to_owned));
-    let target = take("target").ok_or_else(|| bad(row, "options['target']"))?;
+    let mut target = take("target").ok_or_else(|| bad(row, "options['target']"))?;
+    if rows.scylla.is_some() {
+        target = scylla_target(&target, text(row, "table_name")?, &rows.columns)?;
+    }
     let class = take("class_name");
     let name = text(row, "index_name")?;
     let on = format!("{} ON {}.{} ({target})", Ident(name), Ident(keyspace), Ident(text(row, "table_name")?));
@@ -374,8 +446,24 @@ fn index(keyspace: &str, row: &Row) -> Result<String, BadRow> {
     })
 }
 
+/// What ScyllaDB indexes, as DDL has it: it keeps a column's bare name (scylladb #10707), and of an index within a partition
+/// `{"pk":["p"],"ck":["v"]}` (`target_parser::serialize_targets`).
+fn scylla_target(target: &str, table: &str, columns: &[Row]) -> Result<String, BadRow> {
+    for column in columns {
+        if (text(column, "table_name")?, text(column, "column_name")?) == (table, target) {
+            return Ok(Ident(target).to_string());
+        }
+    }
+    let Ok(Value::Object(local)) = serde_json::from_str(target) else { return Ok(target.to_owned()) };
+    let names = |key: &str| -> Result<String, BadRow> {
+        let names = texts(&local, key)?;
+        Ok(names.into_iter().map(|name| Ident(name).to_string()).collect::<Vec<_>>().join(", "))
+    };
+    Ok(format!("({}), {}", names("pk")?, names("ck")?))
+}
+
 /// A type without any `frozen<…>`: arguments and results of functions are written without it.
-fn thawed(cql: &str) -> String {
+pub(super) fn thawed(cql: &str) -> String {
     let Ok(tokens) = lex::lex(cql) else { return cql.to_owned() };
     let mut out = String::with_capacity(cql.len());
     // Of each open bracket, whether it is printed.
@@ -439,3 +527,6 @@ fn texts<'a>(row: &'a Row, column: &str) -> Result<Vec<&'a str>, BadRow> {
         Some(_) => Err(bad(row, column)),
     }
 }
+
+#[cfg(test)]
+mod tests;

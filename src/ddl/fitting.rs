@@ -1,10 +1,11 @@
 //! Which of several statements a server can run: each as it takes it, and which objects it cannot hold, with all that needs
 //! them. How one statement is changed is left to [`super::target`].
 
-use super::options::Parts;
+use super::options::{self, OptionText, Parts};
 use super::servers::Target;
-use super::target::{Adapted, Choices, adapt};
-use super::{DdlError, Mask, Statement, masks};
+use super::target::{Adapted, Choices, adapt, decided};
+use super::{DdlError, Kind, Mask, Statement, masks};
+use std::collections::BTreeSet;
 use thiserror::Error;
 
 /// A statement as the target takes it.
@@ -27,6 +28,27 @@ impl Fitted {
     }
 }
 
+/// Statements for a target that takes everything as it is, but for what the user decides. What `exists` there is not made.
+///
+/// # Errors
+/// `Unfit` if a statement's text is not one.
+pub fn decide(
+    statements: Vec<Statement>,
+    choices: Choices,
+    exists: impl Fn(&Statement) -> bool,
+) -> Result<Vec<Fitted>, Unfit> {
+    let decide = |statement: Statement| {
+        let Adapted { statement: made, changes, unsupported } =
+            decided(&statement, choices).map_err(|source| Unfit::new(&statement, source))?;
+        let made = made.unwrap_or_else(|| statement.clone());
+        Ok(match exists(&statement) {
+            true => Fitted::unchanged(made),
+            false => Fitted { statement: made, changes, unsupported, runs: true },
+        })
+    };
+    statements.into_iter().map(decide).collect()
+}
+
 /// A statement that cannot be written for a target.
 #[derive(Debug, Error)]
 #[error("{statement}: {source}")]
@@ -34,6 +56,12 @@ pub struct Unfit {
     /// `table ks.t`.
     statement: String,
     source: Box<DdlError>,
+}
+
+impl Unfit {
+    fn new(statement: &Statement, source: DdlError) -> Unfit {
+        Unfit { statement: statement.label(), source: Box::new(source) }
+    }
 }
 
 /// Fits statements, which are in replay order, to the target. What `exists` there is not made, so that it is changed for
@@ -48,13 +76,20 @@ pub fn fit(
     exists: impl Fn(&Statement) -> bool,
 ) -> Result<Vec<Fitted>, Unfit> {
     let mut all: Vec<Fitted> = Vec::new();
+    let without_tablets: BTreeSet<String> = match target.limits_tablets() {
+        true => statements.iter().filter(|s| wants_no_tablets(s)).map(|s| s.keyspace.clone()).collect(),
+        false => BTreeSet::new(),
+    };
     for statement in statements {
         let there = exists(&statement);
+        let no_tablets =
+            !there && statement.kind == Kind::Keyspace && without_tablets.contains(&statement.keyspace);
         let gone: Vec<&Statement> = all.iter().filter(|f| !f.runs).map(|f| &f.statement).collect();
         let gone = if there { &[][..] } else { &gone };
         let adapted = adapt(&statement, target, choices)
             .and_then(|adapted| adapted.without(gone))
-            .map_err(|source| Unfit { statement: statement.label(), source: Box::new(source) })?;
+            .and_then(|adapted| if no_tablets { adapted.without_tablets(target) } else { Ok(adapted) })
+            .map_err(|source| Unfit::new(&statement, source))?;
         let runs = there || adapted.statement.is_some();
         let statement = adapted.statement.unwrap_or(statement);
         all.push(match there {
@@ -75,6 +110,37 @@ impl Adapted {
         }
         self.unsupported.extend(lost);
         Ok(Adapted { statement: Some(statement), ..self })
+    }
+}
+
+/// Whether a table holds counters, or has its changes logged as ScyllaDB does.
+fn wants_no_tablets(statement: &Statement) -> bool {
+    let logged = |parts: Parts| {
+        let of = parts.option("cdc").and_then(|cdc| options::map(&cdc.value));
+        of.unwrap_or_default().iter().any(|(key, on)| key == "enabled" && on.eq_ignore_ascii_case("true"))
+    };
+    statement.kind == Kind::Table
+        && (statement.uses_type("counter") || Parts::of(statement).is_ok_and(logged))
+}
+
+impl Adapted {
+    /// A keyspace whose tables the target takes without tablets alone.
+    fn without_tablets(mut self, target: &Target) -> Result<Adapted, DdlError> {
+        const OFF: &str = "{'enabled': false}";
+        let Some(statement) = &self.statement else { return Ok(self) };
+        let mut parts = Parts::of(statement)?;
+        let network =
+            parts.option("replication").is_some_and(|map| map.value.contains("NetworkTopologyStrategy"));
+        let is_off = parts.option("tablets").is_some_and(|map| map.value.contains("false"));
+        if !network || is_off {
+            return Ok(self);
+        }
+        parts.options.retain(|option| option.name != "tablets");
+        parts.options.push(OptionText::new("tablets", OFF));
+        self.changes.push(format!(
+            "tablets = {OFF} added: {target} has neither counters nor logs of changes in keyspaces with tablets"
+        ));
+        Ok(Adapted { statement: Some(Statement::parse(&parts.cql())?), ..self })
     }
 }
 
@@ -179,5 +245,43 @@ mod tests {
                      WITH comment = 'ks.hide(x)';";
         assert_eq!(off[1].1, table);
         assert_eq!(off[2].1, statements[2].cql, "another function's");
+    }
+
+    /// By ScyllaDB's documentation (see `Target::limits_tablets`); not run by us.
+    #[test]
+    fn counters_and_logs_go_without_tablets_where_these_take_none() {
+        let network = "{'class': 'NetworkTopologyStrategy', 'dc1': '3'}";
+        let keyspace = |name: &str, replication: &str| {
+            format!("CREATE KEYSPACE {name} WITH replication = {replication} AND durable_writes = true;")
+        };
+        let statements = [
+            keyspace("counts", network),
+            keyspace("logged", network)
+                .replace(" AND durable", " AND tablets = {'enabled': true} AND durable"),
+            keyspace("plain", network),
+            keyspace("simple", "{'class': 'SimpleStrategy', 'replication_factor': '1'}"),
+            "CREATE TABLE counts.t (k int PRIMARY KEY, n counter);".to_owned(),
+            "CREATE TABLE logged.t (k int PRIMARY KEY) WITH cdc = {'enabled': 'true'};".to_owned(),
+            "CREATE TABLE plain.t (counter int PRIMARY KEY) WITH cdc = {'enabled': 'false'};".to_owned(),
+            "CREATE TABLE simple.t (k int PRIMARY KEY, n counter);".to_owned(),
+        ];
+        let statements: Vec<Statement> =
+            statements.iter().map(|cql| Statement::parse(cql).unwrap()).collect();
+        let without = |target: &str| -> Vec<String> {
+            let target: Target = target.parse().unwrap();
+            let fitted = fit(statements.clone(), &target, Choices::default(), |_| false).unwrap();
+            let is_off = |f: &&Fitted| f.statement.cql.contains("tablets = {'enabled': false}");
+            fitted
+                .iter()
+                .filter(is_off)
+                .map(|f| format!("{}: {}", f.statement.name, f.changes.len()))
+                .collect()
+        };
+        for target in ["scylla-6.0", "scylla-2024.2", "scylla-2025.1"] {
+            assert_eq!(without(target), ["counts: 1", "logged: 1"], "{target}");
+        }
+        for target in ["scylla-5.4", "scylla-2024.1", "scylla-2026.1", "cassandra-5.0"] {
+            assert_eq!(without(target), [""; 0], "{target}");
+        }
     }
 }

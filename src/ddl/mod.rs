@@ -6,13 +6,16 @@
 //! statement of a known kind is refused.
 
 mod anatomy;
+mod code;
 pub mod create;
 pub mod fitting;
 pub mod lex;
 mod masks;
 pub mod options;
+pub mod printed;
 mod replication;
 pub mod rewrite;
+mod same;
 pub mod servers;
 pub mod target;
 pub mod words;
@@ -25,6 +28,7 @@ use thiserror::Error;
 pub use masks::Mask;
 pub use replication::{BadReplication, Overrides, Replication};
 pub use rewrite::Renames;
+pub use same::same;
 
 /// What a statement creates, in replay order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,6 +64,14 @@ impl Kind {
             Kind::Table => "table",
             Kind::Index => "index",
             Kind::View => "materialized_view",
+        }
+    }
+
+    /// By the name in the `type` column of DESCRIBE; ScyllaDB has another one for views.
+    pub fn named(name: &str) -> Option<Kind> {
+        match name {
+            "view" => Some(Kind::View),
+            _ => Kind::ALL.into_iter().find(|kind| kind.name() == name),
         }
     }
 
@@ -212,7 +224,7 @@ impl Statement {
         match other.kind {
             Kind::Type => self.uses_type(&other.name),
             Kind::Function => match self.kind {
-                Kind::Aggregate => words::names(&self.cql, &other.name).unwrap_or(false),
+                Kind::Aggregate => code::calls(self, other).unwrap_or(true),
                 Kind::Table => self.masks().iter().any(|mask| other.masks_as(mask, &self.keyspace)),
                 _ => false,
             },
@@ -330,5 +342,7 @@ fn types_by_dependency(types: &[Statement]) -> Vec<Statement> {
     sorted
 }
 
+#[cfg(test)]
+mod generated;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,6 @@
 use super::lex::{Token, TokenKind, lex, literal};
 use super::words::{is_word, outside, significant};
 use super::{DdlError, Kind, Statement};
-use std::collections::BTreeSet;
 
 /// A statement taken apart at its options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,31 +78,6 @@ impl Parts {
         let with = if options.is_empty() { "" } else { " WITH " };
         format!("{}{with}{}{}", self.head, options.join("\n    AND "), self.tail)
     }
-}
-
-/// Whether two statements say the same: the same tokens before their options, and the same options in any order.
-pub fn same(a: &Statement, b: &Statement) -> bool {
-    let of = |statement: &Statement| -> Result<Meaning, DdlError> {
-        let parts = Parts::of(statement)?;
-        let head = significant(&parts.head)?;
-        let head = head.into_iter().map(|token| parts.head[token.range].to_owned()).collect();
-        let value = |option: OptionText| match map(&option.value) {
-            Some(entries) => (option.name, Value::Map(entries.into_iter().collect())),
-            None if option.value.is_empty() => (option.name, Value::Plain(option.text)),
-            None => (option.name, Value::Plain(option.value)),
-        };
-        Ok((head, parts.options.into_iter().map(value).collect()))
-    };
-    a.cql == b.cql || of(a).is_ok_and(|a| of(b).is_ok_and(|b| a == b))
-}
-
-/// The tokens before the options, and the options.
-type Meaning = (Vec<String>, BTreeSet<(String, Value)>);
-
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Value {
-    Plain(String),
-    Map(BTreeSet<(String, String)>),
 }
 
 fn option(text: &str) -> OptionText {

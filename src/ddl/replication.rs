@@ -61,7 +61,7 @@ impl Replication {
     }
 
     /// The replicas in each datacenter, or under the name `*` in all of them together (SimpleStrategy). Strategies that
-    /// take no number have none.
+    /// take no number have none; see [`Self::expanded`] for what is not per datacenter.
     pub fn factors(&self) -> BTreeMap<String, u32> {
         let counted = options::counted(&self.map);
         let entries = options::map(counted.as_deref().unwrap_or(&self.map)).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Replication {
         let simple = class.ends_with("SimpleStrategy");
         let network = class.ends_with("NetworkTopologyStrategy");
         let of = |(key, value): &(String, String)| {
-            let name = if simple && key == "replication_factor" { "*" } else { key.as_str() };
+            let name = if simple && key == FOR_ALL { "*" } else { key.as_str() };
             // Of transient replication, `3/1`, the first number are all replicas.
             let factor = value.split('/').next()?.parse().ok()?;
             ((simple && name == "*") || (network && key != "class")).then(|| (name.to_owned(), factor))
@@ -78,21 +78,47 @@ impl Replication {
     }
 
     /// The same number of replicas in each of these datacenters: what a cluster needs whose datacenters have other names.
-    /// Datacenters of the same names, and strategies that know none, stay as they are.
+    /// Those that the map names keep what they have there; others get the most that any has which is not among them.
+    /// Strategies that know no datacenters stay as they are.
     #[must_use]
     pub fn in_datacenters(&self, names: &[&str]) -> Replication {
-        let factors = self.factors();
-        let known = |name: &String| name == "*" || names.contains(&name.as_str());
-        let most = factors.values().copied().max().unwrap_or(0);
-        if most == 0 || factors.keys().all(known) {
+        let factors = self.expanded(names).factors();
+        let unknown = factors.iter().filter(|(name, _)| *name != "*" && !names.contains(&name.as_str()));
+        let Some(most) = unknown.map(|(_, factor)| *factor).max() else {
             return self.clone();
-        }
-        let mut map = "{'class': 'NetworkTopologyStrategy'".to_owned();
-        for name in names {
-            map.push_str(&format!(", {}: '{most}'", literal(name)));
-        }
-        Replication { map: map + "}" }
+        };
+        let each = names.iter().map(|name| (*name, factors.get(*name).copied().unwrap_or(most)));
+        let each: Vec<(&str, u32)> = each.collect();
+        // With no replica at all nothing would be kept: it stays, and is refused for the datacenters that it names.
+        if each.iter().all(|(_, factor)| *factor == 0) { self.clone() } else { network(&each) }
     }
+
+    /// With a factor for each of these datacenters in place of one for all of them, `replication_factor`, which servers since
+    /// Cassandra 4.0 take (CASSANDRA-14303) and ScyllaDB too: it is for the datacenters that the map does not name.
+    #[must_use]
+    pub fn expanded(&self, names: &[&str]) -> Replication {
+        let mut factors = self.factors();
+        match factors.remove(FOR_ALL) {
+            None => self.clone(),
+            Some(all) => {
+                for name in names {
+                    factors.entry((*name).to_owned()).or_insert(all);
+                }
+                network(&factors.iter().map(|(name, factor)| (name.as_str(), *factor)).collect::<Vec<_>>())
+            }
+        }
+    }
+}
+
+/// The key of a factor that is for no datacenter of its own.
+const FOR_ALL: &str = "replication_factor";
+
+fn network(factors: &[(&str, u32)]) -> Replication {
+    let mut map = "{'class': 'NetworkTopologyStrategy'".to_owned();
+    for (name, factor) in factors {
+        map.push_str(&format!(", {}: '{factor}'", literal(name)));
+    }
+    Replication { map: map + "}" }
 }
 
 /// What the user asks for instead of the dump's replication.
@@ -269,4 +295,39 @@ fn check_map(text: &str) -> Result<(), &'static str> {
         return Err(SHAPE);
     }
     if keys.contains("'class'") { Ok(()) } else { Err("no 'class'") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(factors: &str) -> Replication {
+        Replication::parse(&format!("{{'class': 'NetworkTopologyStrategy', {factors}}}")).unwrap()
+    }
+
+    #[test]
+    fn one_factor_for_all_datacenters_is_one_for_each() {
+        let all = network("'replication_factor': 3, 'b': '1'");
+        assert_eq!(all.expanded(&["a", "b"]), network("'a': '3', 'b': '1'"));
+        let own = network("'a': '3'");
+        assert_eq!(own.expanded(&["a", "b"]), own);
+        let simple = Replication::parse("2").unwrap();
+        assert_eq!(simple.expanded(&["a"]), simple);
+    }
+
+    #[test]
+    fn datacenters_of_the_same_name_keep_their_factors() {
+        for (factors, names, expected) in [
+            ("'a': '3', 'b': '1'", &["a", "x"][..], "'a': '3', 'x': '1'"),
+            ("'a': '3', 'b': '1'", &["x", "y"], "'x': '3', 'y': '3'"),
+            ("'a': '3', 'b': '1'", &["a", "b", "c"], "'a': '3', 'b': '1'"),
+            ("'a': '1', 'b': '3'", &["a"], "'a': '1'"),
+            ("'replication_factor': '2'", &["x", "y"], "'replication_factor': '2'"),
+            ("'replication_factor': '2', 'b': '1'", &["x", "y"], "'x': '2', 'y': '2'"),
+        ] {
+            assert_eq!(network(factors).in_datacenters(names), network(expected), "{factors} in {names:?}");
+        }
+        let simple = Replication::parse("2").unwrap();
+        assert_eq!(simple.in_datacenters(&["x"]), simple);
+    }
 }

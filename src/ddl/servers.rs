@@ -179,28 +179,58 @@ impl Target {
         }
     }
 
-    /// Characters that a table's name may have; `None` where a server's own error will tell. 4.0.19 to 5.0.6 take 222.
+    /// Whether it is a ScyllaDB of this version or a later one: as it was numbered until 6.2, or by years. Of the latter, 2022.1
+    /// to 2024.2 were made from 5.0 to 6.0.
+    fn scylla_since(&self, open: (u32, u32), years: (u32, u32)) -> bool {
+        self.is_scylla() && self.version >= if self.has_year() { years } else { open }
+    }
+
+    /// Whether its version is a year: of ScyllaDB these were the ones not open until 2025.1, and had more.
+    fn has_year(&self) -> bool {
+        self.version.0 >= 2000
+    }
+
+    /// Characters that a table's name may have; `None` where a server's own error will tell. 4.0.19 to 5.0.6 take 222, and
+    /// ScyllaDB 48 until 2025.1 at least (<https://docs.scylladb.com/manual/branch-2025.1/reference/limits.html>).
     pub fn longest_name(&self) -> Option<usize> {
-        self.before(4, 0).then_some(48)
+        let short = self.before(4, 0) || (self.is_scylla() && self.version <= (2025, 1));
+        short.then_some(48)
+    }
+
+    /// Whether counters and logs of changes are refused in keyspaces with tablets, which those of NetworkTopologyStrategy
+    /// have by themselves (<https://docs.scylladb.com/manual/branch-2025.2/features/counters.html>,
+    /// <https://docs.scylladb.com/manual/branch-2025.1/features/cdc>; that of 2026.1 says so no more).
+    pub fn limits_tablets(&self) -> bool {
+        self.scylla_since((6, 0), (2024, 2)) && self.version < (2026, 1)
     }
 
     /// Whether it has the option of a table or view; `None` if that is not known, so that it has to be tried.
     pub fn has_option(&self, name: &str) -> Option<bool> {
+        // Of what only ScyllaDB has, the versions that have it for certain; others are tried.
+        let scylla = |open, years| match self.scylla_since(open, years) {
+            true => Some(true),
+            false if self.is_scylla() => None,
+            false => Some(false),
+        };
         Some(match name {
-            "read_repair_chance" | "dclocal_read_repair_chance" => self.before(4, 0),
+            // ScyllaDB had them until 6.0 and 2024.2 (scylladb #18087).
+            "read_repair_chance" | "dclocal_read_repair_chance" => {
+                self.before(4, 0) || (self.is_scylla() && !self.scylla_since((6, 0), (2024, 2)))
+            }
             "additional_write_policy" | "read_repair" => self.since(4, 0),
             "memtable" => self.since(4, 1),
             "allow_auto_snapshot" | "incremental_backups" => self.since(5, 0),
             "automated_repair_full" | "automated_repair_incremental" => self.since(5, 1),
             "populate_io_cache_on_flush" | "replicate_on_write" => false,
             "extensions" => !self.is_scylla(),
-            "tablets"
-            | "tombstone_gc"
-            | "paxos_grace_seconds"
-            | "synchronous_updates"
-            | "per_partition_rate_limit"
-            | "in_memory"
-            | "scylla_encryption_options" => self.is_scylla(),
+            // Hints for sizes, <https://docs.scylladb.com/manual/branch-2025.1/cql/cql-extensions.html>.
+            "tablets" => self.scylla_since((2025, 1), (2025, 1)),
+            "tombstone_gc" | "per_partition_rate_limit" | "synchronous_updates" => {
+                return scylla((5, 1), (2022, 2));
+            }
+            "paxos_grace_seconds" => self.is_scylla(),
+            // Until 2025.1 only of versions by years.
+            "in_memory" | "scylla_encryption_options" => return scylla((2025, 1), (2025, 1)),
             "bloom_filter_fp_chance"
             | "caching"
             | "cdc"
@@ -225,7 +255,10 @@ impl Target {
     pub fn has_keyspace_option(&self, name: &str) -> Option<bool> {
         Some(match name {
             "replication" | "durable_writes" => true,
-            "tablets" | "storage" | "consistency" => self.is_scylla(),
+            // 2024.1 refuses it (scylla-cluster-tests #10602).
+            "tablets" => self.scylla_since((6, 0), (2024, 2)),
+            "storage" | "consistency" if self.is_scylla() => return None,
+            "storage" | "consistency" => false,
             "fast_path" => self.since(5, 1),
             _ => return None,
         })
@@ -235,7 +268,9 @@ impl Target {
     pub fn compaction_for(&self, class: &str) -> Option<&'static str> {
         match class {
             "UnifiedCompactionStrategy" if !self.since(5, 0) => Some("SizeTieredCompactionStrategy"),
-            "IncrementalCompactionStrategy" if !self.is_scylla() => Some("SizeTieredCompactionStrategy"),
+            "IncrementalCompactionStrategy" if !(self.is_scylla() && self.has_year()) => {
+                Some("SizeTieredCompactionStrategy")
+            }
             "DateTieredCompactionStrategy" if self.since(5, 0) || self.is_scylla() => {
                 Some("TimeWindowCompactionStrategy")
             }
@@ -244,14 +279,18 @@ impl Target {
     }
 
     /// Whether it refuses a sub-option of a compaction strategy, or of compression, that other versions print (measured:
-    /// 4.0.19 and later print thresholds of every strategy, 3.11.19 refuses them for this one; the others came with 4.0, and
-    /// ScyllaDB's documentation of compression knows no ratio).
+    /// 4.0.19 and later print thresholds of every strategy, 3.11.19 refuses them for this one; the others came with 4.0; none
+    /// takes the two that only ScyllaDB has). What a class of somebody's own takes is not known.
     pub fn lacks_suboption(&self, class: &str, name: &str) -> bool {
+        if self.is_scylla() {
+            let known = scylla_suboptions(class);
+            return !known.is_empty() && !known.iter().any(|of| of.contains(&name));
+        }
         let of_leveled = ["max_threshold", "min_threshold", "single_sstable_uplevel"];
         match class {
-            "LeveledCompactionStrategy" => self.before(4, 0) && of_leveled.contains(&name),
-            "compression" => (self.before(4, 0) || self.is_scylla()) && name == "min_compress_ratio",
-            _ => false,
+            "compression" => self.before(4, 0) && name == "min_compress_ratio",
+            "LeveledCompactionStrategy" if of_leveled.contains(&name) => self.before(4, 0),
+            _ => ["cold_reads_to_omit", "enable_optimized_twcs_queries"].contains(&name),
         }
     }
 
@@ -259,9 +298,11 @@ impl Target {
     pub fn compressor_for(&self, class: &str) -> Option<&'static str> {
         match class {
             "ZstdCompressor" if self.before(4, 0) => Some("LZ4Compressor"),
-            "LZ4WithDictsCompressor" if !self.is_scylla() => Some("LZ4Compressor"),
+            // <https://docs.scylladb.com/manual/branch-2025.3/cql/ddl.html>.
+            _ if class.contains("WithDicts") && self.scylla_since((2025, 3), (2025, 3)) => None,
+            "LZ4WithDictsCompressor" => Some("LZ4Compressor"),
             "ZstdWithDictsCompressor" if self.before(4, 0) => Some("LZ4Compressor"),
-            "ZstdWithDictsCompressor" if !self.is_scylla() => Some("ZstdCompressor"),
+            "ZstdWithDictsCompressor" => Some("ZstdCompressor"),
             "NoopCompressor" if !self.since(4, 0) => Some(""),
             _ => None,
         }
@@ -283,9 +324,68 @@ impl Target {
         if self.is_scylla() { "sstable_compression" } else { "class" }
     }
 
+    /// Whether it refuses `default_time_to_live` of a view: 4.0 before 4.0.4 whatever it is, later ones unless it is 0
+    /// (CASSANDRA-17266). Those before print one.
+    pub fn lacks_expiry_of_views(&self) -> bool {
+        self.since(4, 0)
+    }
+
+    /// Whether NetworkTopologyStrategy takes a `replication_factor` for all datacenters, and no datacenters that are not there
+    /// (measured: 3.11.19 refuses the one and takes the others, 4.0.19 and later the other way round).
+    pub fn knows_datacenters(&self) -> bool {
+        !self.before(4, 0)
+    }
+
     /// Whether it asks for `99PERCENTILE`, and does not take `99p`.
     pub fn spells_speculation_out(&self) -> bool {
         self.is_scylla() || self.before(4, 0)
+    }
+}
+
+/// What ScyllaDB takes as sub-options of a compaction strategy or of compression; it refuses all others, by `Invalid compaction
+/// strategy options {…} for chosen strategy type` and `Unknown compression option '…'`. From its documentation
+/// (<https://docs.scylladb.com/manual/branch-2025.3/cql/compaction.html>, <https://docs.scylladb.com/manual/branch-2025.3/cql/ddl.html>)
+/// and `compaction_strategy_impl::validate_options`; not run by us.
+fn scylla_suboptions(class: &str) -> &'static [&'static [&'static str]] {
+    const ALL: &[&str] = &[
+        "class",
+        "enabled",
+        "tombstone_compaction_interval",
+        "tombstone_threshold",
+        "unchecked_tombstone_compaction",
+    ];
+    const TIERED: &[&str] = &[
+        "bucket_high",
+        "bucket_low",
+        "cold_reads_to_omit",
+        "max_threshold",
+        "min_sstable_size",
+        "min_threshold",
+    ];
+    const WINDOWS: &[&str] = &[
+        "compaction_window_size",
+        "compaction_window_unit",
+        "enable_optimized_twcs_queries",
+        "expired_sstable_check_frequency_seconds",
+        "timestamp_resolution",
+    ];
+    match class {
+        "SizeTieredCompactionStrategy" => &[ALL, TIERED],
+        "LeveledCompactionStrategy" => &[ALL, TIERED, &["sstable_size_in_mb"]],
+        "TimeWindowCompactionStrategy" => &[ALL, TIERED, WINDOWS],
+        "IncrementalCompactionStrategy" => {
+            &[ALL, TIERED, &["sstable_size_in_mb", "space_amplification_goal"]]
+        }
+        "compression" => &[&[
+            "class",
+            "sstable_compression",
+            "chunk_length_kb",
+            "chunk_length_in_kb",
+            "compression_level",
+            "crc_check_chance",
+            "enabled",
+        ]],
+        _ => &[],
     }
 }
 

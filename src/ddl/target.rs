@@ -49,8 +49,7 @@ pub fn adapt(statement: &Statement, target: &Target, choices: Choices) -> Result
     }
     if statement.kind == Kind::Table && parts.option("compact storage").is_some() {
         if choices.drop_compact_storage {
-            parts.options.retain(|option| option.name != "compact storage");
-            changes.push("COMPACT STORAGE dropped, as asked for".to_owned());
+            drop_compact_storage(&mut parts, &mut changes);
         } else if target.lacks(Feature::CompactStorage) {
             return Ok(Adapted::impossible(&target.lacking(Feature::CompactStorage)));
         }
@@ -61,6 +60,26 @@ pub fn adapt(statement: &Statement, target: &Target, choices: Choices) -> Result
     let unchanged = changes.is_empty() && unsupported.is_empty();
     let adapted = if unchanged { statement.clone() } else { Statement::parse(&parts.cql())? };
     Ok(Adapted { statement: Some(adapted), changes, unsupported })
+}
+
+/// The statement as it is, but for what the user decides.
+///
+/// # Errors
+/// `DdlError` if the statement's text is not one.
+pub fn decided(statement: &Statement, choices: Choices) -> Result<Adapted, DdlError> {
+    let (mut parts, mut changes) = (Parts::of(statement)?, Vec::new());
+    let compact = statement.kind == Kind::Table && parts.option("compact storage").is_some();
+    let mut decided = statement.clone();
+    if compact && choices.drop_compact_storage {
+        drop_compact_storage(&mut parts, &mut changes);
+        decided = Statement::parse(&parts.cql())?;
+    }
+    Ok(Adapted { statement: Some(decided), changes, unsupported: Vec::new() })
+}
+
+fn drop_compact_storage(parts: &mut Parts, changes: &mut Vec<String>) {
+    parts.options.retain(|option| option.name != "compact storage");
+    changes.push("COMPACT STORAGE dropped, as asked for".to_owned());
 }
 
 /// Why the target cannot hold what the statement creates; `None` if it can.
@@ -114,6 +133,10 @@ fn adapt_options(parts: &mut Parts, kind: Kind, target: &Target, changes: &mut V
         };
         if known == Some(false) {
             changes.push(format!("{} dropped: {target} has no such option", option.text));
+            continue;
+        }
+        if kind == Kind::View && option.name == "default_time_to_live" && target.lacks_expiry_of_views() {
+            changes.push(format!("{} dropped: rows of a view expire as those of its table", option.text));
             continue;
         }
         match mapped(&option, target) {
@@ -200,6 +223,12 @@ fn compaction(value: &str, target: &Target) -> Option<Mapped> {
             .then(|| Mapped::to("compaction", &options::print_map(&entries), why))
             .flatten();
     };
+    // What is scaled to be levelled is so elsewhere, too: `L4`, `L4, N`.
+    let scaling = entries.iter().find(|(key, _)| key == "scaling_parameters");
+    let instead = match scaling {
+        Some((_, scaling)) if scaling.trim_start().starts_with(['L', 'l']) => "LeveledCompactionStrategy",
+        _ => instead,
+    };
     // The sub-options of one strategy mean nothing to another.
     let entries = [("class".to_owned(), instead.to_owned())];
     Mapped::to("compaction", &options::print_map(&entries), format!("{target} has no {class}"))
@@ -217,11 +246,8 @@ fn compression(value: &str, target: &Target) -> Option<Mapped> {
     if is_off && !target.is_scylla() {
         return Mapped::to("compression", &options::print_map(&off()), format!("{target} spells it so"));
     }
-    let before = entries.len();
-    entries.retain(|(key, _)| !target.lacks_suboption("compression", key));
-    if entries.len() < before {
-        why.push(format!("{target} has no min_compress_ratio"));
-    }
+    let lacking = entries.extract_if(.., |(key, _)| target.lacks_suboption("compression", key));
+    why.extend(lacking.map(|(key, _)| format!("{target} has no {key}")));
     for (from, to) in target.compression_names() {
         for (key, _) in entries.iter_mut().filter(|(key, _)| key == from) {
             (*to).clone_into(key);
@@ -233,8 +259,10 @@ fn compression(value: &str, target: &Target) -> Option<Mapped> {
         && let Some(instead) = target.compressor_for(&class)
     {
         why.push(format!("{target} has no {class}"));
-        // The level of one compressor means nothing to another.
-        entries.retain(|(key, _)| key != "compression_level");
+        // The level of one compressor means nothing to another; a dictionary makes it no other.
+        let is_another = class.trim_end_matches("Compressor").trim_end_matches("WithDicts")
+            != instead.trim_end_matches("Compressor");
+        entries.retain(|(key, _)| !(is_another && key == "compression_level"));
         for (_, of) in entries.iter_mut().filter(|(key, _)| key == name) {
             instead.clone_into(of);
         }

@@ -254,6 +254,42 @@ fn only_the_replication_map_is_replaced() {
     assert_eq!(to(SIMPLE, "1"), SIMPLE);
 }
 
+/// Every rewrite that is not for a server, each below what it was.
+#[test]
+fn rewrites_of_names_and_replication() {
+    let r = renames(&[("lab", "Neu")], &[("KdMix", "simple", "there", "other")]);
+    let mut shown = String::new();
+    for cql in
+        [SIMPLE, KEYSPACE, LAB, VIEW, FUNCTION, AGGREGATE, "CREATE INDEX simple_v ON \"KdMix\".simple (v);"]
+    {
+        shown.push_str(&format!("{cql}\n== renamed\n{}\n\n", rename(&parse(cql), &r).unwrap().cql));
+    }
+    let here = ["dc1", "x"];
+    for map in [
+        "{'class': 'SimpleStrategy', 'replication_factor': '1'}",
+        "{'class': 'NetworkTopologyStrategy', 'dc1': '3', 'dc2': '1'}",
+        "{'class': 'NetworkTopologyStrategy', 'replication_factor': '3', 'dc1': '2'}",
+        "{'class': 'NetworkTopologyStrategy', 'a': ['r1', 'r2']}",
+        "{'class': 'LocalStrategy'}",
+    ] {
+        let statement =
+            parse(&format!("CREATE KEYSPACE k WITH replication = {map} AND durable_writes = false;"));
+        shown.push_str(&format!("{}\n", statement.cql));
+        for asked in
+            ["2", "dc1=3,x=1", "same", "k:{'class': 'SimpleStrategy', 'replication_factor': 3}", "other:1"]
+        {
+            let overrides = Overrides::parse(&[asked.to_owned()]).unwrap();
+            let to = overrides.of("k", &statement, &here).unwrap();
+            let written = to.map(|to| replication(&statement, &to).unwrap().cql);
+            shown.push_str(&format!(
+                "== --replication {asked}\n{}\n",
+                written.unwrap_or_else(|| "as it is".to_owned())
+            ));
+        }
+    }
+    insta::assert_snapshot!(shown);
+}
+
 #[test]
 fn a_bad_replication_shows_the_three_forms() {
     for text in [

@@ -38,6 +38,7 @@ mod network;
 mod partitioner;
 mod parts;
 mod permissions;
+mod printed;
 mod random;
 mod random_schema;
 mod random_values;

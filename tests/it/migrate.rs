@@ -327,6 +327,115 @@ fn options_that_a_server_refuses_are_left_out_with_a_warning() {
     assert!(std::fs::read_to_string(&log).unwrap().contains("the server refuses it"));
 }
 
+/// Classes, sub-options and values that are refused cost the option, not the table. 3.11 knows none of these, and 4.1 not
+/// the first.
+#[test]
+fn values_that_a_server_refuses_are_left_out_with_a_warning() {
+    let source = TestKeyspace::with(
+        "values",
+        &[
+            "CREATE TABLE unified (k int PRIMARY KEY) WITH compaction = {'class': 'UnifiedCompactionStrategy'}",
+            "CREATE TABLE leveled (k int PRIMARY KEY) WITH compaction = {'class': 'LeveledCompactionStrategy', 'single_sstable_uplevel': 'false', 'fanout_size': '5'} AND comment = 'stays'",
+            "CREATE TABLE zstd (k int PRIMARY KEY) WITH compression = {'class': 'ZstdCompressor', 'chunk_length_in_kb': '16'}",
+            "CREATE TABLE ratio (k int PRIMARY KEY) WITH compression = {'class': 'LZ4Compressor', 'min_compress_ratio': '1.2', 'chunk_length_in_kb': '4'}",
+            "INSERT INTO leveled (k) VALUES (1)",
+        ],
+    );
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "parquet").success();
+    let unified = "compaction = {'class': 'org.apache.cassandra.db.compaction.UnifiedCompactionStrategy";
+    for (version, told) in [
+        ("4.1", &[unified][..]),
+        (
+            "3.11",
+            &[
+                unified,
+                "'single_sstable_uplevel': 'false'",
+                "of compaction dropped: the server refuses it",
+                "compression = {'chunk_length_in_kb': '16', 'class': 'org.apache.cassandra.io.compress.ZstdCompressor'} dropped",
+                "{'min_compress_ratio': '1.2'} of compression dropped",
+                "speculative_retry = '99p' dropped",
+            ],
+        ),
+    ] {
+        let landing = Landing::new(version, &source.name);
+        let strict = landing.load(&dir, &["--for", "none", "--strict-ddl"]);
+        assert_eq!(strict.code, Some(1), "{version}: {}", strict.told());
+        landing.drop_keyspace();
+        let loaded = landing.load(&dir, &["--for", "none"]);
+        assert_eq!(loaded.code, Some(0), "{version}: {}", loaded.told());
+        loaded.stderr_has(told);
+        assert_eq!(landing.db.tables(&source.name), ["leveled", "ratio", "unified", "zstd"]);
+        assert_eq!(landing.db.count(&format!("{}.leveled", source.name)), 1);
+        let kept = format!(
+            "SELECT JSON compaction, comment FROM system_schema.tables WHERE keyspace_name = '{}' AND table_name = 'leveled'",
+            source.name
+        );
+        let kept = landing.db.texts(&kept).concat().concat();
+        assert!(kept.contains("\"fanout_size\": \"5\"") && kept.contains("stays"), "{version}: {kept}");
+    }
+}
+
+/// What another version prints of the same object is no difference; a difference is one there, too.
+#[test]
+fn what_a_load_has_made_on_another_version_is_the_same_for_the_next_one() {
+    let routes = [
+        ("3.11", "5.0", &["functions", "names", "options"][..]),
+        ("5.0", "4.1", &["functions", "options"]),
+        ("4.1", "3.11", &["options"]),
+    ];
+    for (from, to, schemas) in routes {
+        for schema in schemas {
+            let source = TestKeyspace::on(Node::get(from), &format!("{schema}_again"));
+            Script::named(schema).run(&source.db, &source.node.version).unwrap();
+            let landing = Landing::new(to, &source.name);
+            let scratch = Scratch::new();
+            let dir = scratch.path("dump");
+            source.dump(&dir, "parquet").success();
+            let first = landing.load(&dir, &["--skip-unsupported"]);
+            assert_eq!(first.code, Some(0), "{schema} from {from} to {to}: {}", first.told());
+            let flags = ["--skip-unsupported", "--if-exists", "append", "--no-check"];
+            let second = landing.load(&dir, &flags);
+            assert_eq!(second.code, Some(0), "{schema} from {from} to {to}: {}", second.told());
+            assert!(!second.stderr.contains("differs"), "{schema} from {from} to {to}: {}", second.told());
+            if *schema == "options" {
+                landing.db.execute(&format!("ALTER TABLE {}.tiered WITH gc_grace_seconds = 77", source.name));
+                landing.load(&dir, &flags).stderr_has(&["tiered exists and is kept, though it differs"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_factor_for_all_datacenters_is_taken() {
+    let source = TestKeyspace::with("factor_for_all", &["CREATE TABLE t (k int PRIMARY KEY)"]);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "parquet").success();
+    let map = "{'class': 'NetworkTopologyStrategy', 'replication_factor': 1}";
+    for version in ["3.11", "4.1"] {
+        let landing = Landing::new(version, &source.name);
+        let loaded = landing.load(&dir, &["--replication", map]);
+        assert_eq!(loaded.code, Some(0), "{version}: {}", loaded.told());
+        assert_eq!(loaded.stderr.contains("takes a factor for each datacenter"), version == "3.11");
+        let query = format!(
+            "SELECT JSON replication FROM system_schema.keyspaces WHERE keyspace_name = '{}'",
+            source.name
+        );
+        let told = landing.db.texts(&query).concat().concat();
+        assert!(told.contains("\"datacenter1\": \"1\""), "{version}: {told}");
+        // Nobody has this datacenter: 4.0 and later refuse the name, whatever the number.
+        landing.drop_keyspace();
+        let named = "{'class': 'NetworkTopologyStrategy', 'datacenter1': 1, 'nowhere': 0}";
+        let loaded = landing.load(&dir, &["--replication", named]);
+        assert_eq!(loaded.code, Some(if version == "3.11" { 0 } else { 1 }), "{version}: {}", loaded.told());
+        if version == "4.1" {
+            loaded.stderr_has(&["nowhere, which the cluster has not"]);
+        }
+    }
+}
+
 /// An index that cannot be made is told at the end, after the rows and all else; or left out, if that was asked for.
 #[test]
 fn an_index_that_fails_keeps_nothing_else_from_being_done() {

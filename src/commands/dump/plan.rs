@@ -2,6 +2,8 @@
 
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::{Compact, Schema};
+use crate::cluster::describe::{Described, Untold};
+use crate::ddl::printed::LOG;
 use crate::ddl::{self, Kind, Statement};
 use crate::error::{Error, Result};
 use crate::manifest::NotPreserved;
@@ -24,6 +26,8 @@ pub struct PlannedKeyspace {
     pub statements: Vec<Statement>,
     /// Biggest first.
     pub tables: Vec<PlannedTable>,
+    /// What of the schema is in no statement, since it is not understood.
+    pub untold: Vec<Untold>,
 }
 
 /// A table to dump.
@@ -85,8 +89,15 @@ impl PlannedKeyspace {
             count: None,
             reason: "ScyllaDB keeps it, and begins another where it is loaded".to_owned(),
         };
-        let logs = keyspace.logs.iter().filter(|log| log.strip_suffix("_scylla_cdc_log").is_some_and(dumped));
-        triggers.map(trigger).chain(masked.map(mask)).chain(logs.map(log)).collect()
+        let untold = |untold: &Untold| NotPreserved {
+            object: format!("{}.{}", self.name, untold.name),
+            what: untold.what.clone(),
+            count: None,
+            reason: "it is not understood".to_owned(),
+        };
+        let untold = self.untold.iter().map(untold);
+        let logs = keyspace.logs.iter().filter(|log| log.strip_suffix(LOG).is_some_and(dumped));
+        triggers.map(trigger).chain(masked.map(mask)).chain(logs.map(log)).chain(untold).collect()
     }
 }
 
@@ -127,7 +138,14 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
             })
             .collect();
         tables.sort_by_key(|t| std::cmp::Reverse(t.estimate.unwrap_or(u64::MAX)));
-        let statements = statements(cluster.describe(name).await?, whole, &tables);
+        let Described { statements: all, untold } = cluster.describe(name).await?;
+        let known: Vec<String> = all.iter().map(|s| s.name.clone()).collect();
+        let statements = statements(all, whole, &tables);
+        let concerns = |untold: &Untold| {
+            let is_dumped = statements.iter().any(|s| s.name == untold.name);
+            is_dumped || (whole && !known.contains(&untold.name))
+        };
+        let untold = untold.into_iter().filter(concerns).collect();
         // The catalogue and the statements are read one after the other, and may differ by what happened between.
         let described =
             |t: &PlannedTable| statements.iter().any(|s| s.kind == Kind::Table && s.name == t.table.name);
@@ -138,7 +156,7 @@ pub async fn plan(cluster: &Cluster, schema: &Schema, selection: &Selection) -> 
             ))
             .hint("the schema may have changed just now: try again"));
         }
-        keyspaces.push(PlannedKeyspace { name: name.clone(), statements, tables });
+        keyspaces.push(PlannedKeyspace { name: name.clone(), statements, tables, untold });
     }
     if keyspaces.is_empty() && !(selection.include.is_empty() && selection.exclude.is_empty()) {
         return Err(Error::usage("the selectors leave nothing to work on"));
@@ -209,19 +227,25 @@ mod tests {
         keyspace.triggers = vec![("t".into(), "audit".into()), ("other".into(), "audit".into())];
         keyspace.masked = vec![("t".into(), "v".into())];
         let planned = PlannedTable { table: table("t"), estimate: None };
-        let planned = PlannedKeyspace { name: "ks".into(), statements: Vec::new(), tables: vec![planned] };
+        let planned = PlannedKeyspace {
+            name: "ks".into(),
+            statements: Vec::new(),
+            tables: vec![planned],
+            untold: vec![Untold { name: "t".into(), what: "odd = 1".into() }],
+        };
         let told = |schema: &Schema, unsure| -> Vec<(String, String)> {
             let missing = planned.not_preserved(schema, unsure).into_iter();
             missing.map(|m| (m.object, m.what)).collect()
         };
         let trigger = ("ks.t".to_owned(), "trigger audit".to_owned());
-        assert_eq!(told(&schema, None), std::slice::from_ref(&trigger));
+        let odd = ("ks.t".to_owned(), "odd = 1".to_owned());
+        assert_eq!(told(&schema, None), [trigger.clone(), odd.clone()]);
         let mask = ("ks.t.v".to_owned(), "the values behind the mask, perhaps".to_owned());
-        assert_eq!(told(&schema, Some("role")), [trigger.clone(), mask]);
+        assert_eq!(told(&schema, Some("role")), [trigger.clone(), mask, odd]);
         schema.keyspaces.get_mut("ks").unwrap().logs =
             vec!["t_scylla_cdc_log".into(), "x_scylla_cdc_log".into()];
         let told: Vec<String> =
             planned.not_preserved(&schema, None).into_iter().map(|missing| missing.object).collect();
-        assert_eq!(told, ["ks.t", "ks.t_scylla_cdc_log"]);
+        assert_eq!(told, ["ks.t", "ks.t_scylla_cdc_log", "ks.t"]);
     }
 }

@@ -114,15 +114,23 @@ fn replication(cluster: &Cluster, intent: &Intent<'_>) -> Result<Vec<Check>> {
         let replication =
             Replication::of(&step.statement).doing(|| format!("read the replication of {keyspace}"))?;
         let Some(replication) = replication else { continue };
-        checks.push(judge(&replication, keyspace, cluster, writes(keyspace)));
+        let known = intent.target.is_none_or(Target::knows_datacenters);
+        checks.push(judge(&replication, keyspace, cluster, (writes(keyspace), known)));
     }
     Ok(checks)
 }
 
-fn judge(replication: &Replication, keyspace: &str, cluster: &Cluster, writes: bool) -> Check {
+/// `known`: the server asks for datacenters that are there, also where they are to have no replicas.
+fn judge(
+    replication: &Replication,
+    keyspace: &str,
+    cluster: &Cluster,
+    (writes, known): (bool, bool),
+) -> Check {
     let keyspace = Ident(keyspace);
     let centers = &cluster.about.datacenters;
-    let factors = replication.factors();
+    let names: Vec<&str> = centers.iter().map(|dc| dc.name.as_str()).collect();
+    let factors = replication.expanded(&names).factors();
     let all: usize = centers.iter().map(|dc| dc.nodes).sum();
     let nodes = |name: &str| match name {
         "*" => Some(all),
@@ -130,11 +138,10 @@ fn judge(replication: &Replication, keyspace: &str, cluster: &Cluster, writes: b
     };
     let unknown: Vec<&str> = factors
         .iter()
-        .filter(|(name, n)| **n > 0 && nodes(name).is_none())
+        .filter(|(name, n)| (known || **n > 0) && nodes(name).is_none())
         .map(|(name, _)| name.as_str())
         .collect();
     if !unknown.is_empty() {
-        let names: Vec<&str> = centers.iter().map(|dc| dc.name.as_str()).collect();
         return Check::problem(
             format!(
                 "keyspace {keyspace} is to have replicas in {}, which the cluster has not; it has {}",

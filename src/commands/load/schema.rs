@@ -4,9 +4,9 @@
 use super::plan::{ForArg, Problems, Request, TableLoad, Treatment};
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::Schema;
-use crate::ddl::fitting::{Fitted, fit};
+use crate::ddl::fitting::{Fitted, decide, fit};
 use crate::ddl::servers::{Feature, Target as Server};
-use crate::ddl::{self, Kind, Statement, options, rewrite};
+use crate::ddl::{self, Kind, Replication, Statement, rewrite};
 use crate::error::{Context, Error, Result};
 use crate::manifest::{KeyspaceEntry, Manifest, StatementEntry};
 use crate::types::cql::Ident;
@@ -130,10 +130,15 @@ pub fn schemas(
     let fitted = match &target.server {
         Some(server) => fit(statements, server, request.choices, |statement| target.has(statement))
             .doing(|| format!("write the schema for {server}"))?,
-        None => statements.into_iter().map(Fitted::unchanged).collect(),
+        None => decide(statements, request.choices, |statement| target.has(statement))
+            .doing(|| "write the schema")?,
     };
     let mut schemas = Schemas::default();
-    for Fitted { statement, changes, unsupported, runs } in fitted {
+    for Fitted { mut statement, mut changes, unsupported, runs } in fitted {
+        if let Some((expanded, change)) = target.expanded(&statement)? {
+            statement = expanded;
+            changes.push(change);
+        }
         let lost = |why| Unsupported { object: statement.label(), why };
         schemas.unsupported.extend(unsupported.into_iter().map(lost));
         if runs {
@@ -283,7 +288,7 @@ impl Target {
         let mut statements = Vec::new();
         let there = keyspaces.iter().filter(|k| schema.keyspaces.contains_key(*k));
         for keyspace in there.filter(|_| request.schema) {
-            statements.extend(cluster.describe(keyspace).await?);
+            statements.extend(cluster.describe(keyspace).await?.statements);
         }
         let found = cluster.target().await;
         // What is switched off there is so whatever statements are written for.
@@ -315,17 +320,35 @@ impl Target {
         }
     }
 
+    /// A keyspace with a factor for each datacenter, where the server takes none for all of them, and that in words.
+    fn expanded(&self, statement: &Statement) -> Result<Option<(Statement, String)>> {
+        let Some(server) = self.server.as_ref().filter(|server| !server.knows_datacenters()) else {
+            return Ok(None);
+        };
+        let doing = || format!("write the replication of {} for {server}", statement.label());
+        let Some(replication) = Replication::of(statement).doing(doing)? else { return Ok(None) };
+        let names: Vec<&str> = self.datacenters.iter().map(String::as_str).collect();
+        let expanded = replication.expanded(&names);
+        if expanded == replication {
+            return Ok(None);
+        }
+        let change = format!(
+            "replication = {expanded} instead of {replication}: {server} takes a factor for each datacenter"
+        );
+        Ok(Some((rewrite::replication(statement, &expanded).doing(doing)?, change)))
+    }
+
     /// The function of the same name and arguments that it has, if that is another one.
     fn other_function(&self, statement: &Statement) -> Option<&Statement> {
         let signature = |s: &Statement| (s.kind, s.keyspace.clone(), s.name.clone(), s.arguments());
         let same = |s: &&Statement| signature(s) == signature(statement);
         let found = self.statements.iter().filter(|_| statement.kind.is_function()).find(same)?;
-        (!options::same(found, statement)).then_some(found)
+        (!ddl::same(found, statement)).then_some(found)
     }
 
     /// Whether it prints the same statement.
     fn prints(&self, statement: &Statement) -> bool {
-        self.statements.iter().any(|s| s.kind == statement.kind && options::same(s, statement))
+        self.statements.iter().any(|s| s.kind == statement.kind && ddl::same(s, statement))
     }
 }
 

@@ -40,6 +40,21 @@ fn shown(statements: &[&str]) -> String {
     text
 }
 
+/// The same for ScyllaDB of other versions.
+fn shown_for(targets: &[&str], statements: &[&str]) -> String {
+    let mut text = String::new();
+    for cql in statements {
+        for target in targets {
+            let Adapted { statement, changes, .. } = adapted(cql, target);
+            text.push_str(&format!("== {target}\n"));
+            changes.iter().for_each(|change| text.push_str(&format!("-- {change}\n")));
+            text.push_str(&statement.map_or("-- nothing".to_owned(), |statement| statement.cql));
+            text.push('\n');
+        }
+    }
+    text
+}
+
 fn tables(options: &[&str]) -> String {
     let table = |options: &&str| format!("CREATE TABLE ks.t (k int PRIMARY KEY) WITH {options};");
     let all: Vec<String> = options.iter().map(table).collect();
@@ -83,6 +98,8 @@ fn what_servers_print_of_a_table_for_every_target() {
 fn compaction_and_compression_for_every_target() {
     insta::assert_snapshot!(tables(&[
         "compaction = {'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'T4'}",
+        "compaction = {'class': 'UnifiedCompactionStrategy', 'scaling_parameters': 'L4, N'}",
+        "compression = {'sstable_compression': 'ZstdWithDictsCompressor', 'compression_level': '5'}",
         "compaction = {'class': 'IncrementalCompactionStrategy'}",
         "compaction = {'class': 'org.apache.cassandra.db.compaction.DateTieredCompactionStrategy', 'max_sstable_age_days': '1'}",
         "compaction = {'class': 'LeveledCompactionStrategy', 'max_threshold': '32', 'min_threshold': '4', 'sstable_size_in_mb': '64'}",
@@ -147,6 +164,45 @@ fn what_only_scylladb_has_for_every_target() {
     ]));
 }
 
+/// What its versions have; sources stand beside them in `servers` (not run by us).
+#[test]
+fn scylladb_of_other_versions() {
+    insta::assert_snapshot!(shown_for(
+        &["scylla-5.4", "scylla-2024.1", "scylla-2025.1", "scylla-2026.1"],
+        &[
+            "CREATE KEYSPACE ks WITH replication = {'class': 'NetworkTopologyStrategy', 'dc1': '3'} AND tablets = {'enabled': false};",
+            "CREATE TABLE ks.t (k int PRIMARY KEY) WITH dclocal_read_repair_chance = 0.1 AND read_repair_chance = 0.0 AND tombstone_gc = {'mode': 'repair'} AND tablets = {'min_tablet_count': '8'};",
+            "CREATE TABLE ks.t (k int PRIMARY KEY) WITH compaction = {'class': 'IncrementalCompactionStrategy', 'space_amplification_goal': '1.5'} AND compression = {'sstable_compression': 'ZstdWithDictsCompressor', 'compression_level': '5'};",
+            "CREATE TABLE ks.t (k int PRIMARY KEY) WITH compaction = {'class': 'LeveledCompactionStrategy', 'sstable_size_in_mb': '160', 'fanout_size': '10', 'max_threshold': '32', 'log_all': 'true', 'unsafe_aggressive_sstable_expiration': 'false'} AND compression = {'class': 'LZ4Compressor', 'lz4_compressor_type': 'high', 'lz4_high_compressor_level': '9'};",
+            "CREATE TABLE ks.t (k int PRIMARY KEY) WITH compaction = {'class': 'com.example.Own', 'some': 'thing'} AND compression = {'class': 'com.example.Own', 'some': 'thing'};",
+        ]
+    ));
+}
+
+/// What only ScyllaDB has goes, where a Cassandra is to take the same strategy (its `compaction_strategy.cc`; not run by us).
+#[test]
+fn sub_options_of_scylladb_are_dropped_for_cassandra() {
+    let options = "compaction = {'class': 'TimeWindowCompactionStrategy', 'enable_optimized_twcs_queries': 'true', 'cold_reads_to_omit': '0.1', 'compaction_window_size': '1'}";
+    let cql = format!("CREATE TABLE ks.t (k int PRIMARY KEY) WITH {options};");
+    for target in &TARGETS[..4] {
+        let adapted = adapted(&cql, target).statement.unwrap();
+        let expected = "{'class': 'TimeWindowCompactionStrategy', 'compaction_window_size': '1'}";
+        assert_eq!(Parts::of(&adapted).unwrap().option("compaction").unwrap().value, expected, "{target}");
+    }
+    assert_eq!(adapted(&cql, "scylla-2025.1").statement.unwrap().cql, cql);
+}
+
+#[test]
+fn views_have_no_expiry_of_their_own() {
+    let view = "CREATE MATERIALIZED VIEW ks.v AS SELECT * FROM ks.t WHERE k IS NOT NULL PRIMARY KEY (k) WITH comment = 'x' AND default_time_to_live = 0;";
+    assert_eq!(adapted(view, "cassandra-3.11").statement.unwrap().cql, view);
+    for target in ["cassandra-4.0", "cassandra-5.0"] {
+        let Adapted { statement, changes, .. } = adapted(view, target);
+        assert_eq!(statement.unwrap().cql, view.replace(" AND default_time_to_live = 0", ""), "{target}");
+        assert_eq!(changes.len(), 1, "{target}");
+    }
+}
+
 #[test]
 fn what_a_configuration_switches_off_cannot_be_held() {
     let cannot = |feature: Feature, cql: &str| {
@@ -183,7 +239,12 @@ fn compact_storage_is_dropped_where_the_user_says_so() {
     let expected =
         "CREATE TABLE ks.t (k int, c int, v int, PRIMARY KEY (k, c)) WITH CLUSTERING ORDER BY (c DESC);";
     assert_eq!(adapted.statement.unwrap().cql, expected);
-    assert_eq!(adapted.changes.len(), 1);
+    insta::assert_snapshot!(adapted.changes.join("\n"), @"COMPACT STORAGE dropped, as asked for");
+    // Also where statements are written for nobody.
+    let decided = decided(&Statement::parse(table).unwrap(), choices).unwrap();
+    assert_eq!(decided.statement.unwrap().cql, expected);
+    let kept = super::decided(&Statement::parse(table).unwrap(), Choices::default()).unwrap();
+    assert_eq!((kept.statement.unwrap().cql.as_str(), kept.changes.len()), (table, 0));
 }
 
 /// Texts that options may have, with everything in them that might mislead a cutter.
