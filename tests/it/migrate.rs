@@ -413,8 +413,13 @@ fn values_that_a_server_refuses_are_left_out_with_a_warning() {
 /// What another version prints of the same object is no difference; a difference is one there, too.
 #[test]
 fn what_a_load_has_made_on_another_version_is_the_same_for_the_next_one() {
-    for (from, to) in [("3.11", "5.0"), ("5.0", "4.1"), ("4.1", "3.11")] {
-        for schema in ["functions", "keys", "names", "nested", "options"] {
+    let routes = [
+        ("3.11", "5.0", &["functions", "names", "options"][..]),
+        ("5.0", "4.1", &["functions", "options"]),
+        ("4.1", "3.11", &["options"]),
+    ];
+    for (from, to, schemas) in routes {
+        for schema in schemas {
             let source = TestKeyspace::on(Node::get(from), &format!("{schema}_again"));
             Script::named(schema).run(&source.db, &source.node.version).unwrap();
             let landing = Landing::new(to, &source.name);
@@ -427,7 +432,7 @@ fn what_a_load_has_made_on_another_version_is_the_same_for_the_next_one() {
             let second = landing.load(&dir, &flags);
             assert_eq!(second.code, Some(0), "{schema} from {from} to {to}: {}", second.told());
             assert!(!second.stderr.contains("differs"), "{schema} from {from} to {to}: {}", second.told());
-            if schema == "options" {
+            if *schema == "options" {
                 landing.db.execute(&format!("ALTER TABLE {}.tiered WITH gc_grace_seconds = 77", source.name));
                 landing.load(&dir, &flags).stderr_has(&["tiered exists and is kept, though it differs"]);
             }
