@@ -220,6 +220,7 @@ pub async fn feed(
     let flow = Arc::new(flow);
     let journal: Shared = watch.journal.map(|journal| Arc::new(Mutex::new(journal)));
     let (tell, told) = mpsc::unbounded_channel();
+    let rejects: Vec<Arc<RejectFile>> = inputs.iter().map(|input| input.rejects.clone()).collect();
     let lanes = Arc::new(Lanes::new(inputs, (order, time), tell));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
     let mut others = JoinSet::new();
@@ -239,7 +240,7 @@ pub async fn feed(
     drop(receive);
     let stopping = Arc::downgrade(&lanes);
     let recorder = tokio::task::spawn_blocking(move || {
-        let recorded = record(told, &journal);
+        let recorded = record(told, &journal, &rejects);
         if let (Err(_), Some(lanes)) = (&recorded, stopping.upgrade()) {
             lanes.stop();
         }
@@ -310,7 +311,13 @@ async fn wait(writers: &mut JoinSet<Result<()>>, lanes: &Lanes, stop: &Stop) -> 
 
 /// Tells the journal what lanes have to tell, several things at once where that takes longer than they come; answers how
 /// many lanes are finished.
-fn record(mut told: mpsc::UnboundedReceiver<Event>, journal: &Shared) -> Result<usize> {
+fn record(
+    mut told: mpsc::UnboundedReceiver<Event>,
+    journal: &Shared,
+    rejects: &[Arc<RejectFile>],
+) -> Result<usize> {
+    // What was rejected is nowhere else, once it is written down that its page is done with.
+    let sync = || rejects.iter().try_for_each(|rejects| rejects.sync());
     let mut finished = 0;
     let mut reached: Option<Mark> = None;
     let mut last = std::time::Instant::now();
@@ -327,16 +334,19 @@ fn record(mut told: mpsc::UnboundedReceiver<Event>, journal: &Shared) -> Result<
         finished += lanes.len();
         let Some(journal) = journal else { continue };
         if !lanes.is_empty() {
+            sync()?;
             lock(journal).finished(&lanes)?;
         }
         if last.elapsed() >= TELL
             && let Some(mark) = reached.take()
         {
+            sync()?;
             lock(journal).reached(mark)?;
             last = std::time::Instant::now();
         }
     }
     if let (Some(journal), Some(mark)) = (journal, reached) {
+        sync()?;
         lock(journal).reached(mark)?;
     }
     Ok(finished)

@@ -94,6 +94,8 @@ struct Appended {
     file: File,
     header: u64,
     len: u64,
+    /// So much of it lasts.
+    synced: u64,
 }
 
 /// Where a record comes from, and where it and its reason end.
@@ -238,6 +240,17 @@ impl RejectFile {
     /// Whether anything may be rejected.
     pub fn tolerates(&self) -> bool {
         self.tally.most > 0
+    }
+
+    /// Makes sure that what was rejected so far lasts, whatever becomes of the machine.
+    ///
+    /// # Errors
+    /// `Error` names the file.
+    pub fn sync(&self) -> Result<()> {
+        match &mut *lock(&self.state) {
+            State::Open(open) => open.records.sync().and_then(|()| open.reasons.sync()),
+            State::Unused | State::Closed => Ok(()),
+        }
     }
 
     /// How many it has.
@@ -399,7 +412,15 @@ impl Appended {
     fn new(path: PathBuf, header: &[u8]) -> std::io::Result<Appended> {
         let mut file = own_file(&path)?;
         file.write_all(header)?;
-        Ok(Appended { path, file, header: header.len() as u64, len: header.len() as u64 })
+        Ok(Appended { path, file, header: header.len() as u64, len: header.len() as u64, synced: 0 })
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        if self.synced < self.len {
+            self.file.sync_data().doing(|| format!("write {}", self.path.display()))?;
+            self.synced = self.len;
+        }
+        Ok(())
     }
 
     fn add(&mut self, text: &[u8]) -> Result<()> {
