@@ -16,6 +16,8 @@ pub enum Kind {
     Difference,
     /// The user stopped the work: exit 130.
     Interrupted,
+    /// Nobody reads standard output any more (`| head`): exit 141, as a shell shows a process that SIGPIPE ended.
+    ReaderGone,
 }
 
 /// An error as the user meets it.
@@ -55,6 +57,12 @@ impl Error {
         Error { kind: Kind::Interrupted, message: message.into(), hints: Vec::new() }
     }
 
+    /// Nobody reads standard output any more.
+    pub fn reader_gone() -> Error {
+        let message = "nobody reads standard output any more".to_owned();
+        Error { kind: Kind::ReaderGone, message, hints: Vec::new() }
+    }
+
     /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Error {
@@ -74,6 +82,12 @@ impl Error {
         self.kind
     }
 
+    /// Whether this process, or this machine, has too many files open, which says nothing of the file at hand.
+    pub fn is_out_of_files(&self) -> bool {
+        // ENFILE and EMFILE, as the standard library writes them, wherever they come from.
+        self.message.contains("(os error 23)") || self.message.contains("(os error 24)")
+    }
+
     /// What went wrong, without the hints.
     pub fn message(&self) -> &str {
         &self.message
@@ -87,6 +101,7 @@ impl Error {
             Kind::Incomplete => 3,
             Kind::Difference => 4,
             Kind::Interrupted => 130,
+            Kind::ReaderGone => 141,
         }
     }
 }
@@ -94,6 +109,9 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
+        if self.is_out_of_files() {
+            write!(f, "\nhint: let more files be open at once: `ulimit -n 1024`")?;
+        }
         for hint in &self.hints {
             write!(f, "\nhint: {hint}")?;
         }

@@ -18,7 +18,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`cli`], [`commands`] | the subcommands; each file has its flags above its `run()`, which reads like a table of contents |
-//! | [`cluster`] | the only module that talks to the database: connect, describe, permissions, roles, probe, scan, write, retry, gate |
+//! | [`cluster`] | the only module that talks to the database: connect, tls, describe, permissions, roles, probe, scan, write, retry, gate |
 //! | [`format`](mod@format) | one file per file format, sink and source together |
 //! | [`store`] | the only module that opens dump files: names, temporary files, syncing, renaming |
 //! | [`progress`] | counters of a run and the line that shows them |

@@ -1,9 +1,11 @@
 //! Connecting: the flags that every command shares, the driver's session, and what the cluster says of itself.
 
 use super::gate::Gate;
+use super::tls::{self, Tls, TlsArgs};
 use crate::error::{Context, Error, Result};
 use crate::manifest::{Datacenter, SourceCluster};
 use crate::pace::Bounds;
+use crate::report;
 use crate::ring::Partitioner;
 use async_trait::async_trait;
 use clap::{Args, ValueEnum};
@@ -64,14 +66,22 @@ pub struct ConnectArgs {
     /// Compression of what goes over the network
     #[arg(long, env = "CQLIFT_COMPRESSION", value_enum, default_value_t = Wire::None)]
     pub compression: Wire,
+    /// How connections are encrypted.
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
+
+const LOCAL: &str = "127.0.0.1";
 
 impl ConnectArgs {
     /// The contact points, each with its port.
     fn contact_points(&self) -> Vec<String> {
-        let local = ["127.0.0.1".to_owned()];
-        let hosts = if self.host.is_empty() { &local[..] } else { &self.host };
-        hosts.iter().map(|host| with_port(host, self.port)).collect()
+        self.hosts().iter().map(|host| with_port(host, self.port)).collect()
+    }
+
+    /// The contact points as typed.
+    fn hosts(&self) -> Vec<String> {
+        if self.host.is_empty() { vec![LOCAL.to_owned()] } else { self.host.clone() }
     }
 }
 
@@ -185,6 +195,7 @@ impl Cluster {
     /// # Errors
     /// `Error` names the contact points and the remedy.
     pub async fn connect(args: &ConnectArgs) -> Result<Cluster> {
+        let tls = if args.tls.is_on() { Some(Tls::new(&args.tls, &args.hosts())?) } else { None };
         let password = password(args)?;
         // Each node answers for its own catalogue: neither the level nor the datacenter of data reads matters there.
         let catalogue = ExecutionProfile::builder()
@@ -204,12 +215,23 @@ impl Cluster {
         if let (Some(user), Some(password)) = (&args.username, password) {
             builder = builder.user(user, password);
         }
-        if let Some(translator) = translator(args).await? {
+        let mut translator = translator(args).await?;
+        if let Some(tls) = &tls {
+            builder = builder.tls_context(Some(tls.config.clone()));
+            translator = Some(tls.translator(translator));
+        }
+        if let Some(translator) = translator {
             builder = builder.address_translator(translator);
         }
-        let session =
-            builder.build().await.map_err(|error| connect_error(args, &error.to_string(), false))?;
-        let about = about(&session).await.map_err(|error| connect_error(args, &error.to_string(), true))?;
+        let failed = |error: &str, answered| connect_error(args, tls.as_ref(), error, answered);
+        let session = builder.build().await.map_err(|error| failed(&error.to_string(), false))?;
+        let about = about(&session).await.map_err(|error| failed(&error.to_string(), true))?;
+        for (node, refusal) in tls.iter().flat_map(Tls::refusals) {
+            report::warn(&format!(
+                "node {node} is left out, others do its work: its certificate {}\nhint: {}",
+                refusal.what, refusal.hint
+            ));
+        }
         if let Some(dc) = &args.dc {
             let names: Vec<&str> = about.datacenters.iter().map(|d| d.name.as_str()).collect();
             if !names.contains(&dc.as_str()) {
@@ -328,6 +350,7 @@ fn password(args: &ConnectArgs) -> Result<Option<String>> {
         return Ok(None);
     };
     if let Some(path) = &args.password_file {
+        tls::warn_if_open(path);
         let text =
             std::fs::read_to_string(path).doing(|| format!("read the password from {}", path.display()))?;
         return Ok(Some(text.lines().next().unwrap_or_default().to_owned()));
@@ -343,7 +366,7 @@ fn password(args: &ConnectArgs) -> Result<Option<String>> {
 }
 
 /// Why there is no connection; `answered` if a contact point did answer, so that it is told addresses that do not.
-fn connect_error(args: &ConnectArgs, error: &str, answered: bool) -> Error {
+fn connect_error(args: &ConnectArgs, tls: Option<&Tls>, error: &str, answered: bool) -> Error {
     let hosts = args.contact_points().join(", ");
     // The driver tells these two by its own API's words; every server says the second alike for a wrong user and a
     // wrong password (measured 3.11-5.0).
@@ -359,7 +382,13 @@ fn connect_error(args: &ConnectArgs, error: &str, answered: bool) -> Error {
             "give the user with -u and its password with --password-file, CQLIFT_PASSWORD or at the prompt",
         );
     }
+    if let Some(told) = tls::told(tls, error) {
+        return Error::failed(format!("cannot connect to {hosts}: {}", told.what)).hint(told.hint);
+    }
     let failed = Error::failed(format!("cannot connect to {hosts}: {error}"));
+    if failed.is_out_of_files() {
+        return failed;
+    }
     if !args.address_map.is_empty() {
         let map: Vec<String> = args.address_map.iter().map(MapEntry::to_string).collect();
         return failed
@@ -396,8 +425,8 @@ async fn translator(args: &ConnectArgs) -> Result<Option<Arc<dyn AddressTranslat
         let mut points = Vec::new();
         for name in args.contact_points() {
             let found = tokio::net::lookup_host(&name).await;
-            let found =
-                found.map_err(|e| connect_error(args, &format!("cannot resolve {name}: {e}"), false))?;
+            let found = found
+                .map_err(|e| connect_error(args, None, &format!("cannot resolve {name}: {e}"), false))?;
             points.extend(found);
         }
         return Ok(Some(Arc::new(OnlyContactPoints { points })));
@@ -496,7 +525,7 @@ mod tests {
                 "cannot connect to db1:9042: the server refused the user or the password\nhint: give the user with -u",
             ),
         ] {
-            let error = connect_error(&flags.connect, said, false).to_string();
+            let error = connect_error(&flags.connect, None, said, false).to_string();
             assert!(error.starts_with(told), "{error}");
         }
     }

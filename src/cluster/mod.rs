@@ -12,6 +12,7 @@ pub mod roles;
 mod route;
 pub mod scan;
 mod target;
+pub mod tls;
 pub mod write;
 
 pub use connect::{Cluster, ConnectArgs};

@@ -52,6 +52,7 @@ mod skew;
 mod spelling;
 mod tidy;
 mod times;
+mod tls;
 mod verify;
 mod verify_changes;
 mod verify_cluster;
