@@ -1,6 +1,7 @@
 //! Parses the command line, starts logging and the runtime, runs, and turns an error into the exit code.
 
 use cqlift::cli::Cli;
+use cqlift::error::Kind;
 use cqlift::report;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -18,7 +19,10 @@ fn main() -> ExitCode {
     match runtime.block_on(cli.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            report::note(&format!("error: {error}"));
+            // Whoever went away knows.
+            if error.kind() != Kind::ReaderGone {
+                report::note(&format!("error: {error}"));
+            }
             ExitCode::from(error.exit_code())
         }
     }
@@ -32,5 +36,7 @@ fn start_logging(verbose: u8) {
         _ => "cqlift=trace,scylla=debug",
     };
     let filter = EnvFilter::try_from_env("CQLIFT_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // That a line could not be written is no reason to write another, which would panic where stderr is gone.
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.log_internal_errors(false).init();
 }

@@ -284,8 +284,13 @@ impl PartReader {
 }
 
 fn damaged(path: &Path, what: String) -> Error {
-    Error::failed(format!("{}: {what}", path.display()))
-        .hint("the dump is damaged: copy the file again from where the dump was made, or dump again")
+    let error = Error::failed(format!("{}: {what}", path.display()));
+    match error.is_out_of_files() {
+        true => error,
+        false => {
+            error.hint("the dump is damaged: copy the file again from where the dump was made, or dump again")
+        }
+    }
 }
 
 /// A file being written under a temporary name: counts and hashes what passes, and removes itself unless it is kept.

@@ -132,7 +132,7 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     super::warn_of_weak_reads(&cluster, "; the manifest records it");
     let dir = DumpDir::create(&args.output)?;
     dir.write_schema(&plan.schema_text(&cluster))?;
-    let started = SystemTime::now();
+    let started = cluster.time();
     let left = "the dump was not finished";
     let dumped = interruptible(scan_tables(&cluster, work, &dir, &args, output), left);
     let dumped = dumped.await.map_err(|e| {
@@ -243,7 +243,7 @@ fn manifest(
         let statements = keyspace.statements.iter().map(super::statement_entry).collect();
         keyspaces.push(KeyspaceEntry { name: keyspace.name, statements, types, tables });
     }
-    let now = SystemTime::now();
+    let now = cluster.time();
     Manifest {
         format: FORMAT.to_owned(),
         capabilities: match args.preserve {

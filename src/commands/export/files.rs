@@ -11,7 +11,7 @@ use crate::rows::Page;
 use crate::store::{NewFile, make_empty_dir};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -61,6 +61,7 @@ pub struct Files {
     numbers: AtomicU32,
     inexact: AtomicU64,
     counters: Arc<Counters>,
+    reader_gone: Arc<AtomicBool>,
 }
 
 enum Target {
@@ -75,19 +76,37 @@ enum Target {
 pub enum Out {
     /// A file.
     File(NewFile),
-    /// Standard output, and how many bytes went there.
-    Stdout(u64),
+    /// Standard output.
+    Stdout(Stdout),
+}
+
+/// Standard output as a file.
+#[derive(Default)]
+pub struct Stdout {
+    /// Bytes that went there.
+    written: u64,
+    /// Whether it turned out that nobody reads it any more.
+    reader_gone: Arc<AtomicBool>,
+}
+
+impl Stdout {
+    /// Notes that nobody reads any more, if that is what went wrong.
+    fn noted<T>(&self, done: io::Result<T>) -> io::Result<T> {
+        let is_gone = |error: &io::Error| error.kind() == io::ErrorKind::BrokenPipe;
+        self.reader_gone.fetch_or(done.as_ref().is_err_and(is_gone), Relaxed);
+        done
+    }
 }
 
 impl Out {
-    fn begin(place: Place) -> Result<Out> {
+    fn begin(place: Place, reader_gone: &Arc<AtomicBool>) -> Result<Out> {
         match place {
             Place::File(path) if path.exists() => {
                 Err(Error::failed(format!("{} exists already", path.display()))
                     .hint("give a new file with -o, or remove that one first; nothing was written"))
             }
             Place::File(path) | Place::Dir(path) => Ok(Out::File(NewFile::begin(path)?)),
-            Place::Stdout => Ok(Out::Stdout(0)),
+            Place::Stdout => Ok(Out::Stdout(Stdout { written: 0, reader_gone: reader_gone.clone() })),
         }
     }
 
@@ -98,9 +117,9 @@ impl Out {
                 let name = file.path().display().to_string();
                 Ok((file.keep()?.0, Some(name)))
             }
-            Out::Stdout(bytes) => {
-                io::stdout().flush().doing(|| "write to standard output")?;
-                Ok((bytes, None))
+            Out::Stdout(stdout) => {
+                stdout.noted(io::stdout().flush()).doing(|| "write to standard output")?;
+                Ok((stdout.written, None))
             }
         }
     }
@@ -111,9 +130,9 @@ impl Write for Out {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Out::File(file) => file.write_all(bytes)?,
-            Out::Stdout(written) => {
-                io::stdout().write_all(bytes)?;
-                *written += bytes.len() as u64;
+            Out::Stdout(stdout) => {
+                stdout.noted(io::stdout().write_all(bytes))?;
+                stdout.written += bytes.len() as u64;
             }
         }
         Ok(bytes.len())
@@ -122,7 +141,7 @@ impl Write for Out {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Out::File(file) => file.flush(),
-            Out::Stdout(_) => io::stdout().flush(),
+            Out::Stdout(stdout) => stdout.noted(io::stdout().flush()),
         }
     }
 }
@@ -151,24 +170,33 @@ impl Files {
     /// # Errors
     /// `Error` says what is in the way.
     pub fn begin(place: Place, name: String, shape: Shape, counters: Arc<Counters>) -> Result<Files> {
+        let reader_gone: Arc<AtomicBool> = Arc::default();
         let target = match (place, shape.format) {
             (Place::Dir(path), _) => {
                 make_empty_dir(&path)?;
                 Target::Dir(path)
             }
             (place, ExportFormat::Parquet) => {
-                let sink = shape.sink(Out::begin(place)?, true)?;
+                let sink = shape.sink(Out::begin(place, &reader_gone)?, true)?;
                 Target::One(Mutex::new(Some(sink)))
             }
             (place, ExportFormat::Csv | ExportFormat::Jsonl) => {
-                let out = Arc::new(Mutex::new(Out::begin(place)?));
+                let out = Arc::new(Mutex::new(Out::begin(place, &reader_gone)?));
                 // The header, once.
-                shape.sink(Shared(out.clone()), true)?.finish().doing(|| "begin the file")?;
+                let header = shape.sink(Shared(out.clone()), true);
+                let header = header.and_then(|sink| sink.finish().doing(|| "begin the file"));
+                let is_gone = || reader_gone.load(Relaxed);
+                header.map_err(|error| if is_gone() { Error::reader_gone() } else { error })?;
                 Target::Lines(out)
             }
         };
         let (numbers, inexact) = (AtomicU32::new(0), AtomicU64::new(0));
-        Ok(Files { target, name, shape, numbers, inexact, counters })
+        Ok(Files { target, name, shape, numbers, inexact, counters, reader_gone })
+    }
+
+    /// Whether writing failed since nobody reads standard output any more.
+    pub fn is_reader_gone(&self) -> bool {
+        self.reader_gone.load(Relaxed)
     }
 
     /// An encoder of its own for each worker.
@@ -195,7 +223,7 @@ impl Files {
                 let sink = lock(sink).take();
                 sink.map(|sink| sink.finish().doing(|| "write the file")).transpose()?.into_iter().collect()
             }
-            Target::Lines(out) => vec![std::mem::replace(&mut *lock(out), Out::Stdout(0))],
+            Target::Lines(out) => vec![std::mem::replace(&mut *lock(out), Out::Stdout(Stdout::default()))],
         };
         let mut summary = Summary { inexact: self.inexact.load(Relaxed), ..Summary::default() };
         for out in outs {
@@ -213,7 +241,7 @@ impl Files {
         let name: String =
             self.name.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '_' }).collect();
         let file = format!("{name}-{number:05}.{}", self.shape.format.name());
-        Out::begin(Place::Dir(dir.join(file)))
+        Out::begin(Place::Dir(dir.join(file)), &self.reader_gone)
     }
 }
 

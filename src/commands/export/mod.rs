@@ -99,8 +99,10 @@ pub async fn run(args: ExportArgs, output: OutputArgs) -> Result<()> {
     let files = Arc::new(Files::begin(place, name, shape, progress.counters.clone())?);
     let (scans, order) = (vec![scan], vec![0]);
     let work = scanning::scan(&cluster, scans, order, args.budget, &progress.counters, || files.encoder());
-    let done = interruptible(work, "the export was not finished").await?;
-    let written = files.finish(done)?;
+    let done = interruptible(work, "the export was not finished").await;
+    let written = done
+        .and_then(|done| files.finish(done))
+        .map_err(|error| if files.is_reader_gone() { Error::reader_gone() } else { error })?;
     let rows = progress.counters.rows.load(Relaxed);
     drop(progress);
     summarise(&Summary { table: chosen.table.full_name(), rows, ..written }, output)

@@ -57,7 +57,9 @@ fn check_table(
         count_of_files += 1;
         match files.open(part).and_then(|source| count(source, &table, &entry.path, part)) {
             Ok(counted) => rows += counted,
-            Err(error) if error.kind() == error::Kind::Failed => add(error.message().to_owned()),
+            Err(error) if error.kind() == error::Kind::Failed && !error.is_out_of_files() => {
+                add(error.message().to_owned());
+            }
             Err(error) => return Err(error),
         }
     }
