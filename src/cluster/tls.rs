@@ -391,7 +391,7 @@ pub fn told(tls: Option<&Tls>, error: &str) -> Option<Refusal> {
     const ALERT: &str = "received fatal alert: ";
     let is_broken = error.contains("Connection broken") || error.contains(ALERT);
     let Some(tls) = tls else {
-        // A server that expects TLS resets the connection (measured 3.11-5.0) and says nothing that tells it from others.
+        // A server that expects TLS resets the connection (measured on 5.0) and says nothing that tells it from others.
         let what = "the server closed the connection without an answer".to_owned();
         return is_broken.then_some(Refusal {
             what,
