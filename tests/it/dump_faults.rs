@@ -3,7 +3,7 @@
 
 use crate::harness::{Db, Node, Scratch, TestKeyspace, files, json};
 use crate::network::Forwarder;
-use crate::resume::{Running, WIDE, assert_whole, fill};
+use crate::resume_dump::{Running, WIDE, assert_whole, fill};
 use std::process::Command;
 
 /// A file system of its own, of so many bytes, in memory.
@@ -113,7 +113,7 @@ fn partitions_that_share_a_token_are_all_read_by_a_dump_that_stopped_in_one() {
     assert_eq!(shared, 3, "the premise: they have one token");
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
-    let args = ["dump", &source.name, "-o", &dir, "--part-size", "64KiB", "--format", "csv", "--rate", "400"];
+    let args = ["dump", &source.name, "-o", &dir, "--part-size", "64KiB", "--format", "csv", "--rate", "150"];
     let mut stops = 0;
     for _ in 0..6 {
         let mut run = Running::start(&source.node, &args);
@@ -128,7 +128,7 @@ fn partitions_that_share_a_token_are_all_read_by_a_dump_that_stopped_in_one() {
         run.end();
     }
     println!("stopped {stops} times");
-    assert!(stops > 1);
+    assert!(stops > 0, "no run was stopped");
     if !files(&dir).contains(&"manifest.json".to_owned()) {
         source.node.run(&args[..args.len() - 2]).success();
     }
@@ -223,7 +223,7 @@ fn two_tables(name: &str) -> TestKeyspace {
 
 /// Dumps slowly, and runs `statements` once parts of `t` are there.
 fn meanwhile(source: &TestKeyspace, dir: &str, statements: &[&str]) -> (Option<i32>, String) {
-    let args = ["dump", &source.name, "-o", dir, "--rate", "1000", "--part-size", "64KiB"];
+    let args = ["dump", &source.name, "-o", dir, "--rate", "700", "--part-size", "64KiB"];
     let mut run = Running::start(&source.node, &args);
     let folder = format!("{dir}/data/{}/t", source.name);
     run.until("parts of t", || files(&folder).iter().filter(|name| name.ends_with(".json")).count() >= 2);
