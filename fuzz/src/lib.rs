@@ -296,7 +296,7 @@ pub fn ddl(data: &[u8]) {
     statement.uses_type("t");
     if let Ok(parts) = options::Parts::of(&statement) {
         let again = Statement { cql: parts.cql(), ..statement.clone() };
-        assert!(options::same(&statement, &again), "{} and {}", statement.cql, again.cql);
+        assert!(ddl::same(&statement, &again), "{} and {}", statement.cql, again.cql);
         for option in &parts.options {
             options::map(&option.value);
         }

@@ -254,7 +254,8 @@ impl Catalogue {
             // What ScyllaDB keeps of lightweight transactions on tablets (`paxos_state_table_name` in its source; for other
             // tables it is in `system.paxos`): nobody's data, and of no use elsewhere. No other name may have a $.
             let base = table.strip_suffix("$paxos");
-            if base.is_some_and(|base| self.tables.iter().any(|(k, t, _, _)| (k, t.as_str()) == (&ks, base))) {
+            if base.is_some_and(|base| self.tables.iter().any(|(k, t, _, _)| (k, t.as_str()) == (&ks, base)))
+            {
                 keyspaces.entry(ks).or_default().logs.push(table);
                 continue;
             }
@@ -357,7 +358,8 @@ mod tests {
     /// ScyllaDB's tables beside others (not run by us): only a table that has its base and its partitioner is one.
     #[test]
     fn tables_of_scylladb_itself_are_told_from_others() {
-        let table = |name: &str| ("ks".to_owned(), name.to_owned(), Some(vec!["compound".to_owned()]));
+        let table =
+            |name: &str| ("ks".to_owned(), name.to_owned(), Uuid::nil(), Some(vec!["compound".to_owned()]));
         let names = ["t", "t$paxos", "t_scylla_cdc_log", "u_scylla_cdc_log", "x$paxos"];
         let column = |name: &&str| {
             let text = |text: &str| text.to_owned();

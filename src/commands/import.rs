@@ -71,7 +71,7 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     }
     let options = CsvOptions { null: args.null.clone() };
     let headers = args.files.iter().map(|file| header(file, &options)).collect::<Result<Vec<_>>>()?;
-    let rejects = Rejects::new("record", args.max_errors, args.reject_dir);
+    let rejects = Rejects::new("record", args.max_errors, args.reject_dir.clone());
     let cluster = Arc::new(Cluster::connect(&args.connect).await?);
     let table = find_table(&cluster, &keyspace, &name).await?;
     let resume = Resume::open(&cluster, &table, &args).await?;

@@ -4,7 +4,7 @@
 use super::layout;
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::Partition;
-use crate::format::{Format, FormatError, Layout, Source, Undecoded};
+use crate::format::{Decoded, Format, FormatError, Layout, Source, Undecoded};
 use crate::manifest::{Manifest, Part, TableEntry};
 use crate::ring::Partitioner;
 use crate::rows::Page;
@@ -121,7 +121,13 @@ impl Source for Counted {
     /// That there are fewer rows is left to the caller, who knows when all pages are decoded.
     fn next_undecoded(&mut self) -> Result<Option<Undecoded>, FormatError> {
         let (found, stated) = (self.found.clone(), self.stated);
-        let counted = |page: Undecoded| Box::new(move || count(page()?, &found, stated)) as Undecoded;
+        let counted = |page: Undecoded| {
+            let count = move || {
+                let Decoded { page, bad, texts } = page()?;
+                Ok(Decoded { page: count(page, &found, stated)?, bad, texts })
+            };
+            Box::new(count) as Undecoded
+        };
         Ok(self.source.next_undecoded()?.map(counted))
     }
 }

@@ -253,11 +253,6 @@ impl RejectFile {
         }
     }
 
-    /// How many it has.
-    pub fn count(&self) -> u64 {
-        lock(&self.keys).count
-    }
-
     /// Whether it has the row of that key: `name=value, …`.
     pub fn has(&self, key: &str) -> bool {
         lock(&self.keys).of_rows.contains(key)

@@ -60,9 +60,7 @@ fn of_server(error: &DbError, message: &str, verdict: Verdict, bytes: usize) -> 
         DbError::Invalid => Some(message.to_owned()),
         // Bytes that a type refuses only when they are written.
         DbError::ServerError if message.contains("MarshalException") => Some(message.to_owned()),
-        DbError::WriteFailure { received: 0, .. }
-            if verdict.is_of_size() && bytes >= MAY_BE_TOO_LARGE =>
-        {
+        DbError::WriteFailure { received: 0, .. } if verdict.is_of_size() && bytes >= MAY_BE_TOO_LARGE => {
             Some(format!("{message} (a row of {bytes} bytes may be more than the server takes)"))
         }
         _ => None,

@@ -289,7 +289,8 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         };
         let how = How { before, ..how };
         let loaded =
-            load_data(&cluster, parts, (how, Flow::of(&args.budget)), (stop, resume, &rejects), output).await?;
+            load_data(&cluster, parts, (how, Flow::of(&args.budget)), (stop, resume, &rejects), output)
+                .await?;
         let rows_before = resume.map_or(0, |resume| resume.rows(&plan));
         let loaded = Loaded { rows: loaded.rows + rows_before, rows_before, ..loaded };
         let built = runner.run(Section::PostData).await;
