@@ -50,15 +50,9 @@ struct Count {
 pub struct RejectFile {
     tally: Arc<Tally>,
     form: Form,
-    /// How many it has, and the keys of rows.
-    keys: Mutex<Keys>,
+    /// The keys of its rows, where it has rows.
+    keys: Mutex<HashSet<String>>,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct Keys {
-    count: u64,
-    of_rows: HashSet<String>,
 }
 
 /// What a reject file holds.
@@ -255,7 +249,7 @@ impl RejectFile {
 
     /// Whether it has the row of that key: `name=value, …`.
     pub fn has(&self, key: &str) -> bool {
-        lock(&self.keys).of_rows.contains(key)
+        lock(&self.keys).contains(key)
     }
 
     /// Rejects a row of a page as [`Reject::record`] would be.
@@ -285,12 +279,8 @@ impl RejectFile {
             return Err(alone());
         }
         self.write(reject)?;
-        {
-            let mut keys = lock(&self.keys);
-            keys.count += 1;
-            if self.form.layout.is_some() {
-                keys.of_rows.extend(reject.what.map(str::to_owned));
-            }
+        if self.form.layout.is_some() {
+            lock(&self.keys).extend(reject.what.map(str::to_owned));
         }
         let told = self.told(reject);
         let Tally { noun, most, ref state, .. } = *self.tally;
