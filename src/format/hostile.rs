@@ -394,5 +394,5 @@ fn csv_that_does_not_end_is_refused_with_its_line() {
     let wire = format!("k,l,__wire\na,,\"{{\"\"k\"\":{}\"\n", "{\"\"k\"\":".repeat(100_000));
     assert!(told(&wire).starts_with("line 2, column \"__wire\": "), "{}", told(&wire));
     let open = format!("k,l,__wire\na,\"{}", "x\n".repeat(1 << 20));
-    assert_eq!(told(&open), "line 2: a quote is opened and never closed");
+    assert!(told(&open).starts_with("line 2: a quote is opened and never closed"), "{}", told(&open));
 }
