@@ -93,6 +93,11 @@ impl Error {
         &self.message
     }
 
+    /// What the user can do about it.
+    pub fn hints(&self) -> &[String] {
+        &self.hints
+    }
+
     /// The process's exit code for this error.
     pub fn exit_code(&self) -> u8 {
         match self.kind {

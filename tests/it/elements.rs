@@ -248,7 +248,7 @@ fn lists_do_not_double_when_a_killed_load_is_run_again() {
     killed(&forwarder, &["load", &dir, "--map", &map]);
     let there = source.db.count(&format!("{target}.t"));
     assert!((1..ROWS).contains(&there), "{there} rows: not in the middle");
-    source.load(&dir, &target, &["--if-exists", "append"]).success();
+    source.load(&dir, &target, &["--if-exists", "append", "--restart"]).success();
     assert_eq!(assert_same(&source.db, &source.name, &target), ROWS);
     let tables = [source.table("t"), format!("{target}.t")];
     assert_same_times((&source.db, &tables[0]), (&source.db, &tables[1]), "k", &["v"]);

@@ -452,7 +452,7 @@ fn a_load_refuses_ranges_and_columns_that_lie() {
     ran.fails(1).stderr_has(&["part-00001", "it holds more rows than the 3 of the manifest"]);
     let mut forged = Forged::new().with(|f| f.part = b"k,v,__wire\n1,one,\n".to_vec());
     let (ran, _) = load(&mut forged, "fewer");
-    ran.fails(1).stderr_has(&["1 rows were loaded, the manifest lists 3"]);
+    ran.fails(1).stderr_has(&["1 rows were read, the manifest lists 3"]);
 }
 
 #[test]

@@ -493,7 +493,7 @@ fn an_index_that_fails_keeps_nothing_else_from_being_done() {
     assert_eq!(landing.db.count(&format!("{}.t", landing.keyspace)), 1);
     // The log tells what was run, twice by now.
     landing.drop_keyspace();
-    let gone_on = landing.load(&dir, &[&flags[..], &["--skip-unsupported", "--json"]].concat());
+    let gone_on = landing.load(&dir, &[&flags[..], &["--skip-unsupported", "--json", "--restart"]].concat());
     assert_eq!(gone_on.code, Some(0), "{}", gone_on.told());
     assert_eq!(gone_on.json()["left_out"][0]["object"], format!("index {}.t_v", source.name));
     assert_eq!(landing.db.names("index_name", "indexes", &landing.keyspace), ["t_w"]);

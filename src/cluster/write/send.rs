@@ -73,6 +73,8 @@ struct Tried {
     sent: u32,
     /// How often they have failed in a way that may pass.
     failed: u32,
+    /// How often of them in a way that may be for good.
+    doubtful: u32,
 }
 
 impl Failure {
@@ -128,7 +130,7 @@ impl Sender {
     ) -> Result<Vec<Refused>> {
         // A stack instead of recursion: halves of what was too large or has a row that is refused, front half on top, each
         // with what its rows have been through.
-        let mut pending = vec![(items, Tried { sent: 1, failed: 0 })];
+        let mut pending = vec![(items, Tried { sent: 1, failed: 0, doubtful: 0 })];
         let mut failed = Some(first);
         let mut refused = Vec::new();
         while let Some((items, mut tried)) = pending.pop() {
@@ -166,7 +168,11 @@ impl Sender {
             let halves = failure.verdict.is_of_size() && items.len() > 1;
             if !halves {
                 tried.failed += 1;
-                if !cluster.patience.again(failure.verdict, tried.failed) {
+                tried.doubtful += u32::from(failure.verdict == Verdict::Doubtful);
+                let failed = if failure.verdict == Verdict::Doubtful { tried.doubtful } else { tried.failed };
+                if tried.failed >= cluster.patience.attempts
+                    || !cluster.patience.again(failure.verdict, failed)
+                {
                     return Err(failure);
                 }
             }

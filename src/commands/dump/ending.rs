@@ -91,7 +91,9 @@ pub async fn check(
     if let Some(error) = dumped.losses.first() {
         told.push(format!("the first error was: {}", error.message()));
     }
-    Err(Error::failed(told.join("; ")).hint(match changes.is_empty() {
+    let hints = dumped.losses.first().map(Error::hints).unwrap_or_default();
+    let failed = hints.iter().fold(Error::failed(told.join("; ")), |error, hint| error.hint(hint.as_str()));
+    Err(failed.hint(match changes.is_empty() {
         true => KEPT,
         false => "what was read before cannot be gone on with: dump again with --restart",
     }))
