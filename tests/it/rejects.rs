@@ -381,7 +381,7 @@ fn a_row_of_a_dump_that_the_target_refuses_is_rejected_by_key() {
 
         // What a load adds to what is there is read back: that a rejected row is missing is not told as a difference.
         let how = if format == "csv" { "append" } else { "truncate" };
-        let summary = load(&["--if-exists", how, "--max-errors", "1", "--json"]).fails(3).json();
+        let summary = load(&["--restart", "--if-exists", how, "--max-errors", "1", "--json"]).fails(3).json();
         assert_eq!((&summary["rows"], &summary["rejected"]), (&49.into(), &1.into()), "{summary}");
         assert_eq!(
             (&summary["tables"][0]["rows"], &summary["tables"][0]["rejected"]),
