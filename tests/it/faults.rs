@@ -457,7 +457,8 @@ fn statements_that_a_node_forgets_are_prepared_again() {
     let map = format!("{}={target}", source.name);
     let proxy = Proxy::to(&source.node, &target, |_| Fate::Late(Duration::from_millis(100)));
     std::thread::scope(|scope| {
-        scope.spawn(|| proxy.run(&["load", &dir, "--map", &map]).success());
+        // Long enough for a busy node to change its tables meanwhile.
+        scope.spawn(|| proxy.run(&["load", &dir, "--map", &map, "--rate", "40"]).success());
         wait_for(&proxy, 20);
         for table in ["plain", "elements", "lists"] {
             source.db.execute(&format!("ALTER TABLE {target}.{table} ADD added int"));
