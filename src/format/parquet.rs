@@ -7,14 +7,15 @@
 //! A damaged file may be read as other data, since its pages carry no checksums. So whoever opens a file compares the
 //! checksum of the whole with the one that `store` keeps, first. A file from a stranger may have a checksum that fits and
 //! lie all the same: `survey` looks through its claims before the Parquet library believes them, and `panics` makes
-//! errors of what the library does not expect.
+//! errors of what the library does not expect. `ranges` is the file as the library reads it.
 
 mod encoding;
 mod panics;
+mod ranges;
 mod survey;
 
 use self::encoding::{Storage, leaves, storage};
-use self::panics::caught;
+use self::ranges::Ranges;
 use self::survey::{Survey, check_footer, survey};
 use super::{Column, FormatError, Layout, Sink, SinkOptions, Source, check_width};
 use crate::rows::{Cell, Page, PageColumns};
@@ -353,7 +354,7 @@ fn exceptions_array(
 pub struct ParquetSource {
     layout: Layout,
     by_name: HashMap<String, usize>,
-    file: File,
+    file: Ranges,
     metadata: ArrowReaderMetadata,
     /// Rows to decode at once, of each row group.
     at_once: Vec<usize>,
@@ -381,7 +382,8 @@ impl ParquetSource {
     /// `FormatError` if it is no Parquet file or its columns are others.
     pub fn open(layout: &Layout, file: File) -> Result<ParquetSource, FormatError> {
         check_footer(&file)?;
-        let metadata = caught(|| Ok(ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?))?;
+        let file = Ranges::of(file)?;
+        let metadata = file.caught(|| Ok(ArrowReaderMetadata::load(&file, ArrowReaderOptions::new())?))?;
         let fields = metadata.schema().fields();
         layout.check_names(fields.iter().map(|f| f.name().as_str()))?;
         let natural = layout.columns.iter().map(|c| c.codec.field(&c.name));
@@ -400,7 +402,7 @@ impl ParquetSource {
         let mut at_once = Vec::new();
         for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
             let rows = rows_of(group, number)?;
-            let surveys = group.columns().iter().map(|chunk| survey(&file, chunk, rows));
+            let surveys = group.columns().iter().map(|chunk| survey(file.whole(), chunk, rows));
             let surveys: Vec<Survey> = surveys.collect::<Result<_, _>>()?;
             at_once.push(batch_rows(group, &surveys).min(rows_of_nulls(&layout.columns)));
         }
@@ -429,11 +431,11 @@ impl ParquetSource {
         };
         let rows_left = rows_of(group, self.next_group)?;
         let rows = self.at_once.get(self.next_group).copied().unwrap_or(1);
-        let file = self.file.try_clone()?;
-        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone())
-            .with_row_groups(vec![self.next_group])
-            .with_batch_size(rows);
-        let reader = caught(|| Ok(builder.build()?))?;
+        let builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.clone(), self.metadata.clone())
+                .with_row_groups(vec![self.next_group])
+                .with_batch_size(rows);
+        let reader = self.file.caught(|| Ok(builder.build()?))?;
         self.next_group += 1;
         Ok(Some(Group { reader, page: None, rows_left }))
     }
@@ -450,7 +452,9 @@ impl ParquetSource {
             if let Some(page) = group.page.take() {
                 return Ok(Some(page));
             }
-            let next = caught(|| Ok(group.reader.next().transpose()?))
+            let next = self
+                .file
+                .caught(|| Ok(group.reader.next().transpose()?))
                 .map_err(|error| placed(error, self.next_group, self.rows))?;
             match next {
                 Some(batch) => {

@@ -191,3 +191,25 @@ fn rows_without_write_times_are_as_old_as_their_range() {
     source.node.run(["load", &dir, "--if-exists", "append", "--no-check"]).success();
     assert_eq!(source.db.count(&source.table("t")), ROWS - 100);
 }
+
+/// The guardrail against write times is on there (see `scripts/test`), and binds nobody, since nobody logs in.
+#[test]
+fn where_nobody_logs_in_no_guardrail_binds() {
+    let target = TestKeyspace::on(Node::get(RANDOM), "unguarded");
+    let setting = "SELECT value FROM system_views.settings WHERE name = 'user_timestamps_enabled'";
+    assert_eq!(target.db.texts(setting), [["false"]]);
+    let source = TestKeyspace::with(
+        "unguarded",
+        &[
+            "CREATE TABLE t (k int PRIMARY KEY, v text)",
+            "INSERT INTO t (k, v) VALUES (1, 'x') USING TIMESTAMP 7",
+        ],
+    );
+    let scratch = Scratch::new();
+    let (dir, map) = (scratch.path("dump"), format!("{}={}", source.name, target.name));
+    source.dump(&dir, "parquet").success();
+    target.node.run(["load", &dir, "--map", &map]).success();
+    assert_eq!(target.db.texts("SELECT v FROM t WHERE k = 1"), [["x"]]);
+    let time = target.db.rows("SELECT writetime(v) FROM t").remove(0).remove(0).unwrap();
+    assert_eq!(time, 7_i64.to_be_bytes());
+}

@@ -1,6 +1,6 @@
 //! What a role may read: what it lacks is named before a dump begins, and masked values are never taken for true ones.
 
-use crate::harness::{Done, Node, Scratch, TestKeyspace, WITH_LOGIN, files, json, parts, quoted};
+use crate::harness::{Db, Done, Node, Scratch, TestKeyspace, WITH_LOGIN, files, json, parts, quoted};
 use crate::roundtrip::assert_same;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -273,4 +273,61 @@ fn what_a_role_lacks_for_a_load_is_named_before_anything_is_written() {
         let refused = blind.node.run([&own[..], flags].concat()).fails(1);
         refused.stderr_has(&[&format!("SELECT ON {}.t", source.name), "GRANT", "nothing was written"]);
     }
+}
+
+/// A guardrail of the server with logins keeps ordinary roles from making compact tables (see `scripts/test`). What a
+/// load takes for possible is what the server then does.
+#[test]
+fn guardrails_bind_ordinary_roles_alone() {
+    let compact = "CREATE TABLE dense (k int, c int, v text, PRIMARY KEY (k, c)) WITH COMPACT STORAGE";
+    let row = "INSERT INTO dense (k, c, v) VALUES (1, 2, 'x')";
+    let source = TestKeyspace::with("guarded", &[compact, row]);
+    let target = keyspace("guarded", &[]);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "parquet").success();
+    let role = Role::new(&target, "ordinary");
+    role.grant("CREATE", "ALL", "KEYSPACES");
+    role.grant("ALL", "KEYSPACE", &target.name);
+    let refused = Db::connect(&role.node).try_execute(&format!(
+        "CREATE TABLE {} (k int, c int, v text, PRIMARY KEY (k, c)) WITH COMPACT STORAGE",
+        target.table("refused")
+    ));
+    let refused = refused.expect_err("the guardrail is on");
+    assert!(refused.contains("compact"), "{refused}");
+    let load = |to: &str, flags: &[&str]| {
+        let map = format!("{}={to}", source.name);
+        role.node.run([&["load", &dir, "--map", &map], flags].concat()).done()
+    };
+    // What the role may not see is found out by being refused.
+    let refused = load(&target.target("unseen"), &[]);
+    assert_eq!(refused.code, Some(1), "{}", refused.told());
+    refused.stderr_has(&[
+        "GRANT SELECT ON system_views.settings",
+        "dense may be refused",
+        "no data was loaded",
+    ]);
+    role.grant("SELECT", "TABLE", "system_views.settings");
+    let made = target.target("made");
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let refused = loop {
+        let refused = load(&made, &["--dry-run"]);
+        if !refused.stdout.contains("GRANT SELECT") {
+            break load(&made, &[]);
+        }
+        assert!(Instant::now() < deadline, "{}", refused.told());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert_eq!(refused.code, Some(1), "{}", refused.told());
+    refused.stderr_has(&["COMPACT STORAGE", "nothing was written"]);
+    assert_eq!(target.db.names("keyspace_name", "keyspaces", &made), [""; 0]);
+    let done = load(&made, &["--drop-compact-storage"]);
+    assert_eq!(done.code, Some(0), "{}", done.told());
+    assert_eq!(target.db.count(&format!("{made}.dense")), 1);
+    // A superuser makes it as it was.
+    let whole = target.target("whole");
+    target.node.run(["load", &dir, "--map", &format!("{}={whole}", source.name)]).success();
+    let flags = format!("SELECT flags FROM system_schema.tables WHERE keyspace_name = '{whole}'");
+    let flags = target.db.rows(&flags).remove(0).remove(0).unwrap();
+    assert!(!String::from_utf8_lossy(&flags).contains("compound"), "it is compact");
 }

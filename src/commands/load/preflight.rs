@@ -7,8 +7,9 @@ use super::schema::{Existing, Step};
 use crate::cluster::Cluster;
 use crate::cluster::connect::Level;
 use crate::cluster::permissions::Grants;
+use crate::ddl::options::Parts;
 use crate::ddl::servers::{Feature, Target};
-use crate::ddl::{Kind, Replication};
+use crate::ddl::{Kind, Replication, Statement};
 use crate::error::{Context, Result};
 use crate::types::cql::Ident;
 use std::collections::{BTreeMap, BTreeSet};
@@ -230,13 +231,22 @@ fn lack(level: Level, datacenters: &[Datacenter<'_>], own: Option<&str>) -> Opti
     })
 }
 
-/// A server that shows no settings (before 4.0, or to this role) may have switched off what is about to be made.
+/// A server that shows no settings (before 4.0, or to a role that may not read them) may have switched off what is about
+/// to be made.
 fn switches(settings: &BTreeMap<String, String>, intent: &Intent<'_>) -> Option<Check> {
-    let kinds = [Kind::Function, Kind::Aggregate, Kind::View];
+    let switched = |statement: &Statement| match statement.kind {
+        Kind::Function | Kind::Aggregate | Kind::View => true,
+        Kind::Table => Parts::of(statement).is_ok_and(|parts| parts.option("compact storage").is_some()),
+        _ => false,
+    };
     let mut made = intent.steps.iter().filter(|step| step.existing == Existing::No);
-    let step = made.find(|step| kinds.contains(&step.statement.kind)).filter(|_| settings.is_empty())?;
+    let step = made.find(|step| switched(&step.statement)).filter(|_| settings.is_empty())?;
+    let way = match intent.role {
+        Some(role) => format!(" (GRANT SELECT ON system_views.settings TO {})", Ident(role)),
+        None => String::new(),
+    };
     Some(Check::warning(format!(
-        "the server does not tell whether functions and views are enabled: {} may be refused when it is made",
+        "the server does not tell what is enabled{way}: {} may be refused when it is made",
         step.label()
     )))
 }
