@@ -305,6 +305,9 @@ pub struct ImportPlace {
     pub line: u64,
     /// Rows before it in all files.
     pub rows: u64,
+    /// Records before it in all files that were rejected.
+    #[serde(default)]
+    pub rejected: u64,
 }
 
 /// The state of an import that has begun.
@@ -335,7 +338,12 @@ impl ImportState {
                     state = Some(ImportState { begin, ..Default::default() });
                 }
                 (Some(state), ImportRecord::Times(until)) => state.times = state.times.max(Some(until)),
-                (Some(state), ImportRecord::At(place)) => state.at = Some(place),
+                (Some(state), ImportRecord::At(place)) if place.file < state.begin.files.len() => {
+                    state.at = Some(place);
+                }
+                (Some(_), ImportRecord::At(_)) => {
+                    return Err(BadState::Order(number + 1, "it is at a file that it does not have"));
+                }
                 (None, _) => return Err(BadState::Order(number + 1, "what is imported has not been said")),
                 (Some(_), ImportRecord::Begin(_)) => {
                     return Err(BadState::Order(number + 1, "an import begins inside another"));
@@ -527,7 +535,7 @@ mod tests {
             files: vec![file("/x", 7), file("/y", 8)],
             ..ImportBegin::default()
         };
-        let place = ImportPlace { file: 1, offset: 5, line: 2, rows: 9 };
+        let place = ImportPlace { file: 1, offset: 5, line: 2, rows: 9, rejected: 3 };
         let records = [
             ImportRecord::Begin(begin.clone()),
             ImportRecord::Times(50),

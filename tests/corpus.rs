@@ -26,6 +26,7 @@ const TARGETS: &[Target] = &[
     ("manifest", entries::manifest),
     ("parquet", entries::parquet),
     ("sidecar", entries::sidecar),
+    ("state", entries::state),
 ];
 
 fn fuzz() -> PathBuf {
@@ -155,6 +156,9 @@ fn seeds() -> Vec<(&'static str, String, Vec<u8>)> {
     }
     seeds.push(("manifest", "seed".to_owned(), MANIFEST.as_bytes().to_vec()));
     seeds.push(("sidecar", "seed".to_owned(), SIDECAR.as_bytes().to_vec()));
+    for (name, text) in [("begun", BEGUN), ("load", LOAD), ("import", IMPORT)] {
+        seeds.push(("state", format!("seed-{name}"), text.as_bytes().to_vec()));
+    }
     seeds
 }
 
@@ -309,4 +313,39 @@ const SIDECAR: &str = r#"{
     {"start": "5", "end": "5", "from": {"partition_key": ["0x00000001"], "clustering": [null]}, "read": ["2026-11-23T10:00:00.000Z", "2026-11-23T10:00:01.000Z"]}
   ]
 }
+"#;
+
+/// As `dump` writes it first, but for the checksum.
+const BEGUN: &str = r#"{
+  "format": "1.0",
+  "tool": "cqlift 0.1.0",
+  "id": "0123456789abcdef",
+  "started": "2026-11-23T10:00:00.000Z",
+  "cluster": "c",
+  "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
+  "options": {"format": "csv", "preserve": "all", "consistency": "LOCAL_QUORUM", "selectors": ["a"], "exclude": []},
+  "roles": false,
+  "skip_unsupported": true,
+  "tables": [{
+    "keyspace": "a", "name": "t", "id": "3f2504e0-4f89-11d3-9a0c-0305e82c3301",
+    "columns": [{"name": "k", "type": "int", "kind": "partition_key", "position": 0}],
+    "types": [{"name": "u", "fields": [{"name": "f", "type": "list<int>"}]}]
+  }],
+  "checksum": "xxh3-128:0123456789abcdef0123456789abcdef"
+}
+"#;
+
+/// The states of a load and an import, without the hashes of their lines.
+const LOAD: &str = r#"{"begin":{"format":1,"dump":"d","manifest":"m","cluster":"c","hosts":["1","2"],"tables":{"a.t":"b.t"},"options":{"--ttl":"keep"},"began":1800000000000000,"list_offset":7}}
+{"run":{"tables":{"a.t":{"id":"i","found":"empty"},"a.u":{"id":"j","found":"filled"}},"list_tries":30}}
+{"parts":[{"table":"a.t","part":"part-00001","tally":{"expired_rows":1,"expired_cells":2,"capped":3,"untold_rows":4,"rejected":5}}]}
+{"run":{"tables":{},"list_tries":60}}
+{"parts":[{"table":"a.t","part":"part-00002","tally":{"expired_rows":0,"expired_cells":0,"capped":0,"untold_rows":0}}]}
+"#;
+
+const IMPORT: &str = r#"{"begin":{"format":1,"cluster":"c","hosts":["1"],"table":"a.t","id":"i","files":[{"path":"/f.csv","bytes":100,"modified":1800000000000000000,"head":"xxh3-128:00"}],"options":{"--null":""}}}
+{"times":1800000000000000}
+{"at":{"file":0,"offset":10,"line":2,"rows":1,"rejected":0}}
+{"times":1800000001000000}
+{"at":{"file":0,"offset":90,"line":9,"rows":7,"rejected":1}}
 "#;

@@ -7,8 +7,10 @@ use arrow_array::Array;
 use cqlift::ddl::{self, Kind, Renames, Statement, lex, options, rewrite, servers};
 use cqlift::format::csv::{CsvOptions, CsvReader};
 use cqlift::format::{Column, Format, FormatError, Layout, Source};
+use cqlift::manifest::begun::Begun;
 use cqlift::manifest::{Manifest, Part};
 use cqlift::rows::{Cell, Page};
+use cqlift::state::{BadState, ImportState, LoadState};
 use cqlift::types::cql::{CqlType, Native, Udt};
 use cqlift::types::{Codec, Fidelity, class, codec, elements};
 use std::io::{Cursor, Seek, Write};
@@ -233,12 +235,9 @@ fn file(bytes: &[u8]) -> std::fs::File {
 
 /// A manifest, whose checksum is made to fit: what it says is read as every command reads it.
 pub fn manifest(data: &[u8]) {
-    const KEY: &str = ",\n  \"checksum\": \"xxh3-128:";
     let text = String::from_utf8_lossy(data);
     let _ = Manifest::from_text(&text);
-    let body = text.rsplit_once(KEY).map_or(&*text, |(body, _)| body);
-    let hash = xxhash_rust::xxh3::xxh3_128(body.as_bytes());
-    let Ok(manifest) = Manifest::from_text(&format!("{body}{KEY}{hash:032x}\"\n}}\n")) else { return };
+    let Ok(manifest) = Manifest::from_text(&sealed(&text)) else { return };
     for keyspace in &manifest.keyspaces {
         let _ = keyspace.udts();
         for entry in &keyspace.tables {
@@ -256,6 +255,62 @@ pub fn manifest(data: &[u8]) {
     let written = manifest.to_text().expect("what was read can be written");
     let again = Manifest::from_text(&written).expect("what was written can be read");
     assert_eq!(again.to_text().expect("again"), written);
+}
+
+/// The text of a manifest with the checksum that it ought to have.
+fn sealed(text: &str) -> String {
+    const KEY: &str = ",\n  \"checksum\": \"xxh3-128:";
+    let body = text.rsplit_once(KEY).map_or(text, |(body, _)| body);
+    let hash = xxhash_rust::xxh3::xxh3_128(body.as_bytes());
+    format!("{body}{KEY}{hash:032x}\"\n}}\n")
+}
+
+/// What a dump, load or import has left of itself, with checksums made to fit: what was cut off at its end is as if it had
+/// never been written, and what was read comes back.
+pub fn state(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let _ = Begun::from_text(&text);
+    if let Ok(begun) = Begun::from_text(&sealed(&text)) {
+        let written = begun.to_text().expect("what was read can be written");
+        assert_eq!(Begun::from_text(&written).expect("and read"), begun);
+        assert!(begun.differences(&begun).is_empty());
+    }
+    whole(data, LoadState::read);
+    whole(data, ImportState::read);
+    let hashed = |line: &str| format!("{:016x} {line}\n", xxhash_rust::xxh3::xxh3_64(line.as_bytes()));
+    let lines = text.lines().map(|line| line.get(17..).filter(|_| !line.starts_with('{')).unwrap_or(line));
+    let hashed: Vec<String> = lines.map(hashed).collect();
+    let all = hashed.concat();
+    whole(all.as_bytes(), LoadState::read);
+    whole(all.as_bytes(), ImportState::read);
+    let last = hashed.last().map_or(0, String::len);
+    torn(all.as_bytes(), last, LoadState::read);
+    torn(all.as_bytes(), last, ImportState::read);
+}
+
+/// A state that is right says the same without its last line and with a piece of that.
+fn torn<T: PartialEq + std::fmt::Debug>(
+    bytes: &[u8],
+    last: usize,
+    read: impl Fn(&[u8]) -> Result<(Option<T>, usize), BadState>,
+) {
+    if last == 0 || !read(bytes).is_ok_and(|(_, end)| end == bytes.len()) {
+        return;
+    }
+    let before = bytes.len() - last;
+    for piece in [1, last / 2, last - 1] {
+        assert_eq!(read(&bytes[..before + piece]), read(&bytes[..before]));
+    }
+}
+
+/// What counts of a state says the same by itself.
+fn whole<T: PartialEq + std::fmt::Debug>(
+    bytes: &[u8],
+    read: impl Fn(&[u8]) -> Result<(Option<T>, usize), BadState>,
+) {
+    if let Ok((state, end)) = read(bytes) {
+        assert_eq!(read(&bytes[..end]), Ok((state, end)));
+    }
 }
 
 /// A sidecar: what it says comes back.

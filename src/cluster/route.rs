@@ -5,7 +5,7 @@
 use super::Cluster;
 use super::tablets::Tablets;
 use crate::ring::{Partitioner, Token};
-use scylla::cluster::{ClusterState, Node, NodeRef};
+use scylla::cluster::{ClusterState, NodeRef};
 use scylla::policies::load_balancing::{FallbackPlan, LoadBalancingPolicy, RoutingInfo};
 use scylla::routing::Shard;
 use std::sync::Arc;
@@ -76,12 +76,9 @@ impl LoadBalancingPolicy for ToReplica {
 impl ToReplica {
     fn of_tablet<'a>(&self, cluster: &'a ClusterState) -> Vec<(NodeRef<'a>, Shard)> {
         let Some(At { token, tablets }) = &self.at else { return Vec::new() };
-        let is_near = |node: &&Arc<Node>| self.dc.is_none() || node.datacenter == self.dc;
-        let of = |(host, shard): &(Uuid, Shard)| {
-            let node = cluster.get_nodes_info().iter().find(|node| node.host_id == *host);
-            Some((node.filter(is_near)?, *shard))
-        };
-        tablets.replicas(*token).iter().filter_map(of).collect()
+        let nodes = cluster.get_nodes_info().iter();
+        let nodes = nodes.map(|node| (node.host_id, node.datacenter.as_deref(), node));
+        among(tablets.replicas(*token), nodes, self.dc.as_deref())
     }
 
     fn of_ring<'a>(
@@ -98,5 +95,38 @@ impl ToReplica {
         };
         let replicas = cluster.replica_locator();
         Some(replicas.replicas_for_token(token, strategy, dc, table).into_iter().collect())
+    }
+}
+
+/// Those of a tablet's replicas that are among the nodes (host, datacenter, whatever stands for it) and in this datacenter,
+/// if there is one, in the tablet's order.
+fn among<'a, N>(
+    replicas: &[(Uuid, Shard)],
+    nodes: impl Iterator<Item = (Uuid, Option<&'a str>, N)> + Clone,
+    dc: Option<&str>,
+) -> Vec<(N, Shard)> {
+    let is_near = |of: Option<&str>| dc.is_none() || of == dc;
+    let of = |(replica, shard): &(Uuid, Shard)| {
+        let (_, _, node) = nodes.clone().find(|(host, of, _)| host == replica && is_near(*of))?;
+        Some((node, *shard))
+    };
+    replicas.iter().filter_map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tablets_replicas_are_asked_at_their_shards_and_only_those_that_are_near() {
+        let [a, b, c, gone] = [1, 2, 3, 4].map(Uuid::from_u128);
+        let nodes = [(a, Some("dc1"), "a"), (b, Some("dc2"), "b"), (c, None, "c")];
+        let asked = |replicas: &[(Uuid, Shard)], dc| among(replicas, nodes.into_iter(), dc);
+        let replicas = [(b, 7), (gone, 1), (a, 0), (c, 3)];
+        assert_eq!(asked(&replicas, None), [("b", 7), ("a", 0), ("c", 3)]);
+        assert_eq!(asked(&replicas, Some("dc1")), [("a", 0)]);
+        assert_eq!(asked(&replicas, Some("dc2")), [("b", 7)]);
+        assert_eq!(asked(&replicas, Some("dc3")), []);
+        assert_eq!(asked(&[], None), []);
     }
 }

@@ -157,6 +157,8 @@ pub struct Mark {
     pub place: Place,
     /// Rows of the lane before it.
     pub rows: u64,
+    /// Records before it that were rejected.
+    pub rejected: u64,
 }
 
 /// What a feed is watched by.
@@ -318,6 +320,12 @@ fn record(
 ) -> Result<usize> {
     // What was rejected is nowhere else, once it is written down that its page is done with.
     let sync = || rejects.iter().try_for_each(|rejects| rejects.sync());
+    let reach = |journal: &Mutex<Box<dyn Journal>>, mark: Mark| {
+        sync()?;
+        let earlier = rejects.iter().take(mark.input).map(|rejects| rejects.before(None)).sum::<u64>();
+        let here = rejects.get(mark.input).map_or(0, |rejects| rejects.before(Some(mark.place.line)));
+        lock(journal).reached(Mark { rejected: earlier + here, ..mark })
+    };
     let mut finished = 0;
     let mut reached: Option<Mark> = None;
     let mut last = std::time::Instant::now();
@@ -340,14 +348,12 @@ fn record(
         if last.elapsed() >= TELL
             && let Some(mark) = reached.take()
         {
-            sync()?;
-            lock(journal).reached(mark)?;
+            reach(journal, mark)?;
             last = std::time::Instant::now();
         }
     }
     if let (Some(journal), Some(mark)) = (journal, reached) {
-        sync()?;
-        lock(journal).reached(mark)?;
+        reach(journal, mark)?;
     }
     Ok(finished)
 }
@@ -636,7 +642,7 @@ impl Reader {
         }
         let before = turn.rows;
         turn.rows += page.rows() as u64;
-        let mark = end.map(|(input, place)| Mark { input, place, rows: turn.rows });
+        let mark = end.map(|(input, place)| Mark { input, place, rows: turn.rows, rejected: 0 });
         turn.next += 1;
         drop(turn);
         lane.turned.notify_all();

@@ -14,6 +14,7 @@ use crate::format::{Column, Place, Source};
 use crate::progress::Progress;
 use crate::report;
 use crate::selector;
+use crate::state::ImportPlace;
 use crate::table::{Column as TableColumn, ColumnKind, Table};
 use clap::Args;
 use resume::Resume;
@@ -121,8 +122,8 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     drop(progress);
     let ((), rejected) = rejects.ended(fed)?;
     resume.as_ref().map_or(Ok(()), Resume::finish)?;
-    summarise(&table, (rows, at.rows), &rejected, output)?;
-    rejected.result()
+    summarise(&table, (rows, at), &rejected, output)?;
+    rejected.result(at.rejected)
 }
 
 /// Names the rows of which it is not known whether they were counted.
@@ -367,7 +368,7 @@ fn needs(Matched { table, rows, .. }: &Matched) -> Vec<Need> {
 
 fn summarise(
     table: &Table,
-    (rows, rows_before): (u64, u64),
+    (rows, before): (u64, ImportPlace),
     rejected: &Rejected,
     output: OutputArgs,
 ) -> Result<()> {
@@ -382,8 +383,13 @@ fn summarise(
     if !output.quiet {
         report::note(&format!("imported {} into {}", plural(rows, "row"), table.full_name()));
     }
-    let Rejected { count: rejected, files: ref reject_files, .. } = *rejected;
-    let summary = Summary { table: table.full_name(), rows, rows_before, rejected, reject_files };
+    let summary = Summary {
+        table: table.full_name(),
+        rows,
+        rows_before: before.rows,
+        rejected: rejected.count + before.rejected,
+        reject_files: &rejected.files,
+    };
     if output.json { report::json(&summary) } else { Ok(()) }
 }
 

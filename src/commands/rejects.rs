@@ -217,16 +217,32 @@ impl Rejected {
         format!("{} {were} rejected: {files}; why: {reasons}", plural(self.count, self.noun))
     }
 
-    /// That nothing was rejected.
+    /// That nothing was rejected, neither now nor by the `earlier` runs of what goes on.
     ///
     /// # Errors
     /// `Error` (exit 3) names the files.
-    pub fn result(&self) -> Result<()> {
-        match self.count {
-            0 => Ok(()),
-            _ => Err(Error::incomplete(self.told())
-                .hint("repair what is wrong in them, and import them: cqlift import TABLE FILE…")),
+    pub fn result(&self, earlier: u64) -> Result<()> {
+        let more = match earlier {
+            0 => String::new(),
+            1 => format!("1 {} was rejected by an earlier run, which named its files", self.noun),
+            _ => {
+                format!(
+                    "{} were rejected by earlier runs, which named their files",
+                    plural(earlier, self.noun)
+                )
+            }
+        };
+        match (self.count, earlier) {
+            (0, 0) => Ok(()),
+            (0, _) => Err(Error::incomplete(more)),
+            (_, 0) => Err(self.incomplete(self.told())),
+            (_, _) => Err(self.incomplete(format!("{}\n{more}", self.told()))),
         }
+    }
+
+    fn incomplete(&self, told: String) -> Error {
+        Error::incomplete(told)
+            .hint("repair what is wrong in them, and import them: cqlift import TABLE FILE…")
     }
 }
 
@@ -244,6 +260,16 @@ impl RejectFile {
         match &mut *lock(&self.state) {
             State::Open(open) => open.records.sync().and_then(|()| open.reasons.sync()),
             State::Unused | State::Closed => Ok(()),
+        }
+    }
+
+    /// How many come from before this line of their file, where all come from one; all without it.
+    pub fn before(&self, line: Option<u64>) -> u64 {
+        match &*lock(&self.state) {
+            State::Open(open) => {
+                open.places.iter().filter(|place| line.is_none_or(|line| place.number < line)).count() as u64
+            }
+            State::Unused | State::Closed => 0,
         }
     }
 

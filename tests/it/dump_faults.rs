@@ -192,8 +192,8 @@ fn a_dump_ends_when_the_cluster_is_gone_and_goes_on_when_it_is_back() {
     let forwarder = Forwarder::to(&source.node);
     let (host, port) = (forwarder.address.ip().to_string(), forwarder.address.port());
     let node = Node { host, port, ..source.node.clone() };
-    let args =
-        ["dump", &source.name, "-o", &dir, "--rate", "800", "--part-size", "64KiB", "--only-contact-points"];
+    let dump = ["dump", &source.name, "-o", &dir, "--rate", "800", "--part-size", "64KiB"];
+    let args = [&dump[..], &["--only-contact-points", "--max-attempts", "6"]].concat();
     let mut run = Running::start(&node, &args);
     run.until("parts", || sidecars(&dir) > 2);
     drop(forwarder);

@@ -453,7 +453,7 @@ fn what_is_particular_to_no_row_is_not_rejected() {
     target.db.execute(TABLE);
     let scratch = Scratch::new();
     scratch.write("in.csv", "k,c,v,n\n1,1,a,1\n2,2,b,2\n");
-    let args = ["import", &target.table("t"), "in.csv", "--consistency", "THREE"];
+    let args = ["import", &target.table("t"), "in.csv", "--consistency", "THREE", "--max-attempts", "2"];
     run_in(&scratch, &target.node, &args).fails(1);
     assert_eq!(files(&scratch.path("")), ["in.csv"]);
 }

@@ -167,8 +167,10 @@ impl Journal for ImportJournal {
     }
 
     fn reached(&mut self, mark: Mark) -> Result<()> {
-        let Mark { input, place: Place { offset, line }, rows } = mark;
-        let place = ImportPlace { file: self.base.file + input, offset, line, rows: self.base.rows + rows };
+        let Mark { input, place: Place { offset, line }, rows, rejected } = mark;
+        let (file, rows, rejected) =
+            (self.base.file + input, self.base.rows + rows, self.base.rejected + rejected);
+        let place = ImportPlace { file, offset, line, rows, rejected };
         write(&mut self.file.lock().unwrap_or_else(PoisonError::into_inner), &ImportRecord::At(place))
     }
 

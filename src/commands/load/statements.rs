@@ -42,7 +42,10 @@ pub struct Runner<'a> {
     pub changes: Vec<Change>,
     /// What the target refused to make, and what needs it, where that was to be left out.
     pub left_out: Vec<Unsupported>,
+    /// The statements that are not run: that the target cannot hold, and what it refused.
     gone: Vec<Statement>,
+    /// How many changes and statements of those the user knows of.
+    told: usize,
     record: Record,
 }
 
@@ -51,40 +54,51 @@ impl<'a> Runner<'a> {
     pub fn new(
         cluster: &'a Cluster,
         plan: &'a Plan,
-        (strict, record): (bool, Record),
+        (strict, mut record): (bool, Record),
         output: OutputArgs,
     ) -> Runner<'a> {
-        let (changes, left_out, gone) = (Vec::new(), Vec::new(), Vec::new());
-        Runner { cluster, plan, strict, output, changes, left_out, gone, record }
+        for statement in &plan.gone {
+            let label = statement.label();
+            let why = plan.unsupported.iter().filter(|left_out| left_out.object == label);
+            let why: Vec<&str> = why.map(|left_out| left_out.why.as_str()).collect();
+            record.pending.push_str(&left_out_text(statement, &why.join("; ")));
+        }
+        let (changes, left_out, gone) = (Vec::new(), Vec::new(), plan.gone.clone());
+        Runner { cluster, plan, strict, output, changes, left_out, gone, told: 0, record }
     }
 
-    /// Where the changes are written; `None` if there are none.
+    /// Where it is written what was changed and what left out; `None` if nothing was.
     pub fn record(&self) -> Option<&Path> {
-        (!self.changes.is_empty()).then_some(&self.record.path)
+        (self.recorded() > 0).then_some(&self.record.path)
     }
 
-    /// Runs the statements of a section, and writes down what was run if anything was changed so far.
+    fn recorded(&self) -> usize {
+        self.changes.len() + self.gone.len()
+    }
+
+    /// Runs the statements of a section, and writes down what was run if anything was changed or left out so far.
     ///
     /// # Errors
     /// `Error` shows the first statement that failed, with all that did after the data.
     pub async fn run(&mut self, section: Section) -> Result<()> {
         let before = self.changes.len();
         let done = self.run_all(section).await;
-        if !self.changes.is_empty() {
+        if self.recorded() > 0 {
             self.record.write();
         }
-        self.tell(&self.changes[before..]);
+        self.tell(before);
         done
     }
 
-    /// Tells of changes right away, since what follows may fail.
-    fn tell(&self, changes: &[Change]) {
-        if self.output.quiet || changes.is_empty() {
+    /// Tells of the changes from this one on right away, since what follows may fail.
+    fn tell(&mut self, from: usize) {
+        if self.output.quiet || self.told == self.recorded() {
             return;
         }
-        lines(changes).iter().for_each(|line| report::note(line));
+        self.told = self.recorded();
+        lines(&self.changes[from..]).iter().for_each(|line| report::note(line));
         let log = self.record.path.display();
-        report::note(&format!("the schema as it was run, with each change: {log}"));
+        report::note(&format!("the schema as it was run, with each change and what was left out: {log}"));
     }
 
     async fn run_all(&mut self, section: Section) -> Result<()> {
@@ -141,7 +155,7 @@ impl<'a> Runner<'a> {
 
     fn leave_out(&mut self, step: &Step, why: String) {
         report::warn(&format!("left out: {}: {why}", step.label()));
-        self.record.pending.push_str(&format!("-- left out: {}\n\n", ddl::one_line(&step.label())));
+        self.record.pending.push_str(&left_out_text(&step.statement, &why));
         self.left_out.push(Unsupported { object: step.label(), why });
         self.gone.push(step.statement.clone());
     }
@@ -232,6 +246,13 @@ impl Record {
         self.pending.clear();
         Ok(())
     }
+}
+
+/// A statement that is not run, as a comment: whoever can use it in another form has it there.
+fn left_out_text(statement: &Statement, why: &str) -> String {
+    let lines = statement.cql.lines().map(|line| format!("-- {line}\n"));
+    let head = ddl::one_line(&format!("{}: {why}", statement.label()));
+    format!("-- left out: {head}\n{}\n", lines.collect::<String>())
 }
 
 /// What the server said of a statement, without the statement.
