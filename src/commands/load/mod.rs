@@ -31,6 +31,7 @@ use crate::store::DumpDir;
 use crate::types::cql::Ident;
 use clap::builder::FalseyValueParser;
 use clap::{Args, ValueEnum};
+use futures::{StreamExt, TryStreamExt};
 use plan::{ForArg, Plan, TableLoad, Treatment};
 use resume::Resume;
 use roles::Restored;
@@ -41,6 +42,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::thread::available_parallelism;
 
 /// Load a dump into a cluster: schema, data, then indexes and views
 #[derive(Args)]
@@ -417,14 +419,17 @@ async fn check(
     verify::cluster::compare((cluster, &cluster.schema().await?), pairs, &progress).await
 }
 
-/// Reads every part once, before anything is changed: a damaged dump must not cost the target its rows.
+/// Reads every part once, as many at a time as there are processors, before anything is changed: a damaged dump must not
+/// cost the target its rows.
 async fn check_parts(parts: &[PartToLoad]) -> Result<()> {
-    let parts = parts.to_vec();
-    let check = move || parts.iter().try_for_each(|part| part.open().map(drop));
-    tokio::task::spawn_blocking(check)
-        .await
-        .doing(|| "check the dump's files")?
-        .map_err(|e| e.hint("nothing was written"))
+    let at_once = available_parallelism().map_or(2, usize::from);
+    let check = async |part: PartToLoad| {
+        let opened = tokio::task::spawn_blocking(move || part.open().map(drop)).await;
+        opened.doing(|| "check the dump's files")?
+    };
+    // In their order, so that it is the first damaged one that is told.
+    let checks = futures::stream::iter(parts.to_vec()).map(check).buffered(at_once);
+    checks.try_collect::<()>().await.map_err(|e| e.hint("nothing was written"))
 }
 
 /// Whether the tables that were made have the columns that the manifest lists for their files: their statements and those
