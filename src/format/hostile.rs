@@ -147,22 +147,24 @@ const TRUE: Lie = |chunk| chunk;
 
 /// A file of three rows of a text, whose pages are these instead.
 fn text_file(claims: &[Claim], compression: Compression, lie: Lie) -> (Layout, Vec<u8>) {
-    file_of("text", &["a", "b", "c"], claims, compression, lie)
+    file_of(("text", 1), &["a", "b", "c"], claims, compression, lie)
 }
 
+/// A file of so many columns of a type, which all have these pages.
 fn file_of(
-    cql: &str,
+    (cql, width): (&str, usize),
     texts: &[&str],
     claims: &[Claim],
     compression: Compression,
     lie: Lie,
 ) -> (Layout, Vec<u8>) {
-    let layout = Layout::new(columns(&[("v", cql)]));
-    let mut page = PageBuilder::new(1);
+    let names: Vec<String> = (0..width).map(|n| "v".repeat(n + 1)).collect();
+    let layout = Layout::new(columns(&names.iter().map(|name| (name.as_str(), cql)).collect::<Vec<_>>()));
+    let mut page = PageBuilder::new(width);
     for text in texts {
         let mut cell = Vec::new();
         layout.columns[0].codec.from_text(text.as_bytes(), &mut cell).unwrap();
-        page.push(Some(&cell)).unwrap();
+        (0..width).for_each(|_| page.push(Some(&cell)).unwrap());
     }
     let mut sink =
         Format::Parquet.sink(&layout, SinkOptions::default(), tempfile::tempfile().unwrap()).unwrap();
@@ -183,12 +185,14 @@ fn file_of(
     let mut chunks = group.columns().to_vec();
     let values = claims.iter().filter(|claim| claim.kind == 0).map(|claim| claim.values).sum();
     let size = i64::try_from(bytes.len()).unwrap() - offset;
-    let chunk = chunks[0].clone().into_builder();
     let dictionary = claims.first().is_some_and(|claim| claim.kind == 2).then_some(offset);
-    let chunk = chunk.set_dictionary_page_offset(dictionary).set_data_page_offset(offset);
-    let chunk =
-        chunk.set_total_compressed_size(size).set_total_uncompressed_size(size).set_num_values(values);
-    chunks[0] = lie(chunk.set_compression(compression).build().unwrap());
+    for chunk in &mut chunks[..width] {
+        let changed = chunk.clone().into_builder();
+        let changed = changed.set_dictionary_page_offset(dictionary).set_data_page_offset(offset);
+        let changed =
+            changed.set_total_compressed_size(size).set_total_uncompressed_size(size).set_num_values(values);
+        *chunk = lie(changed.set_compression(compression).build().unwrap());
+    }
     let group = group.clone().into_builder().set_column_metadata(chunks).build().unwrap();
     let metadata = metadata.clone().into_builder().set_row_groups(vec![group]).build();
     // Without the writer's place in the file, which is told by offsets.
@@ -242,6 +246,21 @@ fn pages_that_lie_are_named_with_their_place() {
     let twice = [good(), Claim::dictionary(&["a"])];
     let told_twice = told(&twice, NONE, TRUE).unwrap_err();
     assert!(told_twice.ends_with("a dictionary behind the first page"), "{told_twice}");
+}
+
+/// One page of a column may be as large as a row can be, those of all its columns together not much more.
+#[test]
+fn pages_of_many_columns_that_inflate_together_are_refused() {
+    let bomb = [Claim { bytes: 500 << 20, ..Claim::of(&["a", "b", "c"]).compressed() }];
+    let texts = ["a", "b", "c"];
+    let (layout, bytes) = file_of(("text", 3), &texts, &bomb, zstd(), TRUE);
+    let told = read_bytes(Format::Parquet, &layout, &bytes).unwrap_err().to_string();
+    // The exceptions are two columns more.
+    assert!(told.starts_with("the file is damaged: its 5 columns would inflate to 15728640"), "{told}");
+    assert!(
+        told.ends_with(&format!(" more than the {} they may", 2 * (528 << 20) + 5 * (4 << 20))),
+        "{told}"
+    );
 }
 
 #[test]
@@ -313,7 +332,7 @@ fn long_values_of_a_dictionary_are_decoded_a_few_at_a_time() {
     let indexes = [&[1][..], &varint(ROWS as u64 * 2), &[0]].concat();
     let page = Claim { encoding: 8, ..Claim::plain(0, ROWS, [levels, indexes].concat()) };
     let texts = vec!["a"; ROWS];
-    let (layout, bytes) = file_of("text", &texts, &[Claim::dictionary(&[&long]), page], NONE, TRUE);
+    let (layout, bytes) = file_of(("text", 1), &texts, &[Claim::dictionary(&[&long]), page], NONE, TRUE);
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&bytes).unwrap();
     let mut source = Format::Parquet.source(&layout, file).unwrap();
@@ -378,7 +397,7 @@ fn rows_of_endless_elements_are_refused() {
     };
     let values = 64 << 20;
     let claims = [page(&[0], values), page(&[1], values)];
-    let (layout, bytes) = file_of("list<int>", &["[1]"], &claims, NONE, TRUE);
+    let (layout, bytes) = file_of(("list<int>", 1), &["[1]"], &claims, NONE, TRUE);
     let told = read_bytes(Format::Parquet, &layout, &bytes).err().unwrap().to_string();
     assert!(told.starts_with("the file is damaged: column \"v.list.element\": page at byte "), "{told}");
     assert!(told.ends_with("it begins inside a row"), "{told}");

@@ -16,7 +16,7 @@ mod survey;
 
 use self::encoding::{Storage, leaves, storage};
 use self::ranges::Ranges;
-use self::survey::{Survey, check_footer, survey};
+use self::survey::{Survey, check_footer, survey_group};
 use super::{Column, FormatError, Layout, Sink, SinkOptions, Source, check_width};
 use crate::rows::{Cell, Page, PageColumns};
 use crate::types::{BadValue, arrow};
@@ -402,8 +402,7 @@ impl ParquetSource {
         let mut at_once = Vec::new();
         for (number, group) in metadata.metadata().row_groups().iter().enumerate() {
             let rows = rows_of(group, number)?;
-            let surveys = group.columns().iter().map(|chunk| survey(file.whole(), chunk, rows));
-            let surveys: Vec<Survey> = surveys.collect::<Result<_, _>>()?;
+            let surveys = survey_group(file.whole(), group.columns(), rows)?;
             at_once.push(batch_rows(group, &surveys).min(rows_of_nulls(&layout.columns)));
         }
         let by_name = layout.columns.iter().map(|c| c.name.clone()).zip(0..);

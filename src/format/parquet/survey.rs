@@ -24,8 +24,14 @@ const MOST_PAGE: u64 = ROW_BYTES as u64 + (16 << 20);
 /// Values of a page: no row has more, as each element takes four bytes on the wire.
 const MOST_VALUES: u64 = 1 << 26;
 
-/// Bytes that decoded rows of one column may come to at once, if they are more than one.
+/// Of all columns of a row group the largest page and the dictionary are in memory at once. Each is of a MiB or little
+/// more, but for those that a large row has made so; two such rows of the largest size there is are allowed for.
+const MOST_HELD: u64 = 2 * MOST_PAGE;
+const HELD_PER_COLUMN: u64 = 4 << 20;
+
+/// Bytes that decoded rows may come to at once, if they are more than one; and the share of a column, at least.
 const MOST_AT_ONCE: u64 = 64 << 20;
+const COLUMN_AT_ONCE: u64 = 1 << 20;
 
 /// Elements that decoded come to no more are not looked at row by row: no row group of the usual budget has more.
 const MOST_ELEMENTS: u64 = 512 << 20;
@@ -120,13 +126,43 @@ pub(super) struct Survey {
     pub bytes: u64,
     /// The most rows to decode at once.
     pub rows: u64,
+    /// Bytes of its largest page and of its dictionary.
+    pub held: u64,
 }
 
-/// Goes through the pages of a column chunk, which belongs to a row group of `rows` rows.
+/// Goes through the pages of all columns of a row group of `rows` rows.
+///
+/// # Errors
+/// `FormatError` as of each, or if so much would be in memory at once as no row group of a sink asks for.
+pub(super) fn survey_group(
+    file: &File,
+    columns: &[ColumnChunkMetaData],
+    rows: u64,
+) -> Result<Vec<Survey>, FormatError> {
+    let share = (MOST_AT_ONCE / columns.len().max(1) as u64).max(COLUMN_AT_ONCE);
+    let surveys = columns.iter().map(|chunk| survey(file, chunk, (rows, share)));
+    let surveys: Vec<Survey> = surveys.collect::<Result<_, _>>()?;
+    let held = surveys.iter().map(|survey| survey.held).fold(0, u64::saturating_add);
+    let most = MOST_HELD + columns.len() as u64 * HELD_PER_COLUMN;
+    match held > most {
+        true => Err(damaged(format!(
+            "its {} columns would inflate to {held} bytes at once, more than the {most} they may",
+            columns.len()
+        ))),
+        false => Ok(surveys),
+    }
+}
+
+/// Goes through the pages of a column chunk, which belongs to a row group of so many rows and may come to so many bytes
+/// when some of them are decoded.
 ///
 /// # Errors
 /// `FormatError` names the page, by its place in the file, that is not one of a sink or does not fit the chunk.
-pub(super) fn survey(file: &File, chunk: &ColumnChunkMetaData, rows: u64) -> Result<Survey, FormatError> {
+fn survey(
+    file: &File,
+    chunk: &ColumnChunkMetaData,
+    (rows, share): (u64, u64),
+) -> Result<Survey, FormatError> {
     let name = chunk.column_path().string();
     let bad = |what: String| damaged(format!("column {name:?}: {what}"));
     let size = file.metadata()?.len();
@@ -142,7 +178,7 @@ pub(super) fn survey(file: &File, chunk: &ColumnChunkMetaData, rows: u64) -> Res
     };
     let repeats = chunk.column_descr().max_rep_level() > 0;
     let mut pages = Vec::new();
-    let mut longest = 0;
+    let (mut longest, mut dictionary) = (0, 0);
     let mut at = start;
     let end = start + len;
     while at < end {
@@ -157,6 +193,7 @@ pub(super) fn survey(file: &File, chunk: &ColumnChunkMetaData, rows: u64) -> Res
             if !pages.is_empty() || page.body > start + MOST_HEADER as u64 {
                 return Err(bad("a dictionary behind the first page"));
             }
+            dictionary = page.bytes;
             longest = longest_value(file, chunk.column_type(), &page, compressed)?.map_err(bad)?;
             continue;
         }
@@ -183,7 +220,8 @@ pub(super) fn survey(file: &File, chunk: &ColumnChunkMetaData, rows: u64) -> Res
         }
     };
     let bytes = pages.iter().map(|page| page.bytes).fold(0, u64::saturating_add);
-    Ok(Survey { bytes, rows: at_once.map_or(u64::MAX, |each| (MOST_AT_ONCE / each.max(1)).max(1)) })
+    let held = pages.iter().map(|page| page.bytes).max().unwrap_or(0).saturating_add(dictionary);
+    Ok(Survey { bytes, rows: at_once.map_or(u64::MAX, |each| (share / each.max(1)).max(1)), held })
 }
 
 fn total(pages: &[Page], longest: u64) -> u64 {
