@@ -2,11 +2,13 @@
 //! missing in the end and nothing is there twice, or the tool says what it does not know.
 
 use crate::clocks::compare_times;
-use crate::harness::{Scratch, TestKeyspace};
+use crate::harness::{Scratch, TestKeyspace, files, json};
 use crate::proxy::{Asked, Fate, Proxy, Refusal};
 use crate::random::seeds;
 use crate::random_values::Chance;
+use crate::resume_dump::{Running, WIDE, assert_whole, fill as insert};
 use crate::roundtrip::assert_same;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -415,6 +417,67 @@ fn answers_that_are_mixed_up_lose_nothing_in_silence() {
         }
         _ => drop(done.stderr_has(&[&source.table("plain"), "rows of other tokens", "try again"])),
     }
+}
+
+/// A rule by which the answers to the first two of some requests are mixed up.
+fn first_two_swapped(
+    of: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> impl Fn(&Asked) -> Fate + Send + Sync {
+    let seen = AtomicUsize::new(0);
+    move |asked| match of(&asked.query) && seen.fetch_add(1, Relaxed) < 2 {
+        true => Fate::Swapped,
+        false => Fate::Pass,
+    }
+}
+
+#[test]
+fn answers_that_are_mixed_up_inside_partitions_lose_nothing_in_silence() {
+    let source =
+        TestKeyspace::with("mixed_inside", &["CREATE TABLE t (k int, c int, v text, PRIMARY KEY (k, c))"]);
+    let text = "x".repeat(WIDE);
+    let row = |n: usize| format!("INSERT INTO t (k, c, v) VALUES ({}, {n}, '{text}')", n % 8);
+    insert(&source.db, (0..3200).map(row));
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let dump = ["dump", &source.name, "-o", &dir, "--part-size", "64KiB"];
+    let inside = || {
+        let sidecars =
+            files(&dir).into_iter().filter(|name| name.contains("part-") && name.ends_with(".json"));
+        let ranges =
+            sidecars.flat_map(|name| json(format!("{dir}/{name}"))["ranges"].as_array().unwrap().clone());
+        let ends = ranges.filter(|range| range["to"].is_object()).map(|range| range["end"].to_string());
+        ends.collect::<std::collections::BTreeSet<String>>().len()
+    };
+    let mut run = Running::start(&source.node, &[&dump[..], &["--rate", "300"]].concat());
+    run.until("parts that end inside of partitions", || inside() > 2);
+    run.signal("-INT");
+    run.end();
+    let proxy = Proxy::to(&source.node, &source.name, first_two_swapped(|query| query.contains("AND c > ?")));
+    let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).fails(1);
+    assert_eq!(proxy.done().get("swapped"), Some(&2), "{}", done.told());
+    done.stderr_has(&[&source.table("t"), "go on in a partition", "rows of other partitions", "try again"]);
+    source.node.run(&dump).success();
+    assert_whole(&source, &dir);
+}
+
+/// What is added to a counter is the difference from what is there of it, and not of another one.
+#[test]
+fn counters_of_other_rows_are_noticed() {
+    let source = TestKeyspace::with("mixed_counts", &[COUNTS]);
+    fill_counts(&source);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "csv").success();
+    let target = source.target("loaded");
+    source.load(&dir, &target, &[]).success();
+    let map = format!("{}={target}", source.name);
+    let again = ["load", &dir, "--map", &map, "--if-exists", "append"];
+    let read_back = |query: &str| query.starts_with("SELECT") && query.contains("c = ? LIMIT 1");
+    let proxy = Proxy::to(&source.node, &target, first_two_swapped(read_back));
+    let done = proxy.run(&[&again[..], &TIMEOUT].concat()).fails(1);
+    assert_eq!(proxy.done().get("swapped"), Some(&2), "{}", done.told());
+    done.stderr_has(&["counts", "rows of other keys", "try again"]);
+    assert_eq!(assert_same(&source.db, &source.name, &target), 120);
 }
 
 /// A server that takes six requests at a time and refuses others is soon asked for little more.
