@@ -8,6 +8,7 @@ use crate::random::seeds;
 use crate::random_values::Chance;
 use crate::resume_dump::{Running, WIDE, assert_whole, fill as insert};
 use crate::roundtrip::assert_same;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -419,44 +420,74 @@ fn answers_that_are_mixed_up_lose_nothing_in_silence() {
     }
 }
 
-/// A rule by which the answers to the first two of some requests are mixed up.
-fn first_two_swapped(
+/// A rule by which the first two of some requests meet this fate.
+fn first_two(
+    fate: Fate,
     of: impl Fn(&str) -> bool + Send + Sync + 'static,
 ) -> impl Fn(&Asked) -> Fate + Send + Sync {
     let seen = AtomicUsize::new(0);
     move |asked| match of(&asked.query) && seen.fetch_add(1, Relaxed) < 2 {
-        true => Fate::Swapped,
+        true => fate,
         false => Fate::Pass,
     }
 }
 
-#[test]
-fn answers_that_are_mixed_up_inside_partitions_lose_nothing_in_silence() {
-    let source =
-        TestKeyspace::with("mixed_inside", &["CREATE TABLE t (k int, c int, v text, PRIMARY KEY (k, c))"]);
+/// What the rows of a partition that come after one are asked for by.
+fn goes_on_inside(query: &str) -> bool {
+    query.contains("AND c > ?")
+}
+
+/// Large partitions, and a dump of them into `dir` that was stopped in the middle of some; and the command to go on with it.
+fn stopped_inside<'a>(name: &str, partitions: usize, dir: &'a str) -> (TestKeyspace, Vec<&'a str>) {
+    let source = TestKeyspace::with(name, &["CREATE TABLE t (k int, c int, v text, PRIMARY KEY (k, c))"]);
     let text = "x".repeat(WIDE);
-    let row = |n: usize| format!("INSERT INTO t (k, c, v) VALUES ({}, {n}, '{text}')", n % 8);
-    insert(&source.db, (0..3200).map(row));
-    let scratch = Scratch::new();
-    let dir = scratch.path("dump");
-    let dump = ["dump", &source.name, "-o", &dir, "--part-size", "64KiB"];
+    let row = |n: usize| format!("INSERT INTO t (k, c, v) VALUES ({}, {n}, '{text}')", n % partitions);
+    insert(&source.db, (0..400 * partitions).map(row));
     let inside = || {
-        let sidecars =
-            files(&dir).into_iter().filter(|name| name.contains("part-") && name.ends_with(".json"));
+        let names = files(dir).into_iter().filter(|name| name.contains("part-") && name.ends_with(".json"));
         let ranges =
-            sidecars.flat_map(|name| json(format!("{dir}/{name}"))["ranges"].as_array().unwrap().clone());
+            names.flat_map(|name| json(format!("{dir}/{name}"))["ranges"].as_array().unwrap().clone());
         let ends = ranges.filter(|range| range["to"].is_object()).map(|range| range["end"].to_string());
-        ends.collect::<std::collections::BTreeSet<String>>().len()
+        ends.collect::<BTreeSet<String>>().len()
     };
-    let mut run = Running::start(&source.node, &[&dump[..], &["--rate", "300"]].concat());
-    run.until("parts that end inside of partitions", || inside() > 2);
+    let slowly = ["dump", &source.name, "-o", dir, "--part-size", "64KiB", "--rate", "300"];
+    let mut run = Running::start(&source.node, &slowly);
+    run.until("parts that end inside of partitions", || inside() >= partitions.min(3));
     run.signal("-INT");
     run.end();
-    let proxy = Proxy::to(&source.node, &source.name, first_two_swapped(|query| query.contains("AND c > ?")));
-    let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).fails(1);
+    let again = vec!["dump", "-o", dir, "--part-size", "64KiB"];
+    (source, again)
+}
+
+#[test]
+fn answers_that_are_mixed_up_inside_partitions_lose_nothing_in_silence() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let (source, again) = stopped_inside("mixed_inside", 8, &dir);
+    let dump = [&again[..], &[&source.name]].concat();
+    let proxy = Proxy::to(&source.node, &source.name, first_two(Fate::Swapped, goes_on_inside));
+    // Long enough that the first one waits for the second, and is not asked for again.
+    let done = proxy.run(&[&dump[..], &["--request-timeout", "30"]].concat()).fails(1);
     assert_eq!(proxy.done().get("swapped"), Some(&2), "{}", done.told());
     done.stderr_has(&[&source.table("t"), "go on in a partition", "rows of other partitions", "try again"]);
     source.node.run(&dump).success();
+    assert_whole(&source, &dir);
+}
+
+/// A node that says nothing is asked again, and one that finds too many tombstones is asked for fewer rows.
+#[test]
+fn what_is_left_of_a_partition_is_read_as_patiently_as_ranges() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let (source, again) = stopped_inside("patient_inside", 1, &dir);
+    let dump = [&again[..], &[&source.name]].concat();
+    let tombstones = Fate::Told(Refusal::Tombstones);
+    let proxy = Proxy::to(&source.node, &source.name, first_two(tombstones, goes_on_inside));
+    proxy.mute("AND c > ?");
+    proxy.mute("SELECT DISTINCT");
+    let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).success();
+    assert_eq!(proxy.done().get("mute"), Some(&2), "{}", done.told());
+    assert_eq!(proxy.faults(), 4, "{:?}", proxy.done());
     assert_whole(&source, &dir);
 }
 
@@ -473,8 +504,8 @@ fn counters_of_other_rows_are_noticed() {
     let map = format!("{}={target}", source.name);
     let again = ["load", &dir, "--map", &map, "--if-exists", "append"];
     let read_back = |query: &str| query.starts_with("SELECT") && query.contains("c = ? LIMIT 1");
-    let proxy = Proxy::to(&source.node, &target, first_two_swapped(read_back));
-    let done = proxy.run(&[&again[..], &TIMEOUT].concat()).fails(1);
+    let proxy = Proxy::to(&source.node, &target, first_two(Fate::Swapped, read_back));
+    let done = proxy.run(&[&again[..], &["--request-timeout", "30"]].concat()).fails(1);
     assert_eq!(proxy.done().get("swapped"), Some(&2), "{}", done.told());
     done.stderr_has(&["counts", "rows of other keys", "try again"]);
     assert_eq!(assert_same(&source.db, &source.name, &target), 120);
