@@ -420,13 +420,14 @@ fn answers_that_are_mixed_up_lose_nothing_in_silence() {
     }
 }
 
-/// A rule by which the first two of some requests meet this fate.
-fn first_two(
+/// A rule by which the first of some requests, so many, meet this fate.
+fn first(
+    count: usize,
     fate: Fate,
     of: impl Fn(&str) -> bool + Send + Sync + 'static,
 ) -> impl Fn(&Asked) -> Fate + Send + Sync {
     let seen = AtomicUsize::new(0);
-    move |asked| match of(&asked.query) && seen.fetch_add(1, Relaxed) < 2 {
+    move |asked| match of(&asked.query) && seen.fetch_add(1, Relaxed) < count {
         true => fate,
         false => Fate::Pass,
     }
@@ -465,12 +466,18 @@ fn answers_that_are_mixed_up_inside_partitions_lose_nothing_in_silence() {
     let dir = scratch.path("dump");
     let (source, again) = stopped_inside("mixed_inside", 8, &dir);
     let dump = [&again[..], &[&source.name]].concat();
-    let proxy = Proxy::to(&source.node, &source.name, first_two(Fate::Swapped, goes_on_inside));
-    // Long enough that the first one waits for the second, and is not asked for again.
-    let done = proxy.run(&[&dump[..], &["--request-timeout", "30"]].concat()).fails(1);
-    assert_eq!(proxy.done().get("swapped"), Some(&2), "{}", done.told());
-    done.stderr_has(&[&source.table("t"), "go on in a partition", "rows of other partitions", "try again"]);
-    source.node.run(&dump).success();
+    let proxy = Proxy::to(&source.node, &source.name, first(3, Fate::Swapped, goes_on_inside));
+    let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).done();
+    // Those on one connection are mixed up with each other; one that is alone on its own is asked for again.
+    if done.code != Some(0) {
+        done.stderr_has(&[
+            &source.table("t"),
+            "go on in a partition",
+            "rows of other partitions",
+            "try again",
+        ]);
+        source.node.run(&dump).success();
+    }
     assert_whole(&source, &dir);
 }
 
@@ -482,7 +489,7 @@ fn what_is_left_of_a_partition_is_read_as_patiently_as_ranges() {
     let (source, again) = stopped_inside("patient_inside", 1, &dir);
     let dump = [&again[..], &[&source.name]].concat();
     let tombstones = Fate::Told(Refusal::Tombstones);
-    let proxy = Proxy::to(&source.node, &source.name, first_two(tombstones, goes_on_inside));
+    let proxy = Proxy::to(&source.node, &source.name, first(2, tombstones, goes_on_inside));
     proxy.mute("AND c > ?");
     proxy.mute("SELECT DISTINCT");
     let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).success();
@@ -504,9 +511,9 @@ fn counters_of_other_rows_are_noticed() {
     let map = format!("{}={target}", source.name);
     let again = ["load", &dir, "--map", &map, "--if-exists", "append"];
     let read_back = |query: &str| query.starts_with("SELECT") && query.contains("c = ? LIMIT 1");
-    let proxy = Proxy::to(&source.node, &target, first_two(Fate::Swapped, read_back));
-    let done = proxy.run(&[&again[..], &["--request-timeout", "30"]].concat()).fails(1);
-    assert_eq!(proxy.done().get("swapped"), Some(&2), "{}", done.told());
+    let proxy = Proxy::to(&source.node, &target, first(6, Fate::Swapped, read_back));
+    let done = proxy.run(&[&again[..], &TIMEOUT].concat()).fails(1);
+    assert!(proxy.faults() > 1, "{}", done.told());
     done.stderr_has(&["counts", "rows of other keys", "try again"]);
     assert_eq!(assert_same(&source.db, &source.name, &target), 120);
 }
