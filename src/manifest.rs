@@ -6,6 +6,7 @@
 
 pub mod begun;
 mod check;
+pub mod sidecar;
 
 use crate::fingerprint::Sums;
 use crate::roles::Roles;
@@ -206,7 +207,7 @@ pub struct ColumnEntry {
     pub expires_at: Option<String>,
 }
 
-/// A part: its sidecar's content.
+/// A part: what its sidecar says of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// `part-00001`.
@@ -307,11 +308,11 @@ fn unhex(text: &str) -> Result<Vec<u8>, BadManifest> {
 /// Why a manifest cannot be used.
 #[derive(Debug, Error)]
 pub enum BadManifest {
-    /// Not the JSON of a manifest.
-    #[error("not a manifest: {0}")]
+    /// Not the JSON that it should be.
+    #[error("it does not say what it should: {0}")]
     Json(#[from] serde_json::Error),
     /// No checksum line.
-    #[error("it has no checksum: it was cut or is not a manifest")]
+    #[error("it has no checksum of its own: it was cut, or cqlift did not write it")]
     NoChecksum,
     /// The checksum does not fit the text.
     #[error("its checksum does not match: it was damaged or edited after it was written")]
@@ -360,26 +361,32 @@ pub const VALUES: &str = "values";
 /// It holds write times and expiries beside them.
 pub const TIMES: &str = "times";
 
-const CHECKSUM_KEY: &str = ",\n  \"checksum\": \"xxh3-128:";
+/// The name of a file's own checksum.
+const CHECKSUM: &str = "checksum";
 
 /// A hash as files name it.
 pub fn checksum(hash: u128) -> String {
     format!("xxh3-128:{hash:032x}")
 }
 
-/// Pretty JSON whose last member is the checksum of everything before it.
-fn sealed(content: &impl Serialize) -> Result<String, BadManifest> {
+/// Between what a file says and the hash of that; `key` is the checksum's name.
+fn before_hash(key: &str) -> String {
+    format!(",\n  \"{key}\": \"xxh3-128:")
+}
+
+/// Pretty JSON whose last member, named `key`, is the checksum of everything before it.
+fn sealed(content: &impl Serialize, key: &str) -> Result<String, BadManifest> {
     let mut text = serde_json::to_string_pretty(content)?;
     // Only the last brace: a member may end with one too.
     text.truncate(text.strip_suffix("\n}").unwrap_or(&text).len());
     let hash = xxh3_128(text.as_bytes());
-    text.push_str(&format!("{CHECKSUM_KEY}{hash:032x}\"\n}}\n"));
+    text.push_str(&format!("{}{hash:032x}\"\n}}\n", before_hash(key)));
     Ok(text)
 }
 
 /// The inverse, once the checksum has proved right.
-fn unsealed<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, BadManifest> {
-    let (body, rest) = text.rsplit_once(CHECKSUM_KEY).ok_or(BadManifest::NoChecksum)?;
+fn unsealed<T: serde::de::DeserializeOwned>(text: &str, key: &str) -> Result<T, BadManifest> {
+    let (body, rest) = text.rsplit_once(&before_hash(key)).ok_or(BadManifest::NoChecksum)?;
     let stated = rest.split('"').next().unwrap_or_default();
     if stated != format!("{:032x}", xxh3_128(body.as_bytes())) {
         return Err(BadManifest::Checksum);
@@ -398,7 +405,7 @@ impl Manifest {
     /// # Errors
     /// `BadManifest::Json` if it cannot be written as JSON.
     pub fn to_text(&self) -> Result<String, BadManifest> {
-        sealed(self)
+        sealed(self, CHECKSUM)
     }
 
     /// Reads the file's text, checks its checksum, version and capabilities.
@@ -406,7 +413,7 @@ impl Manifest {
     /// # Errors
     /// `BadManifest` says what is wrong with it.
     pub fn from_text(text: &str) -> Result<Manifest, BadManifest> {
-        let manifest: Manifest = unsealed(text)?;
+        let manifest: Manifest = unsealed(text, CHECKSUM)?;
         if manifest.format.split('.').next() != FORMAT.split('.').next() {
             return Err(BadManifest::Format { found: manifest.format });
         }
@@ -631,10 +638,10 @@ mod tests {
     #[test]
     fn a_member_of_a_later_minor_version_is_ignored_and_an_unknown_capability_refused() {
         let text = manifest().to_text().unwrap();
-        let (body, _) = text.rsplit_once(CHECKSUM_KEY).unwrap();
+        let (body, _) = text.rsplit_once(&before_hash(CHECKSUM)).unwrap();
         let with = |body: String| {
             let hash = xxh3_128(body.as_bytes());
-            Manifest::from_text(&format!("{body}{CHECKSUM_KEY}{hash:032x}\"\n}}\n"))
+            Manifest::from_text(&format!("{body}{}{hash:032x}\"\n}}\n", before_hash(CHECKSUM)))
         };
         assert!(with(format!("{body},\n  \"later\": 1")).is_ok());
         assert!(matches!(with(body.replace("\"values\"", "\"magic\"")), Err(BadManifest::Capability(_))));

@@ -311,7 +311,9 @@ const SIDECAR: &str = r#"{
   "ranges": [
     {"start": "-9223372036854775808", "end": "5", "to": {"partition_key": ["0x00000001"], "clustering": ["0x", null]}, "read": ["2026-11-23T10:00:00.000Z", "2026-11-23T10:00:01.000Z"]},
     {"start": "5", "end": "5", "from": {"partition_key": ["0x00000001"], "clustering": [null]}, "read": ["2026-11-23T10:00:00.000Z", "2026-11-23T10:00:01.000Z"]}
-  ]
+  ],
+  "dump": "0123456789abcdef",
+  "sidecar_checksum": "xxh3-128:0123456789abcdef0123456789abcdef"
 }
 "#;
 
@@ -323,6 +325,7 @@ const BEGUN: &str = r#"{
   "started": "2026-11-23T10:00:00.000Z",
   "cluster": "c",
   "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
+  "hosts": ["3f2504e0-4f89-11d3-9a0c-0305e82c3302"],
   "options": {"format": "csv", "preserve": "all", "consistency": "LOCAL_QUORUM", "selectors": ["a"], "exclude": []},
   "roles": false,
   "skip_unsupported": true,

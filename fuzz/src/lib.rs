@@ -8,6 +8,7 @@ use cqlift::ddl::{self, Kind, Renames, Statement, lex, options, rewrite, servers
 use cqlift::format::csv::{CsvOptions, CsvReader};
 use cqlift::format::{Column, Format, FormatError, Layout, Source};
 use cqlift::manifest::begun::Begun;
+use cqlift::manifest::sidecar::Sidecar;
 use cqlift::manifest::{Manifest, Part};
 use cqlift::rows::{Cell, Page};
 use cqlift::state::{BadState, ImportState, LoadState};
@@ -237,7 +238,7 @@ fn file(bytes: &[u8]) -> std::fs::File {
 pub fn manifest(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let _ = Manifest::from_text(&text);
-    let Ok(manifest) = Manifest::from_text(&sealed(&text)) else { return };
+    let Ok(manifest) = Manifest::from_text(&sealed(&text, "checksum")) else { return };
     for keyspace in &manifest.keyspaces {
         let _ = keyspace.udts();
         for entry in &keyspace.tables {
@@ -257,12 +258,12 @@ pub fn manifest(data: &[u8]) {
     assert_eq!(again.to_text().expect("again"), written);
 }
 
-/// The text of a manifest with the checksum that it ought to have.
-fn sealed(text: &str) -> String {
-    const KEY: &str = ",\n  \"checksum\": \"xxh3-128:";
-    let body = text.rsplit_once(KEY).map_or(text, |(body, _)| body);
+/// The text of a manifest, or the like, with the checksum that it ought to have, by its name.
+fn sealed(text: &str, name: &str) -> String {
+    let key = format!(",\n  \"{name}\": \"xxh3-128:");
+    let body = text.rsplit_once(&key).map_or(text, |(body, _)| body);
     let hash = xxhash_rust::xxh3::xxh3_128(body.as_bytes());
-    format!("{body}{KEY}{hash:032x}\"\n}}\n")
+    format!("{body}{key}{hash:032x}\"\n}}\n")
 }
 
 /// What a dump, load or import has left of itself, with checksums made to fit: what was cut off at its end is as if it had
@@ -270,7 +271,7 @@ fn sealed(text: &str) -> String {
 pub fn state(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let _ = Begun::from_text(&text);
-    if let Ok(begun) = Begun::from_text(&sealed(&text)) {
+    if let Ok(begun) = Begun::from_text(&sealed(&text, "checksum")) {
         let written = begun.to_text().expect("what was read can be written");
         assert_eq!(Begun::from_text(&written).expect("and read"), begun);
         assert!(begun.differences(&begun).is_empty());
@@ -313,8 +314,14 @@ fn whole<T: PartialEq + std::fmt::Debug>(
     }
 }
 
-/// A sidecar: what it says comes back.
+/// A sidecar: what it says comes back, by itself and sealed.
 pub fn sidecar(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let _ = Sidecar::from_text(&text);
+    if let Ok(sidecar) = Sidecar::from_text(&sealed(&text, "sidecar_checksum")) {
+        let written = sidecar.to_text().expect("what was read can be written");
+        assert_eq!(Sidecar::from_text(&written).expect("and read"), sidecar);
+    }
     let Ok(part) = serde_json::from_slice::<Part>(data) else { return };
     let written = serde_json::to_string(&part).expect("what was read can be written");
     assert_eq!(serde_json::from_str::<Part>(&written).expect("and read"), part);

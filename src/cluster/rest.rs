@@ -2,24 +2,26 @@
 //! then the partitions that share its token and come after it, whole. A scan by tokens cannot begin there.
 
 use super::Cluster;
-use super::retry::{attempts, backoff, remedy, verdict};
-use super::scan::{Bounds, Scan, expiries, page};
+use super::retry::{Verdict, attempts, backoff, remedy, verdict};
+use super::route::At;
+use super::scan::{Scan, expiries, fewer, mixed_up, page};
 use crate::error::{Context, Error, Result};
 use crate::ring::Token;
 use crate::rows::Page;
 use scylla::deserialize::row::ColumnIterator;
 use scylla::errors::ExecutionError;
-use scylla::response::query_result::QueryResult;
+use scylla::response::query_result::{QueryResult, QueryRowsResult};
 use scylla::response::{PagingState, PagingStateResponse};
 use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
+use scylla::statement::prepared::PreparedStatement;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use tokio::time::Instant;
 
 /// Partitions of one token are listed by so many; more than one is rare.
-const LISTED: i32 = 1000;
+const LISTED: u64 = 1000;
 
 /// Rows after a place in their partition that agree with it in so many clustering columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,12 +53,33 @@ fn slices(place: &[Option<Vec<u8>>], descending: &[bool]) -> Vec<Slice> {
     longer.into_iter().chain((0..known).rev().map(beyond)).collect()
 }
 
-/// A question of a partition or a part of it.
+/// A question of a partition or a part of it, or of which partitions there are.
 struct Question {
+    /// What it is asked for.
+    what: &'static str,
     cql: String,
+    /// `cql` once it is prepared.
+    statement: Option<PreparedStatement>,
     cells: Vec<Vec<u8>>,
+    /// Where the next page begins.
+    state: PagingState,
     /// The answer may begin with the place itself.
     with_place: bool,
+}
+
+impl Question {
+    fn new(what: &'static str, cql: String, cells: Vec<Vec<u8>>) -> Question {
+        Question { what, cql, statement: None, cells, state: PagingState::start(), with_place: false }
+    }
+}
+
+/// A page of an answer.
+struct Answer {
+    rows: QueryRowsResult,
+    /// Whether there is more.
+    goes_on: bool,
+    /// When it was asked for by the cluster's clock, s since 1970.
+    asked: i64,
 }
 
 /// Raw cells for all markers of a statement.
@@ -90,7 +113,8 @@ pub struct RestScan<'a> {
     questions: VecDeque<Question>,
     /// Whether the other partitions are among them.
     knows_others: bool,
-    state: Option<PagingState>,
+    /// Attempts that failed so far: each goes to another replica than the one before, and one that answers is kept to.
+    turn: usize,
 }
 
 impl Scan {
@@ -114,7 +138,7 @@ impl Scan {
             partition: cells,
             scan: self.clone(),
             knows_others: false,
-            state: None,
+            turn: 0,
         }
     }
 
@@ -129,12 +153,18 @@ impl Scan {
         });
         conditions.extend(beyond);
         let bound = slice.equal + usize::from(slice.beyond.is_some());
-        Question {
-            cql: format!("{} WHERE {}", self.select, conditions.join(" AND ")),
-            cells: partition.iter().cloned().chain(row.iter().take(bound).flatten().cloned()).collect(),
-            with_place: slice.beyond.is_none() && slice.equal > 0,
-        }
+        let cql = format!("{} WHERE {}", self.select, conditions.join(" AND "));
+        let cells = partition.iter().cloned().chain(row.iter().take(bound).flatten().cloned()).collect();
+        let with_place = slice.beyond.is_none() && slice.equal > 0;
+        Question { with_place, ..Question::new("go on in a partition", cql, cells) }
     }
+}
+
+/// Whether a row is of the partition whose key is the first of these cells. Clustering columns are not compared: servers
+/// take values for equal whose bytes differ (`decimal` 1.0 and 1.00), but no keys of partitions.
+fn is_of(page: &Page, row: usize, key: &[usize], cells: &[Vec<u8>]) -> bool {
+    key.len() <= cells.len()
+        && key.iter().zip(cells).all(|(column, cell)| page.cell(row, *column) == Some(cell.as_slice()))
 }
 
 impl RestScan<'_> {
@@ -146,10 +176,10 @@ impl RestScan<'_> {
     /// The next page that holds rows, `None` at the end.
     ///
     /// # Errors
-    /// `Error` names the table and the partition once no attempt is left.
+    /// `Error` names the table and the partition once no attempt is left, or if the answer is not to what was asked.
     pub async fn next_page(&mut self) -> Result<Option<Page>> {
         loop {
-            let Some(question) = self.questions.front() else {
+            let Some(mut question) = self.questions.pop_front() else {
                 if self.knows_others {
                     return Ok(None);
                 }
@@ -159,46 +189,45 @@ impl RestScan<'_> {
                 self.knows_others = true;
                 continue;
             };
-            let with_place = question.with_place;
-            let state = self.state.take().unwrap_or_else(PagingState::start);
-            let (answer, next, asked) = self.fetch(question, state).await?;
-            match next.into_paging_control_flow() {
-                ControlFlow::Continue(state) => self.state = Some(state),
-                ControlFlow::Break(()) => drop(self.questions.pop_front()),
+            let rows = self.scan.sizes.rows();
+            let Answer { rows, goes_on, asked } = self.fetch(&mut question, rows).await?;
+            let doing = self.doing(&question);
+            let mut known = 0;
+            let mut found = None;
+            if rows.rows_num() > 0 {
+                let page = page(&rows, self.scan.width).map_err(|e| e.context(&doing))?;
+                if !(0..page.rows()).all(|row| is_of(&page, row, &self.scan.partition, &question.cells)) {
+                    return Err(mixed_up(&doing, "partitions"));
+                }
+                self.scan.sizes.learn(page.rows() as u64, rows.rows_bytes_size() as u64);
+                known = usize::from(question.with_place && self.scan.row_key(&page, 0) == self.place);
+                found = Some(page).filter(|page| known < page.rows());
             }
-            let rows = answer.into_rows_result().doing(|| self.doing())?;
-            if rows.rows_num() == 0 {
-                continue;
+            if goes_on {
+                self.questions.push_front(question);
             }
-            let page = page(&rows, self.scan.width).map_err(|e| e.context(self.doing()))?;
-            self.scan.sizes.learn(page.rows() as u64, rows.rows_bytes_size() as u64);
-            let known = usize::from(with_place && self.scan.row_key(&page, 0) == self.place);
-            if known < page.rows() {
+            if let Some(page) = found {
                 let page = if known == 0 { page } else { page.part(known..page.rows()) };
-                return Ok(Some(expiries(page, &self.scan.ttls, asked).doing(|| self.doing())?));
+                return Ok(Some(expiries(page, &self.scan.ttls, asked).doing(|| doing)?));
             }
         }
     }
 
     /// The partitions of the token that come after the one of the place, in the server's order.
-    async fn others(&self) -> Result<Vec<Vec<Vec<u8>>>> {
-        let doing = || format!("{}: list the partitions of its token", self.doing());
+    async fn others(&mut self) -> Result<Vec<Vec<Vec<u8>>>> {
+        let partitioner = self.scan.partitioner;
         let key = self.scan.keys.partition.join(", ");
         let cql = format!(
             "SELECT DISTINCT {key} FROM {} WHERE token({key}) > ? AND token({key}) <= ?",
             self.scan.keys.table
         );
-        let mut statement = self.cluster.session.prepare(cql).await.doing(doing)?;
-        statement.set_page_size(LISTED);
-        statement.set_execution_profile_handle(Some(self.cluster.data.clone()));
-        let bounds = Bounds::of(self.scan.partitioner, self.token.saturating_sub(1), self.token);
+        let bounds = [self.token.saturating_sub(1), self.token].map(|token| partitioner.bound(token));
+        let mut question = Question::new("list the partitions", cql, bounds.to_vec());
         let mut all: Vec<Vec<Vec<u8>>> = Vec::new();
-        let mut state = PagingState::start();
         loop {
-            let answer = self.cluster.session.execute_single_page(&statement, &bounds, state).await;
-            let (answer, next) = answer.doing(doing)?;
-            let answer = answer.into_rows_result().doing(doing)?;
-            for row in answer.rows::<ColumnIterator>().doing(doing)? {
+            let Answer { rows, goes_on, .. } = self.fetch(&mut question, LISTED).await?;
+            let doing = || self.doing(&question);
+            for row in rows.rows::<ColumnIterator>().doing(doing)? {
                 let cell = |cell: scylla::deserialize::row::RawColumn<'_, '_>| {
                     cell.slice.map(|slice| slice.as_slice().to_vec()).unwrap_or_default()
                 };
@@ -206,10 +235,14 @@ impl RestScan<'_> {
                     row.doing(doing)?.map(|column| column.map(cell)).collect();
                 all.push(cells.doing(doing)?);
             }
-            match next.into_paging_control_flow() {
-                ControlFlow::Continue(more) => state = more,
-                ControlFlow::Break(()) => break,
+            if !goes_on {
+                break;
             }
+        }
+        let slices =
+            |cells: &Vec<Vec<u8>>| partitioner.token(&cells.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        if all.iter().any(|partition| slices(partition) != self.token) {
+            return Err(mixed_up(&self.doing(&question), "tokens"));
         }
         Ok(match all.iter().position(|partition| *partition == self.partition) {
             Some(place) => all.split_off(place + 1),
@@ -217,7 +250,7 @@ impl RestScan<'_> {
             None => {
                 let order = |cells: &Vec<Vec<u8>>| {
                     let cells: Vec<&[u8]> = cells.iter().map(Vec::as_slice).collect();
-                    self.scan.partitioner.order(&cells)
+                    partitioner.order(&cells)
                 };
                 let place = order(&self.partition);
                 all.retain(|partition| order(partition) > place);
@@ -226,58 +259,86 @@ impl RestScan<'_> {
         })
     }
 
-    /// A page, and when it was asked for by the cluster's clock, s since 1970.
-    async fn fetch(
-        &self,
-        question: &Question,
-        state: PagingState,
-    ) -> Result<(QueryResult, PagingStateResponse, i64)> {
+    /// The next page of an answer, of so many rows at most.
+    async fn fetch(&mut self, question: &mut Question, mut rows: u64) -> Result<Answer> {
         let mut failed = 0;
-        let mut rows = self.scan.sizes.rows();
+        let mut statement = match question.statement.take() {
+            Some(statement) => statement,
+            None => {
+                let prepared = self.cluster.prepare(&question.cql).await;
+                let mut statement = prepared.doing(|| self.doing(question))?;
+                statement.set_execution_profile_handle(Some(self.cluster.data.clone()));
+                statement
+            }
+        };
         loop {
-            let pass = self.cluster.reads.enter().await;
-            let (sent, asked) = (Instant::now(), self.cluster.now().div_euclid(1_000_000));
-            let result = self.ask(question, rows, state.clone()).await;
-            self.cluster.reads.told(sent, result.as_ref().err().map(verdict));
-            drop(pass);
-            let error = match result {
-                Ok((answer, next)) => return Ok((answer, next, asked)),
+            let error = match self.attempt(&mut statement, question, rows).await {
+                Ok((result, next, asked)) => {
+                    let rows = result.into_rows_result().doing(|| self.doing(question))?;
+                    let mut goes_on = false;
+                    if let ControlFlow::Continue(state) = next.into_paging_control_flow() {
+                        (question.state, goes_on) = (state, true);
+                    }
+                    question.statement = Some(statement);
+                    return Ok(Answer { rows, goes_on, asked });
+                }
                 Err(error) => error,
             };
             failed += 1;
-            tracing::debug!("{}: {error}; attempt {failed} failed", self.doing());
-            if !self.cluster.patience.again(verdict(&error), failed) {
-                return Err(Error::failed(format!("{}: {error} ({})", self.doing(), attempts(failed)))
-                    .hint(remedy(&error))
-                    .hint("the partition was not read whole"));
+            self.turn = self.turn.wrapping_add(1);
+            let verdict = verdict(&error);
+            tracing::debug!("{}: {error}; attempt {failed} failed", self.doing(question));
+            // As for ranges: among fewer rows there are fewer tombstones.
+            if verdict.is_of_size() && fewer(&mut rows) {
+                failed = 0;
+                if verdict == Verdict::Doubtful {
+                    tokio::time::sleep(backoff(1, self.token.unsigned_abs())).await;
+                }
+                continue;
+            }
+            if !self.cluster.patience.again(verdict, failed) {
+                return Err(Error::failed(format!(
+                    "{}: {error} ({})",
+                    self.doing(question),
+                    attempts(failed)
+                ))
+                .hint(remedy(&error))
+                .hint("the partition was not read whole"));
             }
             rows = (rows / 2).max(1);
             tokio::time::sleep(backoff(failed, self.token.unsigned_abs())).await;
+            self.scan.tablets.read_again(self.cluster).await;
         }
     }
 
-    async fn ask(
+    /// Asks for a page of so many rows once.
+    async fn attempt(
         &self,
+        statement: &mut PreparedStatement,
         question: &Question,
         rows: u64,
-        state: PagingState,
-    ) -> Result<(QueryResult, PagingStateResponse), ExecutionError> {
-        let session = &self.cluster.session;
-        // The driver keeps no statements: asking the server for one that it has costs little beside a page.
-        let mut statement = session.prepare(question.cql.as_str()).await?;
+    ) -> Result<(QueryResult, PagingStateResponse, i64), ExecutionError> {
+        let place = At { token: self.token, tablets: self.scan.tablets.tablets() };
         statement.set_page_size(i32::try_from(rows).unwrap_or(i32::MAX));
-        statement.set_execution_profile_handle(Some(self.cluster.data.clone()));
-        session.execute_single_page(&statement, &Cells(&question.cells), state).await
+        statement.set_load_balancing_policy(self.cluster.to_replica(Some(place), self.turn));
+        let _pass = self.cluster.reads.enter().await;
+        let (sent, asked) = (Instant::now(), self.cluster.now().div_euclid(1_000_000));
+        let cells = Cells(&question.cells);
+        let answer =
+            self.cluster.session.execute_single_page(statement, &cells, question.state.clone()).await;
+        self.cluster.reads.told(sent, answer.as_ref().err().map(verdict));
+        answer.map(|(result, next)| (result, next, asked))
     }
 
-    fn doing(&self) -> String {
-        format!("scan {}, go on in a partition of token {}", self.scan.name, self.token)
+    fn doing(&self, question: &Question) -> String {
+        format!("scan {}, {} of token {}", self.scan.name, question.what, self.token)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rows::PageBuilder;
     use proptest::prelude::*;
     use std::cmp::Ordering;
 
@@ -338,6 +399,33 @@ mod tests {
             prop_assert_eq!(&read[..], &rows[at + 1..]);
             prop_assert!(slices.len() <= columns);
         }
+    }
+
+    #[test]
+    fn rows_of_other_partitions_are_told_from_those_that_were_asked_for() {
+        let mut page = PageBuilder::new(3);
+        let cells: [Option<&[u8]>; 9] = [
+            Some(b"c"),
+            Some(b"a"),
+            Some(b"b"), // clustering, then the key (b, a)
+            None,
+            Some(b"a"),
+            Some(b"b"),
+            Some(b"c"),
+            Some(b""),
+            Some(b"b"),
+        ];
+        cells.into_iter().for_each(|cell| page.push(cell).unwrap());
+        let page = page.finish();
+        let of = |cells: &[&[u8]]| {
+            let cells: Vec<Vec<u8>> = cells.iter().map(|cell| cell.to_vec()).collect();
+            (0..3).map(|row| is_of(&page, row, &[2, 1], &cells)).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[b"b", b"a"]), [true, true, false]);
+        assert_eq!(of(&[b"b", b"a", b"beyond which clustering cell"]), [true, true, false]);
+        assert_eq!(of(&[b"b", b""]), [false, false, true]);
+        assert_eq!(of(&[b"a", b"b"]), [false; 3]);
+        assert_eq!(of(&[b"b"]), [false; 3]);
     }
 
     #[test]

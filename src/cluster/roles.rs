@@ -3,7 +3,7 @@
 
 use super::Cluster;
 use super::catalogue::Schema;
-use super::retry::verdict;
+use super::retry::{Unprepared, verdict};
 use crate::error::{Context, Error, Result};
 use crate::manifest::NotPreserved;
 use crate::roles::{Grant, Hash, Hashes, Resource, Role, Roles, Step, permission};
@@ -214,11 +214,13 @@ impl Cluster {
     /// Whether the server can parse such a statement, which is prepared and never run.
     async fn takes(&self, hashes: Hashes) -> Result<bool> {
         let words = hashes.words().unwrap_or_default();
-        match self.session.prepare(format!("CREATE ROLE cqlift WITH {words} = ''")).await {
-            Err(PrepareError::AllAttemptsFailed {
+        match self.prepare(&format!("CREATE ROLE cqlift WITH {words} = ''")).await {
+            Err(Unprepared::Refused(PrepareError::AllAttemptsFailed {
                 first_attempt: RequestAttemptError::DbError(DbError::SyntaxError, _),
-            }) => Ok(false),
-            Err(PrepareError::AllAttemptsFailed { first_attempt: RequestAttemptError::DbError(..) })
+            })) => Ok(false),
+            Err(Unprepared::Refused(PrepareError::AllAttemptsFailed {
+                first_attempt: RequestAttemptError::DbError(..),
+            }))
             | Ok(_) => Ok(true),
             Err(error) => Err(error).doing(|| "ask how hashes of passwords are taken"),
         }

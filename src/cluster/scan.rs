@@ -52,14 +52,14 @@ pub struct Scan {
     pub(super) key: Arc<KeyText>,
     pub(super) width: usize,
     pub(super) partitioner: Partitioner,
-    partition: Vec<usize>,
+    pub(super) partition: Vec<usize>,
     clustering: Vec<usize>,
     /// Columns of the partition key that are text.
     texts: Vec<usize>,
     /// What all scans of the table have learnt of its rows' size.
     pub(super) sizes: Arc<Sizes>,
     /// ScyllaDB's tablets of the table.
-    tablets: Arc<tablets::Known>,
+    pub(super) tablets: Arc<tablets::Known>,
     /// Page indexes of companions that come as a TTL and go on as an expiry: of single cells, and of elements.
     pub(super) ttls: [Vec<usize>; 2],
 }
@@ -369,10 +369,8 @@ impl RangeScan<'_> {
     fn advance(&mut self, page: Page) -> Result<Option<Page>> {
         let all = page.rows();
         let [first, end] = [0, all - 1].map(|row| self.scan.token(&page, row));
-        // The protocol has no checksums, so an answer may be that to another request: rows would be lost in silence.
         if first < self.last || ![first, end].iter().all(|token| self.range.contains(*token)) {
-            return Err(Error::failed(format!("{}: the answer holds rows of other tokens", self.place()))
-                .hint("an answer was damaged or mixed up on its way: try again"));
+            return Err(mixed_up(&self.place(), "tokens"));
         }
         let known = match self.again.take() {
             None => 0,
@@ -508,8 +506,15 @@ impl RangeScan<'_> {
     }
 }
 
+/// The error of an answer that is not to this request. The protocol has no checksums, so an answer may be that to another
+/// one: rows would be lost in silence.
+pub(super) fn mixed_up(doing: &str, what: &str) -> Error {
+    Error::failed(format!("{doing}: the answer holds rows of other {what}"))
+        .hint("an answer was damaged or mixed up on its way: try again")
+}
+
 /// Makes a page much smaller; answers false if it has one row already.
-fn fewer(rows: &mut u64) -> bool {
+pub(super) fn fewer(rows: &mut u64) -> bool {
     let more = *rows > 1;
     *rows = (*rows / SHRINKAGE).max(1);
     more

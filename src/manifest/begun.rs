@@ -1,7 +1,7 @@
 //! What an unfinished dump says of itself: what was begun, by which options, of which tables. The next run goes on only
 //! if it would do the same; how it would differ is told here.
 
-use super::{BadManifest, ColumnEntry, DumpOptions, TypeEntry, sealed, unsealed};
+use super::{BadManifest, CHECKSUM, ColumnEntry, DumpOptions, TypeEntry, sealed, unsealed};
 use crate::table::Table;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub struct Begun {
     pub started: String,
     /// `cluster_name` of the cluster.
     pub cluster: String,
+    /// Host ids of its nodes: a name is not unique, and a restored copy has the ids of the tables too.
+    #[serde(default)]
+    pub hosts: Vec<String>,
     /// Full class name of its partitioner.
     pub partitioner: String,
     /// The options that decide its content.
@@ -51,7 +54,7 @@ impl Begun {
     /// # Errors
     /// `BadManifest::Json` if it cannot be written as JSON.
     pub fn to_text(&self) -> Result<String, BadManifest> {
-        sealed(self)
+        sealed(self, CHECKSUM)
     }
 
     /// Reads the file's text and checks its checksum.
@@ -59,7 +62,7 @@ impl Begun {
     /// # Errors
     /// `BadManifest` says what is wrong with it.
     pub fn from_text(text: &str) -> Result<Begun, BadManifest> {
-        unsealed(text)
+        unsealed(text, CHECKSUM)
     }
 
     /// How what a run is about to do differs from what was begun; nothing if it may go on. Tables that have been made
@@ -87,6 +90,14 @@ impl Begun {
         .into_iter()
         .filter_map(told)
         .collect();
+        // Nodes come and go, but not all of them at once.
+        let known_host = || self.hosts.iter().any(|host| now.hosts.contains(host));
+        if self.cluster == now.cluster && !self.hosts.is_empty() && !known_host() {
+            differences.push(format!(
+                "the cluster is another one of the name {}: all its nodes are others",
+                now.cluster
+            ));
+        }
         // Of other options or of another cluster, other tables are only what follows.
         if differences.is_empty() {
             let table = |table: &BegunTable| table.change(now.table(&table.keyspace, &table.name));
@@ -185,6 +196,7 @@ mod tests {
             id: "1".into(),
             started: "then".into(),
             cluster: "c".into(),
+            hosts: vec!["h1".into(), "h2".into()],
             partitioner: "p".into(),
             options: DumpOptions {
                 format: "csv".into(),
@@ -230,6 +242,11 @@ mod tests {
         assert_eq!(
             differs(|now| (now.roles, now.cluster) = (true, "d".into())),
             "the cluster was c and is d now; --roles was not given and is given now"
+        );
+        assert_eq!(differs(|now| now.hosts = vec!["h3".into(), "h2".into()]), "");
+        assert_eq!(
+            differs(|now| now.hosts = vec!["h3".into()]),
+            "the cluster is another one of the name c: all its nodes are others"
         );
         assert_eq!(differs(|now| now.tables.clear()), "ks.t was dropped");
         assert_eq!(differs(|now| now.tables[0].id = "x".into()), "ks.t was dropped and made again");

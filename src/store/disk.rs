@@ -76,6 +76,17 @@ pub fn remove(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes a folder with nothing in it.
+///
+/// # Errors
+/// The system's.
+pub fn remove_dir(path: &Path) -> io::Result<()> {
+    fs::remove_dir(path)?;
+    #[cfg(test)]
+    log::did(log::Op::Remove(path.to_owned()));
+    Ok(())
+}
+
 /// Makes a folder, for its owner alone, and those above it, each certain to last.
 ///
 /// # Errors

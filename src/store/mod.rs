@@ -14,6 +14,7 @@ mod unfinished;
 pub use unfinished::broken;
 
 use crate::error::{Context, Error, Result};
+use crate::manifest::sidecar::Sidecar;
 use crate::manifest::{BadManifest, Manifest, Part, checksum};
 use disk::{DiskFile, make_dir};
 use std::collections::BTreeSet;
@@ -123,13 +124,12 @@ impl DumpDir {
     ///
     /// # Errors
     /// `Error` names the file.
-    pub fn write_sidecar(&self, table_path: &str, part: &Part) -> Result<()> {
+    pub fn write_sidecar(&self, table_path: &str, sidecar: &Sidecar) -> Result<()> {
         let folder = self.root.join(table_path);
         make_dir(&folder).doing(|| format!("create {}", folder.display()))?;
-        let mut text =
-            serde_json::to_string_pretty(part).doing(|| format!("write the sidecar of {}", part.name))?;
-        text.push('\n');
-        self.write_whole(&folder.join(format!("{}.json", part.name)), text.as_bytes())
+        let name = &sidecar.part.name;
+        let text = sidecar.to_text().doing(|| format!("write the sidecar of {name}"))?;
+        self.write_whole(&folder.join(format!("{name}.json")), text.as_bytes())
     }
 
     /// Opens a part's file for reading, after checking that its length is what the manifest says.
@@ -445,6 +445,43 @@ mod tests {
         let mode = |p: &Path| fs::metadata(p).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(&folder.join("part-00001.csv")), 0o600);
         assert_eq!(mode(&folder), 0o700);
+    }
+
+    #[test]
+    fn a_sidecar_that_was_damaged_or_is_of_another_dump_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dump, _) = DumpDir::begin(dir.path(), false).unwrap();
+        let (table, ours) = ("data/ks/t", Part { name: "part-00001".into(), ..Part::default() });
+        dump.write_sidecar(table, &Sidecar { part: ours.clone(), dump: "1".into() }).unwrap();
+        assert_eq!(dump.finished_parts(table, "csv", "1").unwrap(), [ours]);
+        let refused = |id: &str, what: &str| {
+            let error = format!("{:?}", dump.finished_parts(table, "csv", id).unwrap_err());
+            assert!(
+                ["part-00001.json", what, "--restart"].iter().all(|part| error.contains(part)),
+                "{error}"
+            );
+        };
+        refused("2", "it is a sidecar of the dump 1, and this one is 2");
+        let path = dir.path().join(table).join("part-00001.json");
+        let text = fs::read(&path).unwrap();
+        for at in 0..text.len() {
+            let mut bytes = text.clone();
+            bytes[at] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            refused("1", "no sidecar");
+        }
+    }
+
+    /// Whoever comes while a dump ends sees it begun or finished, and nothing between.
+    #[test]
+    fn whether_a_dump_is_finished_is_asked_once_nobody_else_writes_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dump, _) = DumpDir::begin(dir.path(), false).unwrap();
+        fs::write(dir.path().join(MANIFEST), "").unwrap();
+        let told = || DumpDir::begin(dir.path(), true).unwrap_err().to_string();
+        assert!(told().contains("another run"), "{}", told());
+        drop(dump);
+        assert!(told().contains("a finished dump"), "{}", told());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use super::disk::log::{Op, taken};
 use super::*;
 use crate::manifest::begun::Begun;
+use crate::manifest::sidecar::Sidecar;
 use crate::manifest::{DumpOptions, RangeEntry, SourceCluster};
 use std::collections::BTreeMap;
 
@@ -87,13 +88,14 @@ impl Disk {
     }
 }
 
-fn begun() -> Begun {
+fn begun(id: &str) -> Begun {
     Begun {
         format: "1.0".into(),
         tool: "t".into(),
-        id: "1".into(),
+        id: id.into(),
         started: "s".into(),
         cluster: "c".into(),
+        hosts: Vec::new(),
         partitioner: "p".into(),
         options: options(),
         roles: false,
@@ -114,14 +116,43 @@ fn options() -> DumpOptions {
 
 const TABLES: [&str; 2] = ["data/ks/t", "data/ks/u"];
 const PARTS: usize = 3;
+/// Ids of a dump, and of the one that is begun in its place.
+const FIRST: &str = "1";
+const SECOND: &str = "2";
 
 /// A dump of two tables of three parts each; answers what its manifest says of each table.
 fn dump(root: &Path) -> Vec<(String, Vec<Part>)> {
     let (dir, earlier) = DumpDir::begin(root, false).unwrap();
     assert!(earlier.is_none());
-    dir.write_begun(&begun()).unwrap();
+    let tables = dump_parts(&dir);
+    let manifest = Manifest {
+        format: "1.0".into(),
+        capabilities: vec![],
+        tool: "t".into(),
+        id: FIRST.into(),
+        started: "s".into(),
+        finished: "f".into(),
+        cluster: SourceCluster {
+            name: "c".into(),
+            version: "v".into(),
+            partitioner: "p".into(),
+            datacenters: vec![],
+        },
+        options: options(),
+        not_preserved: vec![],
+        keyspaces: vec![],
+        roles: None,
+    };
+    dir.write_manifest(&manifest).unwrap();
+    dir.remove_begun().unwrap();
+    tables
+}
+
+/// All of it but its end.
+fn dump_parts(dir: &DumpDir) -> Vec<(String, Vec<Part>)> {
+    dir.write_begun(&begun(FIRST)).unwrap();
     dir.write_schema("CREATE TABLE …").unwrap();
-    let tables: Vec<(String, Vec<Part>)> = TABLES
+    TABLES
         .into_iter()
         .map(|table| {
             let part = |number: usize| {
@@ -147,33 +178,13 @@ fn dump(root: &Path) -> Vec<(String, Vec<Part>)> {
                     ranges,
                     ..Part::default()
                 };
-                dir.write_sidecar(table, &part).unwrap();
-                part
+                let sidecar = Sidecar { part, dump: FIRST.into() };
+                dir.write_sidecar(table, &sidecar).unwrap();
+                sidecar.part
             };
             (table.to_owned(), (1..=PARTS).map(part).collect())
         })
-        .collect();
-    let manifest = Manifest {
-        format: "1.0".into(),
-        capabilities: vec![],
-        tool: "t".into(),
-        id: "1".into(),
-        started: "s".into(),
-        finished: "f".into(),
-        cluster: SourceCluster {
-            name: "c".into(),
-            version: "v".into(),
-            partitioner: "p".into(),
-            datacenters: vec![],
-        },
-        options: options(),
-        not_preserved: vec![],
-        keyspaces: vec![],
-        roles: None,
-    };
-    dir.write_manifest(&manifest).unwrap();
-    dir.remove_begun().unwrap();
-    tables
+        .collect()
 }
 
 /// Judges what is left: a dump that looks finished is whole; one that does not goes on with parts that are, or as new.
@@ -190,10 +201,12 @@ fn judge(root: &Path, tables: &[(String, Vec<Part>)]) -> Option<usize> {
         return None;
     }
     let (dir, earlier) = DumpDir::begin(root, false).unwrap();
-    assert!(earlier.is_none_or(|earlier| earlier == begun()));
+    let id = earlier.as_ref().map_or(SECOND, |earlier| &earlier.id).to_owned();
+    assert!(earlier.is_none_or(|earlier| earlier == begun(&id)));
     let mut found = 0;
     for (table, parts) in tables {
-        for part in dir.finished_parts(table, "csv").unwrap() {
+        for part in dir.finished_parts(table, "csv", &id).unwrap() {
+            assert_eq!(id, FIRST);
             assert!(parts.contains(&part));
             dir.check_finished(table, &part).unwrap();
             found += 1;
@@ -202,18 +215,16 @@ fn judge(root: &Path, tables: &[(String, Vec<Part>)]) -> Option<usize> {
     Some(found)
 }
 
-#[test]
-fn a_power_loss_leaves_nothing_broken_that_looks_whole() {
-    let scratch = tempfile::tempdir().unwrap();
-    let was = scratch.path().join("dump");
-    taken();
-    let tables = dump(&was);
-    let steps = taken();
-    assert!(steps.len() > 60, "{}", steps.len());
-    let (mut finished, mut parts_found) = (0, Vec::new());
+/// What is found of a dump after each of its last steps, and each way of losing what was not certain by then.
+fn after_each(
+    (scratch, was): (&Path, &Path),
+    (before, steps): (&[Op], &[Op]),
+    tables: &[(String, Vec<Part>)],
+) -> Vec<Option<usize>> {
+    let mut found = Vec::new();
     for cut in 0..=steps.len() {
         let mut disk = Disk::default();
-        steps[..cut].iter().for_each(|op| disk.apply(op));
+        before.iter().chain(&steps[..cut]).for_each(|op| disk.apply(op));
         // All that can be lost, nothing, and chance.
         for seed in 0..12_u64 {
             let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ cut as u64;
@@ -225,15 +236,26 @@ fn a_power_loss_leaves_nothing_broken_that_looks_whole() {
                     _ => state >> 63 == 1,
                 }
             };
-            let root = scratch.path().join(format!("{cut}-{seed}"));
-            disk.leave(&was, &root, whim);
-            match judge(&root, &tables) {
-                None => finished += 1,
-                Some(found) => parts_found.push(found),
-            }
+            let root = scratch.join(format!("{cut}-{seed}"));
+            disk.leave(was, &root, whim);
+            found.push(judge(&root, tables));
             fs::remove_dir_all(&root).unwrap();
         }
     }
+    found
+}
+
+#[test]
+fn a_power_loss_leaves_nothing_broken_that_looks_whole() {
+    let scratch = tempfile::tempdir().unwrap();
+    let was = scratch.path().join("dump");
+    taken();
+    let tables = dump(&was);
+    let steps = taken();
+    assert!(steps.len() > 60, "{}", steps.len());
+    let found = after_each((scratch.path(), &was), (&[], &steps), &tables);
+    let finished = found.iter().filter(|parts| parts.is_none()).count();
+    let parts_found: Vec<usize> = found.into_iter().flatten().collect();
     // It is no proof if nothing was ever found, or everything always.
     assert!(finished > 12, "{finished}");
     assert!((0..=2 * PARTS).all(|count| parts_found.contains(&count)), "{parts_found:?}");
@@ -251,4 +273,21 @@ fn what_is_finished_survives() {
     let root = scratch.path().join("left");
     disk.leave(&was, &root, || false);
     assert_eq!(judge(&root, &tables), None);
+}
+
+/// Nothing of a dump that was given up comes back, in no step of removing it and of beginning another one.
+#[test]
+fn what_a_restart_removes_stays_away() {
+    let scratch = tempfile::tempdir().unwrap();
+    let was = scratch.path().join("dump");
+    taken();
+    let tables = dump_parts(&DumpDir::begin(&was, false).unwrap().0);
+    let before = taken();
+    let (dir, earlier) = DumpDir::begin(&was, true).unwrap();
+    assert!(earlier.is_none());
+    dir.write_begun(&begun(SECOND)).unwrap();
+    TABLES.into_iter().for_each(|table| drop(dir.begin_part(table, "part-00001.csv").unwrap()));
+    let found = after_each((scratch.path(), &was), (&before, &taken()), &tables);
+    let parts_found: Vec<usize> = found.into_iter().flatten().collect();
+    assert!((0..=2 * PARTS).all(|count| parts_found.contains(&count)), "{parts_found:?}");
 }

@@ -6,6 +6,7 @@ use super::{DumpDir, MANIFEST, PartReader, SCHEMA};
 use crate::error::{Context, Error, Result};
 use crate::manifest::Part;
 use crate::manifest::begun::Begun;
+use crate::manifest::sidecar::Sidecar;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -25,12 +26,13 @@ impl DumpDir {
     /// # Errors
     /// `Error` says what is in the way; a finished dump always is.
     pub fn begin(root: &Path, restart: bool) -> Result<(DumpDir, Option<Begun>)> {
+        disk::make_dir(root).doing(|| format!("create the output directory {}", root.display()))?;
+        let dir = DumpDir { root: root.to_owned(), _lock: Some(Arc::new(lock(root)?)) };
+        // Not before it is locked: another run may have been about to finish.
         if root.join(MANIFEST).exists() {
             return Err(Error::failed(format!("{} already holds a finished dump", root.display()))
                 .hint("choose another directory with -o, or move this one away first"));
         }
-        disk::make_dir(root).doing(|| format!("create the output directory {}", root.display()))?;
-        let dir = DumpDir { root: root.to_owned(), _lock: Some(Arc::new(lock(root)?)) };
         let record = root.join(BEGUN);
         if !record.exists() {
             dir.nothing_else()?;
@@ -65,18 +67,20 @@ impl DumpDir {
         disk::remove(&path).doing(|| format!("remove {}", path.display()))
     }
 
-    /// The parts of a table that an earlier run finished, in name order, each with its file of the right length; removes
-    /// what that run did not finish.
+    /// The parts of a table that earlier runs of the dump with the id `dump` finished, in name order, each with its file of
+    /// the right length; removes what they did not finish.
     ///
     /// # Errors
     /// `Error` names the file that is not what its sidecar says.
-    pub fn finished_parts(&self, table_path: &str, format: &str) -> Result<Vec<Part>> {
+    pub fn finished_parts(&self, table_path: &str, format: &str, dump: &str) -> Result<Vec<Part>> {
         let folder = self.inside(table_path)?;
         let mut sidecars: BTreeMap<String, Part> = BTreeMap::new();
         let mut files = Vec::new();
         for path in entries(&folder)? {
             match part_file(&path) {
-                Some((stem, "json")) => drop(sidecars.insert(stem.to_owned(), sidecar(&path, stem, format)?)),
+                Some((stem, "json")) => {
+                    drop(sidecars.insert(stem.to_owned(), sidecar(&path, stem, format, dump)?))
+                }
                 Some((stem, _)) => files.push((stem.to_owned(), path)),
                 None if is_temporary(&path) => remove(&path)?,
                 None => {}
@@ -135,27 +139,22 @@ impl DumpDir {
         Ok(())
     }
 
-    /// Removes the unfinished dump, and nothing else; the record last, so that it can be done again.
+    /// Removes the unfinished dump, and nothing else; the record last, so that it can be done again. What is removed is gone
+    /// for good before the next dump begins, and no sidecar outlives its file.
     fn remove_all(&self) -> Result<()> {
         let data = self.root.join("data");
         for keyspace in entries(&data)? {
             for table in entries(&keyspace)? {
-                for file in entries(&table)? {
-                    if part_file(&file).is_some() || is_temporary(&file) {
-                        remove(&file)?;
-                    }
-                }
+                remove_files(&table, |file| matches!(part_file(file), Some((_, "json"))))?;
+                remove_files(&table, |file| part_file(file).is_some() || is_temporary(file))?;
                 remove_empty(&table)?;
             }
             remove_empty(&keyspace)?;
         }
         remove_empty(&data)?;
-        for file in entries(&self.root)? {
-            if is_temporary(&file) || file == self.root.join(SCHEMA) {
-                remove(&file)?;
-            }
-        }
-        remove(&self.root.join(BEGUN))
+        let record = self.root.join(BEGUN);
+        remove_files(&self.root, |file| is_temporary(file) || *file == self.root.join(SCHEMA))?;
+        remove_files(&self.root, |file| *file == record)
     }
 }
 
@@ -207,10 +206,15 @@ fn part_file(path: &Path) -> Option<(&str, &str)> {
     (is_number && ENDINGS.contains(&ending)).then_some((stem, ending))
 }
 
-/// Reads a sidecar.
-fn sidecar(path: &Path, stem: &str, format: &str) -> Result<Part> {
-    let text = fs::read(path).doing(|| format!("read {}", path.display()))?;
-    let part: Part = serde_json::from_slice(&text).map_err(|e| broken(path, &format!("no sidecar: {e}")))?;
+/// Reads a sidecar of a part of this dump.
+fn sidecar(path: &Path, stem: &str, format: &str, dump: &str) -> Result<Part> {
+    let bytes = fs::read(path).doing(|| format!("read {}", path.display()))?;
+    let text = std::str::from_utf8(&bytes).map_err(|e| broken(path, &format!("no sidecar: {e}")))?;
+    let Sidecar { part, dump: of } =
+        Sidecar::from_text(text).map_err(|e| broken(path, &format!("no sidecar: {e}")))?;
+    if of != dump {
+        return Err(broken(path, &format!("it is a sidecar of the dump {of}, and this one is {dump}")));
+    }
     if part.name != stem {
         return Err(broken(path, &format!("it is the sidecar of {:?}", part.name)));
     }
@@ -238,9 +242,20 @@ fn remove(path: &Path) -> Result<()> {
     disk::remove(path).doing(|| format!("remove {}", path.display()))
 }
 
+/// Removes files of a folder, for good.
+fn remove_files(folder: &Path, which: impl Fn(&PathBuf) -> bool) -> Result<()> {
+    entries(folder)?.iter().filter(|file| which(file)).try_for_each(|file| remove(file))?;
+    match disk::sync_dir(folder) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(())
+        }
+        synced => synced.doing(|| format!("sync {}", folder.display())),
+    }
+}
+
 /// Removes a folder, unless something is left in it.
 fn remove_empty(folder: &Path) -> Result<()> {
-    match fs::remove_dir(folder) {
+    match disk::remove_dir(folder) {
         Err(error)
             if !matches!(
                 error.kind(),

@@ -2,11 +2,14 @@
 //! missing in the end and nothing is there twice, or the tool says what it does not know.
 
 use crate::clocks::compare_times;
-use crate::harness::{Scratch, TestKeyspace};
+use crate::harness::{Scratch, TestKeyspace, files, json};
 use crate::proxy::{Asked, Fate, Proxy, Refusal};
 use crate::random::seeds;
 use crate::random_values::Chance;
+use crate::resume_dump::{Running, WIDE, assert_whole, fill as insert};
 use crate::roundtrip::assert_same;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -415,6 +418,104 @@ fn answers_that_are_mixed_up_lose_nothing_in_silence() {
         }
         _ => drop(done.stderr_has(&[&source.table("plain"), "rows of other tokens", "try again"])),
     }
+}
+
+/// A rule by which the first of some requests, so many, meet this fate.
+fn first(
+    count: usize,
+    fate: Fate,
+    of: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> impl Fn(&Asked) -> Fate + Send + Sync {
+    let seen = AtomicUsize::new(0);
+    move |asked| match of(&asked.query) && seen.fetch_add(1, Relaxed) < count {
+        true => fate,
+        false => Fate::Pass,
+    }
+}
+
+/// What the rows of a partition that come after one are asked for by.
+fn goes_on_inside(query: &str) -> bool {
+    query.contains("AND c > ?")
+}
+
+/// Large partitions, and a dump of them into `dir` that was stopped in the middle of some; and the command to go on with it.
+fn stopped_inside<'a>(name: &str, partitions: usize, dir: &'a str) -> (TestKeyspace, Vec<&'a str>) {
+    let source = TestKeyspace::with(name, &["CREATE TABLE t (k int, c int, v text, PRIMARY KEY (k, c))"]);
+    let text = "x".repeat(WIDE);
+    let row = |n: usize| format!("INSERT INTO t (k, c, v) VALUES ({}, {n}, '{text}')", n % partitions);
+    insert(&source.db, (0..400 * partitions).map(row));
+    let inside = || {
+        let names = files(dir).into_iter().filter(|name| name.contains("part-") && name.ends_with(".json"));
+        let ranges =
+            names.flat_map(|name| json(format!("{dir}/{name}"))["ranges"].as_array().unwrap().clone());
+        let ends = ranges.filter(|range| range["to"].is_object()).map(|range| range["end"].to_string());
+        ends.collect::<BTreeSet<String>>().len()
+    };
+    let slowly = ["dump", &source.name, "-o", dir, "--part-size", "64KiB", "--rate", "300"];
+    let mut run = Running::start(&source.node, &slowly);
+    run.until("parts that end inside of partitions", || inside() >= partitions.min(3));
+    run.signal("-INT");
+    run.end();
+    let again = vec!["dump", "-o", dir, "--part-size", "64KiB"];
+    (source, again)
+}
+
+#[test]
+fn answers_that_are_mixed_up_inside_partitions_lose_nothing_in_silence() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let (source, again) = stopped_inside("mixed_inside", 8, &dir);
+    let dump = [&again[..], &[&source.name]].concat();
+    let proxy = Proxy::to(&source.node, &source.name, first(3, Fate::Swapped, goes_on_inside));
+    let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).done();
+    // Those on one connection are mixed up with each other; one that is alone on its own is asked for again.
+    if done.code != Some(0) {
+        done.stderr_has(&[
+            &source.table("t"),
+            "go on in a partition",
+            "rows of other partitions",
+            "try again",
+        ]);
+        source.node.run(&dump).success();
+    }
+    assert_whole(&source, &dir);
+}
+
+/// A node that says nothing is asked again, and one that finds too many tombstones is asked for fewer rows.
+#[test]
+fn what_is_left_of_a_partition_is_read_as_patiently_as_ranges() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let (source, again) = stopped_inside("patient_inside", 1, &dir);
+    let dump = [&again[..], &[&source.name]].concat();
+    let tombstones = Fate::Told(Refusal::Tombstones);
+    let proxy = Proxy::to(&source.node, &source.name, first(2, tombstones, goes_on_inside));
+    proxy.mute("AND c > ?");
+    proxy.mute("SELECT DISTINCT");
+    let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).success();
+    assert_eq!(proxy.done().get("mute"), Some(&2), "{}", done.told());
+    assert_eq!(proxy.faults(), 4, "{:?}", proxy.done());
+    assert_whole(&source, &dir);
+}
+
+/// What is added to a counter is the difference from what is there of it, and not of another one.
+#[test]
+fn counters_of_other_rows_are_noticed() {
+    let source = TestKeyspace::with("mixed_counts", &[COUNTS]);
+    fill_counts(&source);
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    source.dump(&dir, "csv").success();
+    let target = source.target("loaded");
+    source.load(&dir, &target, &[]).success();
+    let map = format!("{}={target}", source.name);
+    let again = ["load", &dir, "--map", &map, "--if-exists", "append"];
+    let read_back = |query: &str| query.starts_with("SELECT") && query.contains("c = ? LIMIT 1");
+    let proxy = Proxy::to(&source.node, &target, first(6, Fate::Swapped, read_back));
+    let done = proxy.run(&[&again[..], &TIMEOUT].concat()).fails(1);
+    assert!(proxy.faults() > 1, "{}", done.told());
+    done.stderr_has(&["counts", "rows of other keys", "try again"]);
+    assert_eq!(assert_same(&source.db, &source.name, &target), 120);
 }
 
 /// A server that takes six requests at a time and refuses others is soon asked for little more.

@@ -62,6 +62,7 @@ pub enum Refusal {
     WriteTimeout,
     ReadTimeout,
     ReadFailure,
+    Tombstones,
     WriteFailure,
     Unprepared,
 }
@@ -81,14 +82,21 @@ impl Refusal {
             Refusal::Bootstrapping => (0x1002, vec![]),
             Refusal::WriteTimeout => (0x1100, [counts(&[1, 2]), text(asked.write_type)].concat()),
             Refusal::ReadTimeout => (0x1200, [counts(&[1, 2]), vec![1]].concat()),
-            Refusal::ReadFailure => (0x1300, [counts(&[1, 2, 1]), vec![1]].concat()),
+            Refusal::ReadFailure | Refusal::Tombstones => (0x1300, [counts(&[1, 2, 1]), vec![1]].concat()),
             Refusal::WriteFailure => (0x1500, [counts(&[1, 2, 1]), text(asked.write_type)].concat()),
             Refusal::Unprepared => {
                 let length = u16::try_from(asked.id.len()).unwrap().to_be_bytes();
                 (0x2500, [&length, &asked.id[..]].concat())
             }
         };
-        [code.to_be_bytes().to_vec(), text("as the proxy wills"), more].concat()
+        let why = match self {
+            // As 4.1.10 says it.
+            Refusal::Tombstones => {
+                "Operation failed - 1 failures: READ_TOO_MANY_TOMBSTONES from /127.0.0.1:7000"
+            }
+            _ => "as the proxy wills",
+        };
+        [code.to_be_bytes().to_vec(), text(why), more].concat()
     }
 }
 
@@ -134,6 +142,8 @@ struct Shared {
     asked: AtomicUsize,
     in_flight: AtomicUsize,
     done: Mutex<BTreeMap<&'static str, usize>>,
+    /// The next request to prepare a statement with one of these in it is never answered.
+    mute: Mutex<Vec<&'static str>>,
 }
 
 impl Proxy {
@@ -153,6 +163,7 @@ impl Proxy {
             asked: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             done: Mutex::default(),
+            mute: Mutex::default(),
         });
         let listening = shared.clone();
         runtime.spawn(async move {
@@ -184,6 +195,11 @@ impl Proxy {
     /// Requests for data so far.
     pub fn asked(&self) -> usize {
         self.shared.asked.load(SeqCst)
+    }
+
+    /// The node says nothing to the next request to prepare a statement that has this in it.
+    pub fn mute(&self, fragment: &'static str) {
+        self.shared.mute.lock().unwrap().push(fragment);
     }
 
     /// Ends all connections; there are no new ones until `up`.
@@ -328,6 +344,12 @@ async fn ask(
     while let Some(frame) = Frame::read(&mut from).await {
         let stream = frame.stream();
         if let Some(query) = frame.prepares() {
+            let mut mute = shared.mute.lock().unwrap();
+            if let Some(at) = mute.iter().position(|fragment| query.contains(fragment)) {
+                mute.remove(at);
+                *shared.done.lock().unwrap().entry("mute").or_default() += 1;
+                continue;
+            }
             connection.pending.lock().unwrap().insert(stream, Pending::Prepared(query.into()));
         }
         if let Some(asked) = shared.data(&frame) {

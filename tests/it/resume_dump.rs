@@ -6,6 +6,7 @@ use crate::roundtrip::assert_same;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
+use xxhash_rust::xxh3::xxh3_128;
 
 /// A run of the tool that can be stopped.
 pub struct Running(Child);
@@ -271,10 +272,19 @@ fn a_dump_does_not_go_on_from_another_cluster() {
     ));
     let done = other.run(["dump", &source.name, "-o", &dir]);
     db.execute(&format!("DROP KEYSPACE {}", source.name));
-    // Where the clusters have one name, the tables are told apart by their ids.
+    // Where the clusters have one name, they are told apart by their nodes.
     let done = done.fails(1).stderr_has(&["unfinished dump"]);
     let told = &done.stderr;
-    assert!(told.contains("the cluster was") || told.contains("dropped and made again"), "{told}");
+    assert!(told.contains("the cluster was") || told.contains("all its nodes are others"), "{told}");
+}
+
+/// A sidecar that says this, with the checksum that fits.
+fn sealed(sidecar: &serde_json::Value) -> String {
+    let mut sidecar = sidecar.clone();
+    sidecar.as_object_mut().unwrap().remove("sidecar_checksum").unwrap();
+    let text = serde_json::to_string_pretty(&sidecar).unwrap();
+    let body = text.strip_suffix("\n}").unwrap();
+    format!("{body},\n  \"sidecar_checksum\": \"xxh3-128:{:032x}\"\n}}\n", xxh3_128(body.as_bytes()))
 }
 
 #[test]
@@ -302,14 +312,26 @@ fn a_part_that_is_not_what_its_sidecar_says_is_named() {
     std::fs::write(&path, &content).unwrap();
     std::fs::write(&sidecar, &said[..said.len() / 2]).unwrap();
     again().fails(1).stderr_has(&[&sidecar, "no sidecar"]);
-    // A range that another part has too.
+    // One digit of where a range ends, beside tokens that are still to be read.
     let mut wider: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let end = wider["ranges"][0]["end"].as_str().unwrap();
+    let last = if end.ends_with('1') { "2" } else { "1" };
+    let other = said.replacen(&format!("\"{end}\""), &format!("\"{}{last}\"", &end[..end.len() - 1]), 1);
+    assert_ne!(other, said);
+    std::fs::write(&sidecar, other).unwrap();
+    again().fails(1).stderr_has(&[&sidecar, "its checksum does not match", "--restart"]);
+    // Whole, and left by another dump into this directory.
+    let mut stranger = wider.clone();
+    stranger["dump"] = "another".into();
+    std::fs::write(&sidecar, sealed(&stranger)).unwrap();
+    again().fails(1).stderr_has(&[&sidecar, "of the dump another", "--restart"]);
+    // A range that another part has too.
     wider["ranges"][0]["start"] = i64::MIN.to_string().into();
     wider["ranges"][0]["end"] = i64::MAX.to_string().into();
-    std::fs::write(&sidecar, wider.to_string()).unwrap();
+    std::fs::write(&sidecar, sealed(&wider)).unwrap();
     again().fails(1).stderr_has(&["do not go together", &source.table("t")]);
     wider["ranges"][0]["end"] = "a lot".into();
-    std::fs::write(&sidecar, wider.to_string()).unwrap();
+    std::fs::write(&sidecar, sealed(&wider)).unwrap();
     again().fails(1).stderr_has(&["a lot"]);
     // Removed as the hint says, with what a run that dies leaves besides: that is read again, and nothing is told of it.
     std::fs::remove_file(&path).unwrap();

@@ -7,10 +7,13 @@ use crate::cluster::Cluster;
 use crate::cluster::gate::Gate;
 use crate::cluster::key::KeyText;
 use crate::cluster::retry::{Verdict, attempts, backoff, remedy, verdict};
+use crate::cluster::scan::mixed_up;
 use crate::error::{Context, Error, Result};
 use crate::mutation::Life;
-use crate::table::Table;
+use crate::rows::Page;
+use crate::table::{Column, ColumnKind, Table};
 use crate::times::LATEST_EXPIRY;
+use crate::types::cql::{CqlType, Native};
 use scylla::deserialize::DeserializationError;
 use scylla::deserialize::row::{ColumnIterator, RawColumn};
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
@@ -42,6 +45,8 @@ pub struct Sender {
     kind: BatchType,
     gate: Arc<Gate>,
     key: Arc<KeyText>,
+    /// By column: whether a row with other bytes in it is another row.
+    tells_rows: Vec<bool>,
     /// Whether the target has refused an expiry as too late.
     capping: AtomicBool,
     pub counts: Counts,
@@ -91,7 +96,20 @@ impl Sender {
     /// `Error` names the table if a key column's type has no codec.
     pub fn new(table: &Table, name: String, kind: BatchType, gate: Arc<Gate>) -> Result<Sender> {
         let key = Arc::new(KeyText::of(table)?);
-        Ok(Sender { name, kind, gate, key, capping: AtomicBool::new(false), counts: Counts::default() })
+        let tells = |column: &Column| {
+            column.kind == ColumnKind::PartitionKey
+                || column.kind == ColumnKind::Clustering && is_written_one_way(&column.cql_type)
+        };
+        let tells_rows = table.columns.iter().map(tells).collect();
+        Ok(Sender {
+            name,
+            kind,
+            gate,
+            key,
+            tells_rows,
+            capping: AtomicBool::new(false),
+            counts: Counts::default(),
+        })
     }
 
     /// The same sender with counts of its own.
@@ -101,6 +119,7 @@ impl Sender {
             kind: self.kind,
             gate: self.gate.clone(),
             key: self.key.clone(),
+            tells_rows: self.tells_rows.clone(),
             capping: AtomicBool::new(self.capping.load(Relaxed)),
             counts: Counts::default(),
         }
@@ -185,10 +204,10 @@ impl Sender {
         }
     }
 
-    /// The cells that a reading item finds; `None` if there is no row.
+    /// The cells that a reading item finds, behind those of its key; `None` if there is no row.
     ///
     /// # Errors
-    /// `Error` names the table and the row's key.
+    /// `Error` names the table and the row's key; another row is none that was asked for.
     pub async fn read(&self, cluster: &Cluster, item: &Item<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>> {
         let mut failed = 0;
         let items = std::slice::from_ref(item);
@@ -203,7 +222,14 @@ impl Sender {
                     let cell = |column: Result<RawColumn<'_, '_>, DeserializationError>| {
                         Ok(column.doing(doing)?.slice.map(|slice| slice.as_slice().to_vec()))
                     };
-                    return row.doing(doing)?.map(cell).collect::<Result<_>>().map(Some);
+                    let mut found: Vec<Option<Vec<u8>>> =
+                        row.doing(doing)?.map(cell).collect::<Result<_>>()?;
+                    let cells = found.split_off(item.bound.key().count().min(found.len()));
+                    if !is_row(item.page, item.row, item.bound.key(), &found, &self.tells_rows) {
+                        let row = format!("read the row {} of {} back", self.key(item), self.name);
+                        return Err(mixed_up(&row, "keys"));
+                    }
+                    return Ok(Some(cells));
                 }
                 Err(error) => {
                     let failure = Failure { verdict: verdict(&error), error };
@@ -368,6 +394,27 @@ impl Sender {
     }
 }
 
+/// Whether the cells of these columns of a key that was found are those of a page's row, as far as they tell rows.
+fn is_row(
+    page: &Page,
+    row: usize,
+    key: impl Iterator<Item = usize>,
+    found: &[Option<Vec<u8>>],
+    tells_rows: &[bool],
+) -> bool {
+    let tells = |column: usize| tells_rows.get(column).copied().unwrap_or(false);
+    key.zip(found).all(|(column, cell)| !tells(column) || cell.as_deref() == page.cell(row, column))
+}
+
+/// Whether values of a type whose bytes differ are never one to a server, as `decimal` 1.0 and 1.00 are in a clustering
+/// column. Of the others it is not known.
+fn is_written_one_way(cql_type: &CqlType) -> bool {
+    use Native::*;
+    let whole =
+        matches!(cql_type, CqlType::Native(BigInt | Int | SmallInt | TinyInt | Date | Time | Timestamp));
+    whole || matches!(cql_type, CqlType::Native(Ascii | Blob | Inet | Text | TimeUuid | Uuid))
+}
+
 /// What failed, with what was said last.
 fn told(doing: &str, Failure { error, verdict }: &Failure, failed: u32) -> Error {
     match verdict {
@@ -389,4 +436,27 @@ fn is_too_late(error: &ExecutionError) -> bool {
         ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, message))
             if message.contains("maximum supported expiration date")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::PageBuilder;
+
+    #[test]
+    fn a_row_that_was_not_asked_for_is_told_by_its_key() {
+        let mut page = PageBuilder::new(3);
+        [&b"k"[..], b"c", b"1.0"].into_iter().for_each(|cell| page.push(Some(cell)).unwrap());
+        let page = page.finish();
+        let is = |key: &[usize], found: &[&[u8]]| {
+            let found: Vec<Option<Vec<u8>>> = found.iter().map(|cell| Some(cell.to_vec())).collect();
+            // Of a decimal, other bytes may be the same value.
+            is_row(&page, 0, key.iter().copied(), &found, &[true, true, false])
+        };
+        assert!(is(&[0, 1, 2], &[b"k", b"c", b"1.00"]) && is(&[0], &[b"k"]));
+        assert!(!is(&[0, 1, 2], &[b"k", b"d", b"1.0"]) && !is(&[0, 1, 2], &[b"j", b"c", b"1.0"]));
+        assert!(!is(&[0], &[b""]));
+        assert!(is_written_one_way(&CqlType::Native(Native::Int)));
+        assert!(!is_written_one_way(&CqlType::Native(Native::Decimal)));
+    }
 }

@@ -50,6 +50,14 @@ impl Bound {
         self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Columns of the key that it binds; a SELECT begins with them.
+    pub fn key(&self) -> impl Iterator<Item = usize> {
+        self.markers.iter().filter_map(|marker| match marker {
+            Marker::Key(column) => Some(*column),
+            _ => None,
+        })
+    }
+
     /// A batch to fill, which may hold this statement some times.
     pub fn take_batch(&self, kind: BatchType, cluster: &Cluster) -> Batch {
         self.batches().pop().unwrap_or_else(|| {
@@ -262,7 +270,7 @@ impl Texts<'_> {
         self.prepare(text, all).await
     }
 
-    /// `SELECT` of `cells` of one row or partition.
+    /// `SELECT` of the key and `cells` of one row or partition.
     ///
     /// # Errors
     /// `Error` names the table.
@@ -271,7 +279,7 @@ impl Texts<'_> {
         self.prepare(self.select(&names, key), markers(key, Marker::Key)).await
     }
 
-    /// `SELECT` of a list and, from a server that tells them, of its elements' write times.
+    /// `SELECT` of the key, a list and, from a server that tells them, of its elements' write times.
     ///
     /// # Errors
     /// `Error` names the table.
@@ -285,8 +293,9 @@ impl Texts<'_> {
     }
 
     fn select(&self, what: &str, key: &[usize]) -> String {
+        let names = self.list(key, ", ", |name| name.to_string());
         // Static cells stand in every row of their partition.
-        format!("SELECT {what} FROM {} WHERE {} LIMIT 1", self.target(), self.where_key(key))
+        format!("SELECT {names}, {what} FROM {} WHERE {} LIMIT 1", self.target(), self.where_key(key))
     }
 
     async fn set(&self, key: &[usize], sets: String, own: &[Marker]) -> Result<Bound> {

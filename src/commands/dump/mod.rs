@@ -144,7 +144,7 @@ pub async fn run(args: DumpArgs, output: OutputArgs) -> Result<()> {
     let planned = ending::planned(&schema, &tables);
     let (dir, begun) = resume::begin(&args, resume::record(&args, &cluster, &schema, &work))?;
     dir.write_schema(&plan.schema_text(&cluster))?;
-    let dumped = scan_tables(&cluster, work, &planned, &dir, &args, output).await?;
+    let dumped = scan_tables(&cluster, work, &planned, (&dir, &begun.id), &args, output).await?;
     let truncated = ending::truncated(&cluster, &begun).await?;
     let mut manifest = manifest(&args, &cluster, &schema, plan, unsure, dumped.tables, begun);
     manifest.not_preserved.extend(truncated);
@@ -208,16 +208,16 @@ async fn scan_tables(
     cluster: &Arc<Cluster>,
     work: Vec<TableWork>,
     planned: &Arc<Vec<BegunTable>>,
-    dir: &DumpDir,
+    dump: (&DumpDir, &str),
     args: &DumpArgs,
     output: OutputArgs,
 ) -> Result<Dumped> {
     let stop = Stop::on_signals()?;
-    let (work, earlier) = earlier(work, dir, args, &stop, output).await?;
+    let (work, earlier) = earlier(work, dump, args, &stop, output).await?;
     let progress = Progress::start(output.quiet, "dumping", ("tables", work.len() as u64));
     let form = PartForm { format: args.format.into(), bytes: args.part_size.as_u64(), budget: args.budget };
     let care = Care { stop: stop.clone(), judge: ending::judge(cluster, planned) };
-    let dumped = parts::dump(cluster, dir, form, work, earlier, care, &progress).await;
+    let dumped = parts::dump(cluster, dump, form, work, earlier, care, &progress).await;
     let dumped = dumped.map_err(|error| error.hint(ending::KEPT))?;
     drop(progress);
     ending::check(cluster, planned, &dumped, stop.is_asked()).await?;
@@ -227,14 +227,15 @@ async fn scan_tables(
 /// The parts of each table that were finished before. They are read whole, which is no work for the runtime's threads.
 async fn earlier(
     work: Vec<TableWork>,
-    dir: &DumpDir,
+    (dir, dump): (&DumpDir, &str),
     args: &DumpArgs,
     stop: &Stop,
     output: OutputArgs,
 ) -> Result<(Vec<TableWork>, Vec<Vec<crate::manifest::Part>>)> {
-    let (dir, format, stop) = (dir.clone(), Format::from(args.format), stop.clone());
+    let (dir, dump, stop) = (dir.clone(), dump.to_owned(), stop.clone());
+    let format = Format::from(args.format);
     let read = move || {
-        let parts = resume::parts(&dir, &work, format, &stop, output.quiet)?;
+        let parts = resume::parts(&dir, &work, (&dump, format), &stop, output.quiet)?;
         Ok((work, parts))
     };
     tokio::task::spawn_blocking(read).await.doing(|| "check the parts that are there")?

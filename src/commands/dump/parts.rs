@@ -9,6 +9,7 @@ use crate::commands::{BudgetArgs, rfc3339, row_group_bytes};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::{Fingerprint, Partition, Tally};
 use crate::format::{Format, Layout, Sink, SinkOptions};
+use crate::manifest::sidecar::Sidecar;
 use crate::manifest::{NotPreserved, Part, Position, RangeEntry, hex};
 use crate::progress::{Counters, Progress};
 use crate::ring::{self, Interval, Left, Token};
@@ -82,6 +83,8 @@ pub struct Dumped {
 struct Shared {
     cluster: Arc<Cluster>,
     dir: DumpDir,
+    /// The dump's id.
+    dump: String,
     form: PartForm,
     options: SinkOptions,
     tables: Vec<TableWork>,
@@ -97,7 +100,7 @@ struct Shared {
 /// The first error of an encoder, or parts that do not go together.
 pub async fn dump(
     cluster: &Arc<Cluster>,
-    dir: &DumpDir,
+    (dir, dump): (&DumpDir, &str),
     form: PartForm,
     tables: Vec<TableWork>,
     earlier: Vec<Vec<Part>>,
@@ -122,6 +125,7 @@ pub async fn dump(
     let shared = Arc::new(Shared {
         cluster: cluster.clone(),
         dir: dir.clone(),
+        dump: dump.to_owned(),
         form,
         options: SinkOptions {
             row_group_bytes: row_group_bytes(form.budget.memory.as_u64(), scanning::workers(cluster)),
@@ -183,6 +187,12 @@ impl Shared {
         format!("part-{:05}", self.part_numbers[table].fetch_add(1, Relaxed) + 1)
     }
 
+    /// From here on the part counts, whatever becomes of the run.
+    fn write_sidecar(&self, table: usize, part: &Part) -> Result<()> {
+        let sidecar = Sidecar { part: part.clone(), dump: self.dump.clone() };
+        self.dir.write_sidecar(&self.tables[table].path, &sidecar)
+    }
+
     fn record_empty(&self, table: usize, range: RangeEntry) {
         self.empty[table].lock().unwrap_or_else(PoisonError::into_inner).push(range);
     }
@@ -196,7 +206,7 @@ impl Shared {
         }
         ranges.sort_by_key(|r| r.start.parse::<Token>().unwrap_or(Token::MIN));
         let part = Part { name: self.part_name(table), ranges, ..Part::default() };
-        self.dir.write_sidecar(&self.tables[table].path, &part)?;
+        self.write_sidecar(table, &part)?;
         Ok(Some(part))
     }
 }
@@ -333,7 +343,7 @@ impl PartEncoder {
             // A part that goes on inside a partition is found by its first range.
             let (table, name) = (open.table, self.shared.part_name(open.table));
             let part = Part { name, ranges: vec![range], ..Part::default() };
-            self.shared.dir.write_sidecar(&self.shared.tables[table].path, &part)?;
+            self.shared.write_sidecar(table, &part)?;
             self.done.push((table, part));
         } else {
             // No row came before it either: it needs no file.
@@ -430,7 +440,7 @@ impl PartEncoder {
         let (bytes, checksum) = file.keep()?;
         open.part.bytes = bytes;
         open.part.checksum = Some(checksum);
-        self.shared.dir.write_sidecar(&work.path, &open.part)?;
+        self.shared.write_sidecar(open.table, &open.part)?;
         self.done.push((open.table, open.part));
         Ok(())
     }

@@ -25,6 +25,7 @@ pub fn record(args: &DumpArgs, cluster: &Cluster, schema: &Schema, work: &[Table
         id: dump_id(cluster, now),
         started: rfc3339(now),
         cluster: cluster.about.name.clone(),
+        hosts: cluster.hosts(),
         partitioner: cluster.about.partitioner.clone(),
         options: options(args, cluster),
         roles: args.roles,
@@ -77,12 +78,12 @@ pub fn begin(args: &DumpArgs, now: Begun) -> Result<(DumpDir, Begun)> {
 pub fn parts(
     dir: &DumpDir,
     work: &[TableWork],
-    format: Format,
+    (dump, format): (&str, Format),
     stop: &Stop,
     quiet: bool,
 ) -> Result<Vec<Vec<Part>>> {
     let all: Result<Vec<Vec<Part>>> =
-        work.iter().map(|work| dir.finished_parts(&work.path, format.name())).collect();
+        work.iter().map(|work| dir.finished_parts(&work.path, format.name(), dump)).collect();
     let all = all?;
     let files = all.iter().flatten().filter(|part| part.file.is_some());
     let (count, rows) = files.fold((0, 0), |(count, rows), part| (count + 1, rows + part.rows));

@@ -32,7 +32,9 @@ const WORKERS: usize = 8;
 const SCANS_OF_A_UNIT: usize = 2;
 const SCANS_OF_A_TABLE: usize = 8;
 /// Rows that one scan is to find, about: some pages.
-const ROWS_OF_A_PIECE: u128 = 30_000;
+const ROWS_OF_A_PIECE: u64 = 30_000;
+/// Pieces of a unit at most, beside one for each range: how many rows there are is what the manifest says.
+const MOST_PIECES: u64 = 1 << 16;
 
 /// A dumped table and where the cluster has it.
 pub struct Pair {
@@ -252,9 +254,10 @@ async fn sums_agree((cluster, counters): (&Cluster, &Counters), ready: &Ready, u
 /// whole partitions add up, wherever ranges are cut.
 fn pieces(ranges: &[Interval], rows: u64) -> Vec<Interval> {
     let span: u128 = ranges.iter().map(|range| u128::from(range.span())).sum();
+    let rows = rows.min(ROWS_OF_A_PIECE * MOST_PIECES);
     let cut = |range: &Interval| {
         let rows = u128::from(rows) * u128::from(range.span()) / span.max(1);
-        ring::split(*range, usize::try_from(rows.div_ceil(ROWS_OF_A_PIECE)).unwrap_or(usize::MAX))
+        ring::split(*range, usize::try_from(rows.div_ceil(ROWS_OF_A_PIECE.into())).unwrap_or(usize::MAX))
     };
     ranges.iter().flat_map(cut).collect()
 }
@@ -342,6 +345,10 @@ mod tests {
         assert_eq!(cut.iter().map(|piece| piece.span()).sum::<u64>(), 3_010);
         assert_eq!((cut[0].start, cut[9].end, cut[10]), (0, 3_000, whole[1]));
         assert_eq!(pieces(&whole, 0), whole[..2]);
+        // However many rows a manifest claims.
+        let ring = ring::split(Interval::whole(), 3);
+        assert_eq!(pieces(&ring, 1 << 62).len(), (1 << 16) + 2);
+        assert_eq!(pieces(&ring, u64::MAX).len(), (1 << 16) + 2);
     }
 
     #[test]
