@@ -15,7 +15,7 @@ use super::rejects::{Reject, RejectFile};
 use super::stop::Stop;
 use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
-use crate::cluster::gate::{Budget, Gate, Taken, Throttle};
+use crate::cluster::gate::{self, Budget, Gate, Throttle};
 use crate::cluster::write::{Group, Refused, TableWriter};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::Partition;
@@ -95,6 +95,9 @@ pub struct Input {
     pub inside: Option<Partition>,
     /// When it was read: the write time of rows that tell none. Without it that is the one of the whole feed.
     pub read: Option<ReadTimes>,
+    /// How many rows it must have, if that is said: the cluster has not taken all of it before it is seen that they are as
+    /// many.
+    pub rows: Option<u64>,
     /// Where its records or rows go that cannot be written.
     pub rejects: Arc<RejectFile>,
 }
@@ -193,14 +196,15 @@ struct Groups {
     /// What the rows were read from, if that may still be asked for.
     texts: Option<RowTexts>,
     /// Given back with the last of its rows.
-    _memory: Taken,
+    _memory: gate::Taken,
 }
 
 impl Groups {
     /// The cluster has taken one of the groups.
-    fn taken(&self) {
-        if self.left.fetch_sub(1, SeqCst) == 1 {
-            self.lane.taken(self.number, self.mark);
+    fn taken(&self) -> Result<()> {
+        match self.left.fetch_sub(1, SeqCst) {
+            1 => self.lane.taken(self.number, Taken { rows: self.page.rows() as u64, mark: self.mark }),
+            _ => Ok(()),
         }
     }
 }
@@ -438,17 +442,33 @@ struct Trail {
     /// The first page that it has not taken whole.
     next: u64,
     /// Pages behind that which it has.
-    taken: BTreeMap<u64, Option<Mark>>,
+    taken: BTreeMap<u64, Taken>,
+    /// Rows of the pages before.
+    rows: u64,
+    /// The file, and how many rows it must have, if that is said.
+    stated: Option<(String, u64)>,
     /// How many pages there are, once the lane has been read whole.
     pages: Option<u64>,
     tell: mpsc::UnboundedSender<Event>,
 }
 
+/// A page that the cluster has taken.
+struct Taken {
+    rows: u64,
+    mark: Option<Mark>,
+}
+
 impl Trail {
-    fn advance(&mut self) {
+    /// Goes on to the first page that the cluster has not taken.
+    ///
+    /// # Errors
+    /// `Error` names the file if it has ended, with fewer rows than it must have: that is known when all its pages have
+    /// been decoded, whoever did that.
+    fn advance(&mut self) -> Result<()> {
         let mut reached = None;
-        while let Some(mark) = self.taken.remove(&self.next) {
+        while let Some(Taken { rows, mark }) = self.taken.remove(&self.next) {
             self.next += 1;
+            self.rows += rows;
             reached = mark.or(reached);
         }
         // Who listens is gone only if it has failed, which ends the feed.
@@ -457,8 +477,16 @@ impl Trail {
         }
         if self.pages == Some(self.next) {
             self.pages = None;
+            if let Some((file, stated)) = self.stated.as_ref().filter(|(_, stated)| *stated != self.rows) {
+                let found = self.rows;
+                return Err(Error::failed(format!(
+                    "read {file}: it holds {found} rows, the manifest says {stated}"
+                ))
+                .hint("it is not as it was dumped: dump again"));
+            }
             let _ = self.tell.send(Event::Finished(self.lane));
         }
+        Ok(())
     }
 }
 
@@ -500,7 +528,11 @@ impl Lane {
         (order, time): (Order, i64),
         (lane, tell): (usize, mpsc::UnboundedSender<Event>),
     ) -> Lane {
-        let trail = Trail { lane, next: 0, taken: BTreeMap::new(), pages: None, tell };
+        let mut stated = None;
+        if let (Order::Any, Some(input)) = (order, inputs.front()) {
+            stated = input.rows.map(|rows| (input.name.clone(), rows));
+        }
+        let trail = Trail { lane, next: 0, taken: BTreeMap::new(), rows: 0, stated, pages: None, tell };
         Lane {
             order,
             front: Mutex::new(Front { inputs, open: None, next: 0, opened: 0 }),
@@ -512,24 +544,30 @@ impl Lane {
         }
     }
 
-    /// The cluster has taken page `number`, which ends there.
-    fn taken(&self, number: u64, mark: Option<Mark>) {
+    /// The cluster has taken page `number`.
+    ///
+    /// # Errors
+    /// As [`Trail::advance`].
+    fn taken(&self, number: u64, taken: Taken) -> Result<()> {
         let mut trail = lock(&self.trail);
-        trail.taken.insert(number, mark);
-        trail.advance();
+        trail.taken.insert(number, taken);
+        trail.advance()
     }
 
     /// Takes the next page; `None` at the end.
-    fn take(&self, counters: &Counters) -> Option<Next> {
+    ///
+    /// # Errors
+    /// As [`Trail::advance`].
+    fn take(&self, counters: &Counters) -> Result<Option<Next>> {
         let mut front = lock(&self.front);
         let page = match front.take(counters) {
             Ok(None) => {
                 if !self.ended.swap(true, Relaxed) {
                     let mut trail = lock(&self.trail);
                     trail.pages = Some(front.next);
-                    trail.advance();
+                    trail.advance()?;
                 }
-                return None;
+                return Ok(None);
             }
             Ok(Some(page)) => Ok(page),
             Err(error) => Err(error),
@@ -538,7 +576,7 @@ impl Lane {
         front.next += 1;
         let place = front.open.as_ref().and_then(|(_, source)| source.place());
         let end = place.map(|place| (front.opened - 1, place));
-        Some(Next { number, page, end })
+        Ok(Some(Next { number, page, end }))
     }
 
     /// Waits for the turn of page `number`; `None` if the feed has been stopped.
@@ -624,7 +662,7 @@ impl Reader {
         if self.lanes.stopped() {
             return Ok(false);
         }
-        let Some(Next { number, page, end }) = lane.take(&self.counters) else { return Ok(false) };
+        let Some(Next { number, page, end }) = lane.take(&self.counters)? else { return Ok(false) };
         let read = page.and_then(|(file, page)| {
             let decoded = page().doing(|| format!("read {}", file.name))?;
             let pieces = file.cut(&decoded.page, lane.order);
@@ -656,7 +694,7 @@ impl Reader {
             memory = wait(needed)?;
         }
         if groups.is_empty() {
-            lane.taken(number, mark);
+            lane.taken(number, Taken { rows: page.rows() as u64, mark })?;
             return Ok(!self.lanes.stopped());
         }
         let left = AtomicUsize::new(groups.len());
@@ -836,8 +874,7 @@ async fn write(
                     drop(pass);
                     counters.rows.fetch_add(count.saturating_sub(refused.len()) as u64, Relaxed);
                     refused.iter().try_for_each(|row| groups.reject(row))?;
-                    groups.taken();
-                    Ok(())
+                    groups.taken()
                 });
             }
         }

@@ -337,6 +337,7 @@ async fn input(
         table: part,
         inside: None,
         read: None,
+        rows: None,
         rejects,
     })
 }

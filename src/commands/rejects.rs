@@ -173,11 +173,6 @@ impl Rejects {
         file
     }
 
-    /// How many there are so far.
-    pub fn count(&self) -> u64 {
-        lock(&self.tally.state).all
-    }
-
     /// Ends the files of a run that ended so, and tells what was rejected.
     ///
     /// # Errors
