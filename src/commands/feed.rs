@@ -8,7 +8,8 @@
 //! Memory is taken from a budget before a page is read, and given back when its last row is written.
 //!
 //! What the cluster has taken for certain is told to a [`Journal`]: of each lane, up to which page it has taken all.
-//! When the run is to stop, what is in flight is waited for, and told as well.
+//! When the run is to stop, what is in flight is waited for, and told as well. Readers have threads of their own, which are
+//! left behind where they wait for bytes that do not come, as from an idle pipe.
 
 use super::BudgetArgs;
 use super::rejects::{Reject, RejectFile};
@@ -31,12 +32,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Readers at most: each holds a file open, and a page or two. One for each processor, and two at least.
 const READERS: usize = 8;
@@ -54,6 +55,8 @@ const COPIES: usize = 4;
 const FIRST_PAGE: usize = COPIES << 20;
 /// How long requests in flight are waited for when the run is to stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long readers are waited for whose pages nobody takes any more.
+const LAST_PAGE: Duration = Duration::from_secs(2);
 /// Write times, µs, that are set aside at once where each group has its own.
 const TIMES_AHEAD: i64 = 1_000_000;
 /// How often it is told how far the cluster has come inside a file.
@@ -179,6 +182,8 @@ type Shared = Option<Arc<Mutex<Box<dyn Journal>>>>;
 enum Event {
     Reached(Mark),
     Finished(usize),
+    /// There is nothing more to tell, though a reader that was left behind could.
+    End,
 }
 
 /// A page cut into groups of one partition.
@@ -226,15 +231,31 @@ pub async fn feed(
     let flow = Arc::new(flow);
     let journal: Shared = watch.journal.map(|journal| Arc::new(Mutex::new(journal)));
     let (tell, told) = mpsc::unbounded_channel();
+    let end = tell.clone();
     let rejects: Vec<Arc<RejectFile>> = inputs.iter().map(|input| input.rejects.clone()).collect();
     let lanes = Arc::new(Lanes::new(inputs, (order, time), tell));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
-    let mut others = JoinSet::new();
+    let mut readers = FuturesUnordered::new();
     for _ in 0..processors.clamp(2, READERS) {
-        let (lanes, flow, counters) = (lanes.clone(), flow.clone(), counters.clone());
-        let reader = Reader { lanes, flow, counters, journal: journal.clone() };
+        let reader = Reader {
+            lanes: lanes.clone(),
+            flow: flow.clone(),
+            counters: counters.clone(),
+            journal: journal.clone(),
+            runtime: Handle::current(),
+        };
+        let (done, read) = oneshot::channel();
         let send = send.clone();
-        others.spawn_blocking(move || reader.read(&send));
+        // Not a thread of the runtime, whose end would wait for it.
+        let started = thread::Builder::new().name("reader".to_owned()).spawn(move || {
+            // Who is left behind has nobody to tell.
+            let _ = done.send(reader.read(&send));
+        });
+        if let Err(error) = started {
+            lanes.stop();
+            return Err(error).doing(|| "start a reader");
+        }
+        readers.push(read);
     }
     drop(send);
     let receive = Arc::new(tokio::sync::Mutex::new(receive));
@@ -256,13 +277,15 @@ pub async fn feed(
     // Who was not waited for goes, and with it the pages that it holds.
     writers.shutdown().await;
     lanes.stop();
-    while let Some(joined) = others.join_next().await {
+    let until = Instant::now() + LAST_PAGE;
+    while let Ok(Some(joined)) = timeout_at(until, readers.next()).await {
         if let Err(error) = joined.doing(|| "run a reader").and_then(|read| read) {
             failure.get_or_insert(error);
         }
     }
     let all = lanes.all.len();
-    drop(lanes);
+    // Who listens is gone only if it has failed.
+    let _ = end.send(Event::End);
     match recorder.await.doing(|| "write down what was done").and_then(|recorded| recorded) {
         Ok(finished) if finished < all => {
             failure.get_or_insert(Error::interrupted("interrupted"));
@@ -333,13 +356,16 @@ fn record(
     let mut finished = 0;
     let mut reached: Option<Mark> = None;
     let mut last = std::time::Instant::now();
-    while let Some(event) = told.blocking_recv() {
+    let mut ended = false;
+    while !ended {
         let mut lanes = Vec::new();
+        let Some(event) = told.blocking_recv() else { break };
         let mut next = Some(event);
         while let Some(event) = next {
             match event {
                 Event::Reached(mark) => reached = Some(mark),
                 Event::Finished(lane) => lanes.push(lane),
+                Event::End => ended = true,
             }
             next = told.try_recv().ok();
         }
@@ -367,6 +393,8 @@ struct Lanes {
     queue: Mutex<Queue>,
     all: Vec<Arc<Lane>>,
     stop: AtomicBool,
+    /// Told when that is set.
+    stopping: Notify,
 }
 
 /// Lanes that have not been read whole.
@@ -391,6 +419,7 @@ impl Lanes {
             queue: Mutex::new(Queue { waiting: all.iter().cloned().collect(), open: Vec::new() }),
             all,
             stop: AtomicBool::new(false),
+            stopping: Notify::new(),
         }
     }
 
@@ -407,12 +436,22 @@ impl Lanes {
     }
 
     fn stopped(&self) -> bool {
-        self.stop.load(Relaxed)
+        self.stop.load(SeqCst)
     }
 
-    /// Ends all readers.
+    /// Waits until all are to stop.
+    async fn until_stopped(&self) {
+        // It hears what is told from here on.
+        let stopping = self.stopping.notified();
+        if !self.stopped() {
+            stopping.await;
+        }
+    }
+
+    /// Ends all readers, and writers once what they have in flight has arrived.
     fn stop(&self) {
-        self.stop.store(true, Relaxed);
+        self.stop.store(true, SeqCst);
+        self.stopping.notify_waiters();
         for lane in &self.all {
             // Who waits for a turn has either seen it, or is waiting and hears this.
             let turn = lock(&lane.turn);
@@ -629,6 +668,7 @@ struct Reader {
     flow: Arc<Flow>,
     counters: Arc<Counters>,
     journal: Shared,
+    runtime: Handle,
 }
 
 /// Stops all readers when dropped: nobody must wait for the turn of one that is gone.
@@ -656,7 +696,7 @@ impl Reader {
 
     /// Reads a page of a lane and sends its groups; answers false if there is none, or nobody to take it.
     fn page(&self, lane: &Arc<Lane>, send: &mpsc::Sender<Groups>) -> Result<bool> {
-        let wait = |bytes| Handle::current().block_on(self.flow.budget.take(bytes));
+        let wait = |bytes| self.runtime.block_on(self.flow.budget.take(bytes));
         let expected = lane.expected.load(Relaxed);
         let mut memory = wait(expected)?;
         if self.lanes.stopped() {
@@ -856,7 +896,12 @@ async fn write(
     let mut requests = FuturesUnordered::new();
     let mut ended = async {
         while !lanes.stopped() {
-            let next = async { pages.lock().await.recv().await };
+            let next = async {
+                tokio::select! {
+                    next = async { pages.lock().await.recv().await } => next,
+                    () = lanes.until_stopped() => None,
+                }
+            };
             let Some(mut groups) = meanwhile(&mut requests, next).await? else { return Ok(()) };
             let pieces = std::mem::take(&mut groups.groups);
             counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);

@@ -599,6 +599,38 @@ fn an_import_from_a_pipe_is_whole() {
     assert_eq!(files(&state), [""; 0]);
 }
 
+/// A writer that holds its pipe open and says nothing keeps nobody from stopping.
+#[test]
+fn an_import_from_a_pipe_that_is_idle_stops_when_it_is_asked() {
+    use std::io::Write;
+    let source = TestKeyspace::with("resume_idle", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    let scratch = Scratch::new();
+    let (pipe, table) = (scratch.path("pipe"), source.table("t"));
+    assert!(tool("mkfifo").arg(&pipe).status().unwrap().success());
+    for name in ["-TERM", "-INT"] {
+        let child = command(&source, &["import", &table, &pipe, "--state", &scratch.path("state")]);
+        let child = { child }.spawn().unwrap();
+        let mut writer = std::fs::File::options().write(true).open(&pipe).unwrap();
+        // More than is read at once, so that some of it is written before the pipe falls silent.
+        let text = "z".repeat(1000);
+        let lines = (0..4000).map(|k| format!("{k},{text}\n")).collect::<String>();
+        writer.write_all(format!("k,v\n{lines}").as_bytes()).unwrap();
+        let begun = Instant::now();
+        while source.db.count(&table) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing is imported");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        signal(&child, name);
+        let asked = Instant::now();
+        let (code, told) = ended(child);
+        assert!(asked.elapsed() < Duration::from_secs(10), "{name}: {:?}", asked.elapsed());
+        assert_eq!(code, Some(130), "{name}: {told}");
+        assert!(told.contains("interrupted") && told.contains("stay in the target"), "{told}");
+        drop(writer);
+        source.db.execute("TRUNCATE t");
+    }
+}
+
 fn import_killed(seed: u64) {
     let scratch = Scratch::new();
     let (source, target, file) = to_import("resume_import_r", &scratch);
