@@ -161,7 +161,7 @@ pub struct Mark {
     pub input: usize,
     /// Where the next page begins in it.
     pub place: Place,
-    /// Rows of the lane before it.
+    /// Rows of the lane before it that were written.
     pub rows: u64,
     /// Records before it that were rejected.
     pub rejected: u64,
@@ -193,6 +193,8 @@ struct Groups {
     groups: Vec<Group>,
     /// How many of them the cluster has not taken yet.
     left: AtomicUsize,
+    /// Rows that it has refused.
+    refused: AtomicUsize,
     lane: Arc<Lane>,
     number: u64,
     mark: Option<Mark>,
@@ -205,12 +207,14 @@ struct Groups {
 }
 
 impl Groups {
-    /// The cluster has taken one of the groups.
-    fn taken(&self) -> Result<()> {
-        match self.left.fetch_sub(1, SeqCst) {
-            1 => self.lane.taken(self.number, Taken { rows: self.page.rows() as u64, mark: self.mark }),
-            _ => Ok(()),
+    /// The cluster has taken one of the groups, but for so many of its rows.
+    fn taken(&self, refused: usize) -> Result<()> {
+        self.refused.fetch_add(refused, SeqCst);
+        if self.left.fetch_sub(1, SeqCst) > 1 {
+            return Ok(());
         }
+        let refused = self.refused.load(SeqCst) as u64;
+        self.lane.taken(self.number, Taken { rows: self.page.rows() as u64, refused, mark: self.mark })
     }
 }
 
@@ -484,6 +488,8 @@ struct Trail {
     taken: BTreeMap<u64, Taken>,
     /// Rows of the pages before.
     rows: u64,
+    /// Of them those that the cluster has refused.
+    refused: u64,
     /// The file, and how many rows it must have, if that is said.
     stated: Option<(String, u64)>,
     /// How many pages there are, once the lane has been read whole.
@@ -494,6 +500,8 @@ struct Trail {
 /// A page that the cluster has taken.
 struct Taken {
     rows: u64,
+    /// Of them those that it has refused.
+    refused: u64,
     mark: Option<Mark>,
 }
 
@@ -505,10 +513,12 @@ impl Trail {
     /// been decoded, whoever did that.
     fn advance(&mut self) -> Result<()> {
         let mut reached = None;
-        while let Some(Taken { rows, mark }) = self.taken.remove(&self.next) {
+        while let Some(Taken { rows, refused, mark }) = self.taken.remove(&self.next) {
             self.next += 1;
             self.rows += rows;
-            reached = mark.or(reached);
+            self.refused += refused;
+            let written = self.rows - self.refused;
+            reached = mark.map(|mark| Mark { rows: written, ..mark }).or(reached);
         }
         // Who listens is gone only if it has failed, which ends the feed.
         if let Some(mark) = reached {
@@ -571,7 +581,8 @@ impl Lane {
         if let (Order::Any, Some(input)) = (order, inputs.front()) {
             stated = input.rows.map(|rows| (input.name.clone(), rows));
         }
-        let trail = Trail { lane, next: 0, taken: BTreeMap::new(), rows: 0, stated, pages: None, tell };
+        let trail =
+            Trail { lane, next: 0, taken: BTreeMap::new(), rows: 0, refused: 0, stated, pages: None, tell };
         Lane {
             order,
             front: Mutex::new(Front { inputs, open: None, next: 0, opened: 0 }),
@@ -720,7 +731,8 @@ impl Reader {
         }
         let before = turn.rows;
         turn.rows += page.rows() as u64;
-        let mark = end.map(|(input, place)| Mark { input, place, rows: turn.rows, rejected: 0 });
+        // How many were written and rejected is known when it has been reached.
+        let mark = end.map(|(input, place)| Mark { input, place, rows: 0, rejected: 0 });
         turn.next += 1;
         drop(turn);
         lane.turned.notify_all();
@@ -734,12 +746,14 @@ impl Reader {
             memory = wait(needed)?;
         }
         if groups.is_empty() {
-            lane.taken(number, Taken { rows: page.rows() as u64, mark })?;
+            lane.taken(number, Taken { rows: page.rows() as u64, refused: 0, mark })?;
             return Ok(!self.lanes.stopped());
         }
         let left = AtomicUsize::new(groups.len());
         let lane = lane.clone();
-        let groups = Groups { file, page, groups, left, lane, number, mark, before, texts, _memory: memory };
+        let refused = AtomicUsize::new(0);
+        let groups =
+            Groups { file, page, groups, left, refused, lane, number, mark, before, texts, _memory: memory };
         Ok(!self.lanes.stopped() && send.blocking_send(groups).is_ok())
     }
 }
@@ -919,7 +933,7 @@ async fn write(
                     drop(pass);
                     counters.rows.fetch_add(count.saturating_sub(refused.len()) as u64, Relaxed);
                     refused.iter().try_for_each(|row| groups.reject(row))?;
-                    groups.taken()
+                    groups.taken(refused.len())
                 });
             }
         }

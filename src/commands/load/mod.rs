@@ -316,7 +316,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
     resume.map_or(Ok(()), Resume::finish)?;
     // What was rejected is missing, and told already.
-    if !findings.are_all(|difference| loaded.has_rejected(difference)) {
+    if !loaded.explain(&findings, resume.map(Resume::rejects).unwrap_or_default()) {
         findings.result(
             "deletions and other data in the target prevail where they are not older than what was loaded: load with \
              --if-exists truncate, or with --timestamp now",
@@ -478,6 +478,24 @@ struct Loaded {
 }
 
 impl Loaded {
+    /// Whether all differences are rows that the target has refused. Of those of earlier runs it is known how many each
+    /// table had: so many of its rows may be missing.
+    fn explain(&self, findings: &Findings, mut earlier: BTreeMap<String, u64>) -> bool {
+        findings.are_all(|difference| {
+            if self.has_rejected(difference) {
+                return true;
+            }
+            let left = earlier.get_mut(&difference.table).filter(|_| difference.is_missing_row());
+            match left.filter(|left| **left > 0) {
+                Some(left) => {
+                    *left -= 1;
+                    true
+                }
+                None => false,
+            }
+        })
+    }
+
     /// Whether a difference concerns a row that the target has refused.
     fn has_rejected(&self, difference: &Difference) -> bool {
         let key: Vec<String> = difference.key.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -152,14 +152,25 @@ impl Resume {
         self.found.iter().flat_map(|state| &state.done)
     }
 
-    /// Rows of the parts that were loaded before this run.
+    /// Rows that were written before this run: those of the parts that it had loaded, without what the target refused.
     pub fn rows(&self, plan: &Plan) -> u64 {
         let of = |load: &TableLoad| {
             let table = load.table.full_name();
             let done = load.entry.parts.iter().filter(|part| self.is_done(&table, &part.name));
-            done.map(|part| part.rows).sum::<u64>()
+            done.map(|part| part.rows).sum::<u64>().saturating_sub(self.rejected(&table))
         };
         plan.loads.iter().map(of).sum()
+    }
+
+    /// Rows of a table that the target has refused before this run, of the parts that were loaded.
+    fn rejected(&self, table: &str) -> u64 {
+        let done = self.found.as_ref().and_then(|state| state.done.get(table));
+        done.map_or(0, |parts| parts.values().map(|tally| tally.rejected).sum())
+    }
+
+    /// The same of all tables.
+    pub fn rejects(&self) -> BTreeMap<String, u64> {
+        self.done().map(|(table, _)| (table.clone(), self.rejected(table))).collect()
     }
 
     /// Whether something of a table was loaded before this run.
