@@ -137,8 +137,8 @@ pub struct LoadArgs {
     /// Do not read back what was loaded into tables that this load has neither made nor emptied
     #[arg(long, env = "CQLIFT_NO_CHECK", value_parser = FalseyValueParser::new())]
     pub no_check: bool,
-    /// Rows that may be rejected, because the cluster refuses them by themselves; one more ends the load. With 0 none is, and
-    /// no file of them is made
+    /// Rows that may be rejected, because the cluster refuses them by themselves; one more ends the load. Each run counts
+    /// its own. With 0 none is, and no file of them is made
     #[arg(
         long,
         env = "CQLIFT_MAX_ERRORS",
