@@ -104,7 +104,7 @@ impl Resume {
         let ids = cluster.table_ids().await?;
         let ids: BTreeMap<String, _> =
             ids.into_iter().map(|((keyspace, table), id)| (format!("{keyspace}.{table}"), id)).collect();
-        let emptied = cluster.emptied().await;
+        let emptied = cluster.truncations().await?;
         let mut claims = BTreeMap::new();
         for (table, own) in &state.tables {
             let Some(into) = state.begin.tables.get(table) else { continue };
@@ -119,7 +119,7 @@ impl Resume {
                      now {id}",
                     own.id
                 )),
-                Some(id) => emptied.get(id).filter(later).map(|time| {
+                Some(_) => emptied.get(&own.id).filter(later).map(|time| {
                     format!(
                         "the table {into} was emptied (TRUNCATE at {}) since this load had begun to fill it",
                         shown(*time)
