@@ -159,7 +159,7 @@ impl Cluster {
     /// table.
     async fn catalogue_rows(&self, table: &'static str, keyspace: &str) -> Result<Option<Vec<Row>>> {
         let query = format!("SELECT JSON * FROM system_schema.{table} WHERE keyspace_name = ?");
-        let rows = match self.read_with::<(String,)>(&query, (keyspace,)).await {
+        let rows = match self.read_with::<(String,)>(query.as_str(), (keyspace,)).await {
             Err(error) if lacks_table(&error) => return Ok(None),
             rows => rows.doing(|| query.clone())?,
         };
@@ -263,19 +263,19 @@ impl Cluster {
         self.read_with(query, ()).await.doing(|| query.to_owned())
     }
 
-    /// The same of a query with values.
+    /// The same of a query with values, or one that is to go another way.
     pub(super) async fn read_with<T>(
         &self,
-        query: &str,
+        query: impl Into<Statement> + Clone,
         values: impl SerializeRow + Copy,
     ) -> Result<Vec<T>, Unread>
     where
         T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
     {
         let read = || async {
-            let rows = self.session.query_iter(query, values).await?;
+            let rows = self.session.query_iter(query.clone(), values).await?;
             Ok(rows.rows_stream::<T>()?.try_collect().await?)
         };
-        self.persist(query.len(), read, page_verdict).await
+        self.persist(0, read, page_verdict).await
     }
 }

@@ -3,6 +3,7 @@
 use crate::clocks::compare_times;
 use crate::harness::{BOTH, Done, NEWEST, Node, Scratch, TestKeyspace, files, tool};
 use crate::network::Forwarder;
+use crate::proxy::{Asked, Fate, Proxy, Refusal};
 use crate::random_values::Chance;
 use crate::roundtrip::assert_same;
 use std::fs::Permissions;
@@ -290,6 +291,20 @@ fn a_state_that_does_not_fit_is_refused_with_what_differs() {
     case.load(&["--restart", "--if-exists", "truncate"]).success();
     is_the_same(&case.source, &case.target);
     assert_eq!(files(&case.state()), [""; 0]);
+}
+
+/// That nobody says when tables were emptied does not mean that they were not.
+#[test]
+fn a_load_does_not_go_on_where_it_is_not_told_what_was_emptied() {
+    let case = Case::new("resume_untold");
+    let (code, told) = case.stop("-KILL", &[]);
+    assert_eq!(code, None, "{told}");
+    let refused = |_: &Asked| Fate::Refused(Refusal::ServerError);
+    let proxy = Proxy::of_queries(&case.source.node, "truncated_at FROM system.local", refused);
+    let paths = case.paths();
+    proxy.run(&case.args(&paths, &["--max-attempts", "2"])).fails(1).stderr_has(&["truncated_at"]);
+    case.load(&[]).success();
+    is_the_same(&case.source, &case.target);
 }
 
 #[test]
