@@ -303,7 +303,7 @@ pub struct ImportPlace {
     pub offset: u64,
     /// The line in that file, from 1.
     pub line: u64,
-    /// Rows before it in all files.
+    /// Rows before it in all files that were written.
     pub rows: u64,
     /// Records before it in all files that were rejected.
     #[serde(default)]

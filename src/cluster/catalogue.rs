@@ -2,11 +2,10 @@
 //! them are left to [`super::describe`].
 
 use super::Cluster;
-use super::retry::backoff;
+use super::retry::{Unread, backoff};
 use crate::error::{Context, Error, Result};
 use crate::table::{Column, ColumnKind, Table};
 use crate::types::cql::{CqlType, Udt};
-use futures::TryStreamExt;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{
     DbError, NextPageError, PagerExecutionError, PrepareError, RequestAttemptError, RequestError,
@@ -95,7 +94,7 @@ impl Cluster {
     /// Reads the catalogue.
     ///
     /// It is read table by table, so that a keyspace that is made or dropped meanwhile may look as if it lacked a type:
-    /// what cannot be read is read again a few times.
+    /// what makes no sense is read again a few times.
     ///
     /// # Errors
     /// `Error` names what could not be read.
@@ -103,7 +102,7 @@ impl Cluster {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            match self.read_schema().await {
+            match Catalogue::read(self).await?.schema() {
                 Err(error) if attempt < ATTEMPTS => {
                     tracing::debug!("{error}; attempt {attempt} failed, reading the catalogue again");
                     tokio::time::sleep(backoff(attempt, 0)).await;
@@ -135,21 +134,14 @@ impl Cluster {
         Ok(moments)
     }
 
-    async fn read_schema(&self) -> Result<Schema> {
-        Catalogue::read(self).await?.schema()
-    }
-
     /// The rows of a table that not every server has.
     async fn read_if_there<Row>(&self, query: &str) -> Result<Vec<Row>>
     where
         Row: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
     {
-        match self.session.query_iter(query, ()).await {
+        match self.read_with(query, ()).await {
             Err(error) if lacks_table(&error) => Ok(Vec::new()),
-            rows => {
-                let rows = rows.doing(|| query)?.rows_stream().doing(|| query)?;
-                rows.try_collect().await.doing(|| query)
-            }
+            rows => rows.doing(|| query),
         }
     }
 }
@@ -304,7 +296,8 @@ fn moment(record: &[u8]) -> Option<i64> {
 }
 
 /// Whether the server says that it has no such table: when it is asked, or before, where a value is bound.
-pub(super) fn lacks_table(error: &PagerExecutionError) -> bool {
+pub(super) fn lacks_table(error: &Unread) -> bool {
+    let Unread::First(error) = error else { return false };
     let refusal = match error {
         PagerExecutionError::NextPageError(NextPageError::RequestFailure(
             RequestError::LastAttemptError(refusal),

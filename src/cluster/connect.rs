@@ -293,7 +293,9 @@ impl Cluster {
     /// `Error` if it cannot be asked.
     pub async fn clock(&self) -> Result<i64> {
         // Its end, not its beginning: what was written within this millisecond is older.
-        Ok(ask_time(&self.session).await?.saturating_add(1).saturating_mul(1000))
+        let rows = self.read::<(i64,)>(TIME).await.map_err(|e| e.context("ask the cluster for its time"))?;
+        let (millis,) = *rows.first().ok_or_else(|| Error::failed("the cluster does not tell its time"))?;
+        Ok(millis.saturating_add(1).saturating_mul(1000))
     }
 
     /// What makes the cluster's tokens, by which it is scanned.
@@ -310,11 +312,13 @@ impl Cluster {
     }
 }
 
-/// The coordinator's time, ms since 1970.
+/// Asks for the coordinator's time, ms since 1970.
+const TIME: &str = "SELECT toUnixTimestamp(now()) FROM system.local";
+
+/// The coordinator's time, ms since 1970, if it answers at once.
 async fn ask_time(session: &Session) -> Result<i64> {
     let doing = || "ask the cluster for its time";
-    let query = "SELECT toUnixTimestamp(now()) FROM system.local";
-    let answer = session.query_unpaged(query, ()).await.doing(doing)?;
+    let answer = session.query_unpaged(TIME, ()).await.doing(doing)?;
     let (millis,) = answer.into_rows_result().doing(doing)?.single_row::<(i64,)>().doing(doing)?;
     Ok(millis)
 }

@@ -3,7 +3,7 @@
 
 use super::Cluster;
 use super::catalogue::lacks_table;
-use super::retry::verdict;
+use super::retry::{Unread, page_verdict, verdict};
 use crate::ddl::create::{self, Row, Rows, Scylla};
 use crate::ddl::printed::Printed;
 use crate::ddl::{self, Kind};
@@ -14,6 +14,7 @@ use crate::types::cql::Ident;
 use futures::TryStreamExt;
 use scylla::deserialize::row::DeserializeRow;
 use scylla::errors::{DbError, ExecutionError, RequestAttemptError};
+use scylla::serialize::row::SerializeRow;
 use scylla::statement::Statement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -84,7 +85,8 @@ impl Cluster {
     async fn print(&self, keyspace: &str) -> Result<Option<Printed>> {
         // Unpaged: a schema change between two pages of a DESCRIBE is an error of the server.
         let query = format!("DESCRIBE KEYSPACE {}", Ident(keyspace));
-        let answer = match self.session.query_unpaged(query.as_str(), ()).await {
+        let ask = || self.session.query_unpaged(query.as_str(), ());
+        let answer = match self.persist(keyspace.len(), ask, verdict).await {
             Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::SyntaxError, _))) => {
                 return Ok(None);
             }
@@ -157,13 +159,12 @@ impl Cluster {
     /// table.
     async fn catalogue_rows(&self, table: &'static str, keyspace: &str) -> Result<Option<Vec<Row>>> {
         let query = format!("SELECT JSON * FROM system_schema.{table} WHERE keyspace_name = ?");
-        let rows = match self.session.query_iter(query.as_str(), (keyspace,)).await {
+        let rows = match self.read_with::<(String,)>(query.as_str(), (keyspace,)).await {
             Err(error) if lacks_table(&error) => return Ok(None),
             rows => rows.doing(|| query.clone())?,
         };
-        let mut rows = rows.rows_stream::<(String,)>().doing(|| query.clone())?;
         let mut all = Vec::new();
-        while let Some((json,)) = rows.try_next().await.doing(|| query.clone())? {
+        for (json,) in rows {
             all.push(serde_json::from_str(&json).doing(|| format!("read what {query} answered"))?);
         }
         Ok(Some(all))
@@ -177,11 +178,9 @@ impl Cluster {
     pub async fn size_estimates(&self, keyspace: &str) -> Result<BTreeMap<String, u64>> {
         let query = "SELECT table_name, mean_partition_size, partitions_count FROM system.size_estimates \
                      WHERE keyspace_name = ?";
-        let rows =
-            self.session.query_iter(query, (keyspace,)).await.doing(|| "read system.size_estimates")?;
-        let mut rows = rows.rows_stream::<(String, i64, i64)>().doing(|| "read system.size_estimates")?;
+        let rows = self.read_with::<(String, i64, i64)>(query, (keyspace,)).await;
         let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
-        while let Some((table, mean, count)) = rows.try_next().await.doing(|| "read system.size_estimates")? {
+        for (table, mean, count) in rows.doing(|| "read system.size_estimates")? {
             let bytes = u64::try_from(mean).unwrap_or(0).saturating_mul(u64::try_from(count).unwrap_or(0));
             let size = sizes.entry(table).or_default();
             *size = size.saturating_add(bytes);
@@ -256,13 +255,27 @@ impl Cluster {
         Ok(versions.len() <= 1)
     }
 
-    /// All rows of a query of system tables.
+    /// All rows of a query of system tables, asked again as long as the cluster is busy or out of reach.
     pub(super) async fn read<T>(&self, query: &str) -> Result<Vec<T>>
     where
         T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
     {
-        let rows = self.session.query_iter(query, ()).await.doing(|| query.to_owned())?;
-        let rows = rows.rows_stream::<T>().doing(|| query.to_owned())?;
-        rows.try_collect().await.doing(|| query.to_owned())
+        self.read_with(query, ()).await.doing(|| query.to_owned())
+    }
+
+    /// The same of a query with values, or one that is to go another way.
+    pub(super) async fn read_with<T>(
+        &self,
+        query: impl Into<Statement> + Clone,
+        values: impl SerializeRow + Copy,
+    ) -> Result<Vec<T>, Unread>
+    where
+        T: for<'frame, 'metadata> DeserializeRow<'frame, 'metadata> + 'static,
+    {
+        let read = || async {
+            let rows = self.session.query_iter(query.clone(), values).await?;
+            Ok(rows.rows_stream::<T>()?.try_collect().await?)
+        };
+        self.persist(0, read, page_verdict).await
     }
 }

@@ -2,7 +2,10 @@
 //! retries here: it would do so without any delay, and not every statement may be sent twice.
 
 use super::Cluster;
-use scylla::errors::{DbError, ExecutionError, PrepareError, RequestAttemptError};
+use scylla::errors::{
+    DbError, ExecutionError, NextPageError, NextRowError, PagerExecutionError, PrepareError,
+    RequestAttemptError, RequestError, TypeCheckError,
+};
 use scylla::statement::prepared::PreparedStatement;
 use std::time::Duration;
 
@@ -64,6 +67,36 @@ pub fn verdict(error: &ExecutionError) -> Verdict {
         ExecutionError::ConnectionPoolError(_)
         | ExecutionError::RequestTimeout(_)
         | ExecutionError::EmptyPlan => Verdict::Later,
+        _ => Verdict::Never,
+    }
+}
+
+/// Why rows could not be read, page by page.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// Of the first page.
+    #[error(transparent)]
+    First(#[from] PagerExecutionError),
+    /// They have other columns.
+    #[error(transparent)]
+    Columns(#[from] TypeCheckError),
+    /// Of a later page, or of a row.
+    #[error(transparent)]
+    Later(#[from] NextRowError),
+}
+
+/// Judges an error of reading page by page.
+pub fn page_verdict(error: &Unread) -> Verdict {
+    match error {
+        Unread::First(PagerExecutionError::PrepareError(error)) => prepare_verdict(error),
+        Unread::First(PagerExecutionError::NextPageError(NextPageError::RequestFailure(error)))
+        | Unread::Later(NextRowError::NextPageError(NextPageError::RequestFailure(error))) => match error {
+            RequestError::LastAttemptError(error) => attempt_verdict(error),
+            RequestError::ConnectionPoolError(_)
+            | RequestError::RequestTimeout(_)
+            | RequestError::EmptyPlan => Verdict::Later,
+            _ => Verdict::Never,
+        },
         _ => Verdict::Never,
     }
 }

@@ -3,12 +3,11 @@
 
 use super::Cluster;
 use super::catalogue::Schema;
-use super::retry::{Unprepared, verdict};
+use super::retry::{self, Unprepared, verdict};
 use crate::error::{Context, Error, Result};
 use crate::manifest::NotPreserved;
 use crate::roles::{Grant, Hash, Hashes, Resource, Role, Roles, Step, permission};
 use crate::types::cql::Ident;
-use futures::TryStreamExt;
 use scylla::deserialize::row::{ColumnIterator, DeserializeRow};
 use scylla::errors::{
     DbError, ExecutionError, NextPageError, PagerExecutionError, PrepareError, RequestAttemptError,
@@ -298,14 +297,9 @@ impl Cluster {
     {
         let mut statement = Statement::new(query);
         statement.set_execution_profile_handle(Some(self.data.clone()));
-        match self.session.query_iter(statement, ()).await {
+        match self.read_with(statement, ()).await {
             Err(error) if is_refused(&error) => Err(Unread::Refused),
-            rows => {
-                let doing = || query.to_owned();
-                let rows = rows.doing(doing).and_then(|rows| rows.rows_stream::<T>().doing(doing));
-                let rows = rows.map_err(Unread::Failed)?;
-                rows.try_collect().await.doing(doing).map_err(Unread::Failed)
-            }
+            rows => rows.doing(|| query.to_owned()).map_err(Unread::Failed),
         }
     }
 }
@@ -408,11 +402,11 @@ fn db_error(error: &ExecutionError) -> Option<(&DbError, &str)> {
     }
 }
 
-fn is_refused(error: &PagerExecutionError) -> bool {
+fn is_refused(error: &retry::Unread) -> bool {
     matches!(
         error,
-        PagerExecutionError::NextPageError(NextPageError::RequestFailure(RequestError::LastAttemptError(
-            RequestAttemptError::DbError(DbError::Unauthorized, _)
+        retry::Unread::First(PagerExecutionError::NextPageError(NextPageError::RequestFailure(
+            RequestError::LastAttemptError(RequestAttemptError::DbError(DbError::Unauthorized, _))
         )))
     )
 }

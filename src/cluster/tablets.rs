@@ -8,7 +8,6 @@ use super::Cluster;
 use super::catalogue::lacks_table;
 use crate::error::{Context, Result};
 use crate::ring::Token;
-use futures::TryStreamExt;
 use scylla::routing::Shard;
 use std::sync::{Arc, PoisonError, RwLock};
 use uuid::Uuid;
@@ -88,12 +87,9 @@ impl Cluster {
     async fn read_tablets(&self, keyspace: &str, table: &str) -> Result<Tablets> {
         const QUERY: &str = "SELECT last_token, replicas FROM system.tablets WHERE keyspace_name = ? AND table_name = ? \
                              ALLOW FILTERING";
-        match self.session.query_iter(QUERY, (keyspace, table)).await {
+        match self.read_with::<Row>(QUERY, (keyspace, table)).await {
             Err(error) if lacks_table(&error) => Ok(Tablets::default()),
-            rows => {
-                let rows = rows.doing(|| QUERY)?.rows_stream::<Row>().doing(|| QUERY)?;
-                Ok(Tablets::new(rows.try_collect().await.doing(|| QUERY)?))
-            }
+            rows => Ok(Tablets::new(rows.doing(|| QUERY)?)),
         }
     }
 }

@@ -8,14 +8,15 @@
 //! Memory is taken from a budget before a page is read, and given back when its last row is written.
 //!
 //! What the cluster has taken for certain is told to a [`Journal`]: of each lane, up to which page it has taken all.
-//! When the run is to stop, what is in flight is waited for, and told as well.
+//! When the run is to stop, what is in flight is waited for, and told as well. Readers have threads of their own, which are
+//! left behind where they wait for bytes that do not come, as from an idle pipe.
 
 use super::BudgetArgs;
 use super::rejects::{Reject, RejectFile};
 use super::stop::Stop;
 use crate::batch::{self, Limits};
 use crate::cluster::Cluster;
-use crate::cluster::gate::{Budget, Gate, Taken, Throttle};
+use crate::cluster::gate::{self, Budget, Gate, Throttle};
 use crate::cluster::write::{Group, Refused, TableWriter};
 use crate::error::{Context, Error, Result};
 use crate::fingerprint::Partition;
@@ -31,12 +32,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::available_parallelism;
+use std::thread::{self, available_parallelism};
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// Readers at most: each holds a file open, and a page or two. One for each processor, and two at least.
 const READERS: usize = 8;
@@ -54,6 +55,8 @@ const COPIES: usize = 4;
 const FIRST_PAGE: usize = COPIES << 20;
 /// How long requests in flight are waited for when the run is to stop.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long readers are waited for whose pages nobody takes any more.
+const LAST_PAGE: Duration = Duration::from_secs(2);
 /// Write times, µs, that are set aside at once where each group has its own.
 const TIMES_AHEAD: i64 = 1_000_000;
 /// How often it is told how far the cluster has come inside a file.
@@ -95,6 +98,9 @@ pub struct Input {
     pub inside: Option<Partition>,
     /// When it was read: the write time of rows that tell none. Without it that is the one of the whole feed.
     pub read: Option<ReadTimes>,
+    /// How many rows it must have, if that is said: the cluster has not taken all of it before it is seen that they are as
+    /// many.
+    pub rows: Option<u64>,
     /// Where its records or rows go that cannot be written.
     pub rejects: Arc<RejectFile>,
 }
@@ -155,7 +161,7 @@ pub struct Mark {
     pub input: usize,
     /// Where the next page begins in it.
     pub place: Place,
-    /// Rows of the lane before it.
+    /// Rows of the lane before it that were written.
     pub rows: u64,
     /// Records before it that were rejected.
     pub rejected: u64,
@@ -176,6 +182,8 @@ type Shared = Option<Arc<Mutex<Box<dyn Journal>>>>;
 enum Event {
     Reached(Mark),
     Finished(usize),
+    /// There is nothing more to tell, though a reader that was left behind could.
+    End,
 }
 
 /// A page cut into groups of one partition.
@@ -185,6 +193,8 @@ struct Groups {
     groups: Vec<Group>,
     /// How many of them the cluster has not taken yet.
     left: AtomicUsize,
+    /// Rows that it has refused.
+    refused: AtomicUsize,
     lane: Arc<Lane>,
     number: u64,
     mark: Option<Mark>,
@@ -193,15 +203,18 @@ struct Groups {
     /// What the rows were read from, if that may still be asked for.
     texts: Option<RowTexts>,
     /// Given back with the last of its rows.
-    _memory: Taken,
+    _memory: gate::Taken,
 }
 
 impl Groups {
-    /// The cluster has taken one of the groups.
-    fn taken(&self) {
-        if self.left.fetch_sub(1, SeqCst) == 1 {
-            self.lane.taken(self.number, self.mark);
+    /// The cluster has taken one of the groups, but for so many of its rows.
+    fn taken(&self, refused: usize) -> Result<()> {
+        self.refused.fetch_add(refused, SeqCst);
+        if self.left.fetch_sub(1, SeqCst) > 1 {
+            return Ok(());
         }
+        let refused = self.refused.load(SeqCst) as u64;
+        self.lane.taken(self.number, Taken { rows: self.page.rows() as u64, refused, mark: self.mark })
     }
 }
 
@@ -222,15 +235,31 @@ pub async fn feed(
     let flow = Arc::new(flow);
     let journal: Shared = watch.journal.map(|journal| Arc::new(Mutex::new(journal)));
     let (tell, told) = mpsc::unbounded_channel();
+    let end = tell.clone();
     let rejects: Vec<Arc<RejectFile>> = inputs.iter().map(|input| input.rejects.clone()).collect();
     let lanes = Arc::new(Lanes::new(inputs, (order, time), tell));
     let (send, receive) = mpsc::channel(PAGES_WAITING);
-    let mut others = JoinSet::new();
+    let mut readers = FuturesUnordered::new();
     for _ in 0..processors.clamp(2, READERS) {
-        let (lanes, flow, counters) = (lanes.clone(), flow.clone(), counters.clone());
-        let reader = Reader { lanes, flow, counters, journal: journal.clone() };
+        let reader = Reader {
+            lanes: lanes.clone(),
+            flow: flow.clone(),
+            counters: counters.clone(),
+            journal: journal.clone(),
+            runtime: Handle::current(),
+        };
+        let (done, read) = oneshot::channel();
         let send = send.clone();
-        others.spawn_blocking(move || reader.read(&send));
+        // Not a thread of the runtime, whose end would wait for it.
+        let started = thread::Builder::new().name("reader".to_owned()).spawn(move || {
+            // Who is left behind has nobody to tell.
+            let _ = done.send(reader.read(&send));
+        });
+        if let Err(error) = started {
+            lanes.stop();
+            return Err(error).doing(|| "start a reader");
+        }
+        readers.push(read);
     }
     drop(send);
     let receive = Arc::new(tokio::sync::Mutex::new(receive));
@@ -252,13 +281,15 @@ pub async fn feed(
     // Who was not waited for goes, and with it the pages that it holds.
     writers.shutdown().await;
     lanes.stop();
-    while let Some(joined) = others.join_next().await {
+    let until = Instant::now() + LAST_PAGE;
+    while let Ok(Some(joined)) = timeout_at(until, readers.next()).await {
         if let Err(error) = joined.doing(|| "run a reader").and_then(|read| read) {
             failure.get_or_insert(error);
         }
     }
     let all = lanes.all.len();
-    drop(lanes);
+    // Who listens is gone only if it has failed.
+    let _ = end.send(Event::End);
     match recorder.await.doing(|| "write down what was done").and_then(|recorded| recorded) {
         Ok(finished) if finished < all => {
             failure.get_or_insert(Error::interrupted("interrupted"));
@@ -329,13 +360,16 @@ fn record(
     let mut finished = 0;
     let mut reached: Option<Mark> = None;
     let mut last = std::time::Instant::now();
-    while let Some(event) = told.blocking_recv() {
+    let mut ended = false;
+    while !ended {
         let mut lanes = Vec::new();
+        let Some(event) = told.blocking_recv() else { break };
         let mut next = Some(event);
         while let Some(event) = next {
             match event {
                 Event::Reached(mark) => reached = Some(mark),
                 Event::Finished(lane) => lanes.push(lane),
+                Event::End => ended = true,
             }
             next = told.try_recv().ok();
         }
@@ -363,6 +397,8 @@ struct Lanes {
     queue: Mutex<Queue>,
     all: Vec<Arc<Lane>>,
     stop: AtomicBool,
+    /// Told when that is set.
+    stopping: Notify,
 }
 
 /// Lanes that have not been read whole.
@@ -387,6 +423,7 @@ impl Lanes {
             queue: Mutex::new(Queue { waiting: all.iter().cloned().collect(), open: Vec::new() }),
             all,
             stop: AtomicBool::new(false),
+            stopping: Notify::new(),
         }
     }
 
@@ -403,12 +440,22 @@ impl Lanes {
     }
 
     fn stopped(&self) -> bool {
-        self.stop.load(Relaxed)
+        self.stop.load(SeqCst)
     }
 
-    /// Ends all readers.
+    /// Waits until all are to stop.
+    async fn until_stopped(&self) {
+        // It hears what is told from here on.
+        let stopping = self.stopping.notified();
+        if !self.stopped() {
+            stopping.await;
+        }
+    }
+
+    /// Ends all readers, and writers once what they have in flight has arrived.
     fn stop(&self) {
-        self.stop.store(true, Relaxed);
+        self.stop.store(true, SeqCst);
+        self.stopping.notify_waiters();
         for lane in &self.all {
             // Who waits for a turn has either seen it, or is waiting and hears this.
             let turn = lock(&lane.turn);
@@ -438,18 +485,40 @@ struct Trail {
     /// The first page that it has not taken whole.
     next: u64,
     /// Pages behind that which it has.
-    taken: BTreeMap<u64, Option<Mark>>,
+    taken: BTreeMap<u64, Taken>,
+    /// Rows of the pages before.
+    rows: u64,
+    /// Of them those that the cluster has refused.
+    refused: u64,
+    /// The file, and how many rows it must have, if that is said.
+    stated: Option<(String, u64)>,
     /// How many pages there are, once the lane has been read whole.
     pages: Option<u64>,
     tell: mpsc::UnboundedSender<Event>,
 }
 
+/// A page that the cluster has taken.
+struct Taken {
+    rows: u64,
+    /// Of them those that it has refused.
+    refused: u64,
+    mark: Option<Mark>,
+}
+
 impl Trail {
-    fn advance(&mut self) {
+    /// Goes on to the first page that the cluster has not taken.
+    ///
+    /// # Errors
+    /// `Error` names the file if it has ended, with fewer rows than it must have: that is known when all its pages have
+    /// been decoded, whoever did that.
+    fn advance(&mut self) -> Result<()> {
         let mut reached = None;
-        while let Some(mark) = self.taken.remove(&self.next) {
+        while let Some(Taken { rows, refused, mark }) = self.taken.remove(&self.next) {
             self.next += 1;
-            reached = mark.or(reached);
+            self.rows += rows;
+            self.refused += refused;
+            let written = self.rows - self.refused;
+            reached = mark.map(|mark| Mark { rows: written, ..mark }).or(reached);
         }
         // Who listens is gone only if it has failed, which ends the feed.
         if let Some(mark) = reached {
@@ -457,8 +526,16 @@ impl Trail {
         }
         if self.pages == Some(self.next) {
             self.pages = None;
+            if let Some((file, stated)) = self.stated.as_ref().filter(|(_, stated)| *stated != self.rows) {
+                let found = self.rows;
+                return Err(Error::failed(format!(
+                    "read {file}: it holds {found} rows, the manifest says {stated}"
+                ))
+                .hint("it is not as it was dumped: dump again"));
+            }
             let _ = self.tell.send(Event::Finished(self.lane));
         }
+        Ok(())
     }
 }
 
@@ -500,7 +577,12 @@ impl Lane {
         (order, time): (Order, i64),
         (lane, tell): (usize, mpsc::UnboundedSender<Event>),
     ) -> Lane {
-        let trail = Trail { lane, next: 0, taken: BTreeMap::new(), pages: None, tell };
+        let mut stated = None;
+        if let (Order::Any, Some(input)) = (order, inputs.front()) {
+            stated = input.rows.map(|rows| (input.name.clone(), rows));
+        }
+        let trail =
+            Trail { lane, next: 0, taken: BTreeMap::new(), rows: 0, refused: 0, stated, pages: None, tell };
         Lane {
             order,
             front: Mutex::new(Front { inputs, open: None, next: 0, opened: 0 }),
@@ -512,24 +594,30 @@ impl Lane {
         }
     }
 
-    /// The cluster has taken page `number`, which ends there.
-    fn taken(&self, number: u64, mark: Option<Mark>) {
+    /// The cluster has taken page `number`.
+    ///
+    /// # Errors
+    /// As [`Trail::advance`].
+    fn taken(&self, number: u64, taken: Taken) -> Result<()> {
         let mut trail = lock(&self.trail);
-        trail.taken.insert(number, mark);
-        trail.advance();
+        trail.taken.insert(number, taken);
+        trail.advance()
     }
 
     /// Takes the next page; `None` at the end.
-    fn take(&self, counters: &Counters) -> Option<Next> {
+    ///
+    /// # Errors
+    /// As [`Trail::advance`].
+    fn take(&self, counters: &Counters) -> Result<Option<Next>> {
         let mut front = lock(&self.front);
         let page = match front.take(counters) {
             Ok(None) => {
                 if !self.ended.swap(true, Relaxed) {
                     let mut trail = lock(&self.trail);
                     trail.pages = Some(front.next);
-                    trail.advance();
+                    trail.advance()?;
                 }
-                return None;
+                return Ok(None);
             }
             Ok(Some(page)) => Ok(page),
             Err(error) => Err(error),
@@ -538,7 +626,7 @@ impl Lane {
         front.next += 1;
         let place = front.open.as_ref().and_then(|(_, source)| source.place());
         let end = place.map(|place| (front.opened - 1, place));
-        Some(Next { number, page, end })
+        Ok(Some(Next { number, page, end }))
     }
 
     /// Waits for the turn of page `number`; `None` if the feed has been stopped.
@@ -591,6 +679,7 @@ struct Reader {
     flow: Arc<Flow>,
     counters: Arc<Counters>,
     journal: Shared,
+    runtime: Handle,
 }
 
 /// Stops all readers when dropped: nobody must wait for the turn of one that is gone.
@@ -618,13 +707,13 @@ impl Reader {
 
     /// Reads a page of a lane and sends its groups; answers false if there is none, or nobody to take it.
     fn page(&self, lane: &Arc<Lane>, send: &mpsc::Sender<Groups>) -> Result<bool> {
-        let wait = |bytes| Handle::current().block_on(self.flow.budget.take(bytes));
+        let wait = |bytes| self.runtime.block_on(self.flow.budget.take(bytes));
         let expected = lane.expected.load(Relaxed);
         let mut memory = wait(expected)?;
         if self.lanes.stopped() {
             return Ok(false);
         }
-        let Some(Next { number, page, end }) = lane.take(&self.counters) else { return Ok(false) };
+        let Some(Next { number, page, end }) = lane.take(&self.counters)? else { return Ok(false) };
         let read = page.and_then(|(file, page)| {
             let decoded = page().doing(|| format!("read {}", file.name))?;
             let pieces = file.cut(&decoded.page, lane.order);
@@ -642,7 +731,8 @@ impl Reader {
         }
         let before = turn.rows;
         turn.rows += page.rows() as u64;
-        let mark = end.map(|(input, place)| Mark { input, place, rows: turn.rows, rejected: 0 });
+        // How many were written and rejected is known when it has been reached.
+        let mark = end.map(|(input, place)| Mark { input, place, rows: 0, rejected: 0 });
         turn.next += 1;
         drop(turn);
         lane.turned.notify_all();
@@ -656,12 +746,14 @@ impl Reader {
             memory = wait(needed)?;
         }
         if groups.is_empty() {
-            lane.taken(number, mark);
+            lane.taken(number, Taken { rows: page.rows() as u64, refused: 0, mark })?;
             return Ok(!self.lanes.stopped());
         }
         let left = AtomicUsize::new(groups.len());
         let lane = lane.clone();
-        let groups = Groups { file, page, groups, left, lane, number, mark, before, texts, _memory: memory };
+        let refused = AtomicUsize::new(0);
+        let groups =
+            Groups { file, page, groups, left, refused, lane, number, mark, before, texts, _memory: memory };
         Ok(!self.lanes.stopped() && send.blocking_send(groups).is_ok())
     }
 }
@@ -818,7 +910,12 @@ async fn write(
     let mut requests = FuturesUnordered::new();
     let mut ended = async {
         while !lanes.stopped() {
-            let next = async { pages.lock().await.recv().await };
+            let next = async {
+                tokio::select! {
+                    next = async { pages.lock().await.recv().await } => next,
+                    () = lanes.until_stopped() => None,
+                }
+            };
             let Some(mut groups) = meanwhile(&mut requests, next).await? else { return Ok(()) };
             let pieces = std::mem::take(&mut groups.groups);
             counters.bytes.fetch_add(groups.page.value_bytes() as u64, Relaxed);
@@ -836,8 +933,7 @@ async fn write(
                     drop(pass);
                     counters.rows.fetch_add(count.saturating_sub(refused.len()) as u64, Relaxed);
                     refused.iter().try_for_each(|row| groups.reject(row))?;
-                    groups.taken();
-                    Ok(())
+                    groups.taken(refused.len())
                 });
             }
         }

@@ -38,7 +38,7 @@ pub struct ImportArgs {
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub null: String,
     /// Records that may be rejected, because they cannot be read or the cluster refuses them by themselves; one more ends
-    /// the import. With 0 none is, and no file of them is made
+    /// the import. Each run counts its own. With 0 none is, and no file of them is made
     #[arg(long, env = "CQLIFT_MAX_ERRORS", default_value_t = 100, value_name = "N")]
     pub max_errors: u64,
     /// Where rejected records go: FILE.rejected.csv for each file that has any, which can be imported once it is repaired,
@@ -337,6 +337,7 @@ async fn input(
         table: part,
         inside: None,
         read: None,
+        rows: None,
         rejects,
     })
 }

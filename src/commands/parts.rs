@@ -118,7 +118,7 @@ impl Source for Counted {
         }
     }
 
-    /// That there are fewer rows is left to the caller, who knows when all pages are decoded.
+    /// That there are fewer rows is left to the feed, which knows when all pages are decoded.
     fn next_undecoded(&mut self) -> Result<Option<Undecoded>, FormatError> {
         let (found, stated) = (self.found.clone(), self.stated);
         let counted = |page: Undecoded| {

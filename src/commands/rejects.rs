@@ -11,13 +11,14 @@ use crate::error::{Context, Error, Result};
 use crate::format::csv::CsvSink;
 use crate::format::{Column, Layout, Sink, SinkOptions};
 use crate::rows::{Page, PageBuilder};
+use crate::store::disk::{DiskFile, make_dir, rename, sync_dir};
 use crate::types::codec;
 use crate::types::cql::{CqlType, Native};
 use serde::Serialize;
 use std::collections::HashSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -85,7 +86,7 @@ struct Open {
 /// A file, and where its entries end.
 struct Appended {
     path: PathBuf,
-    file: File,
+    file: DiskFile,
     header: u64,
     len: u64,
     /// So much of it lasts.
@@ -171,11 +172,6 @@ impl Rejects {
         let file = Arc::new(file);
         lock(&self.files).push(file.clone());
         file
-    }
-
-    /// How many there are so far.
-    pub fn count(&self) -> u64 {
-        lock(&self.tally.state).all
     }
 
     /// Ends the files of a run that ended so, and tells what was rejected.
@@ -361,7 +357,7 @@ impl Open {
         let folder = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
         let doing = || format!("make a reject file in {}", folder.display());
         let hint = |error: Error| error.hint("choose another place for them with --reject-dir");
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).doing(doing).map_err(hint)?;
+        make_dir(folder).doing(doing).map_err(hint)?;
         let reasons_header = reasons_csv(&form.reasons.map(Some))?;
         for number in 1_u32.. {
             let number = if number == 1 { String::new() } else { format!("-{number}") };
@@ -376,6 +372,8 @@ impl Open {
                 made => made.doing(doing).map_err(hint)?,
             };
             let reasons = Appended::new(reasons, &reasons_header).doing(doing).map_err(hint)?;
+            // What is synced into them lasts only if their names do.
+            sync_dir(dir).doing(doing).map_err(hint)?;
             return Ok(Open { records, reasons, sources: Vec::new(), places: Vec::new() });
         }
         Err(hint(Error::failed(format!("{}: no name is free", doing()))))
@@ -421,14 +419,14 @@ impl Open {
 impl Appended {
     /// A new file that begins with `header`.
     fn new(path: PathBuf, header: &[u8]) -> std::io::Result<Appended> {
-        let mut file = own_file(&path)?;
+        let mut file = DiskFile::create_new(&path)?;
         file.write_all(header)?;
         Ok(Appended { path, file, header: header.len() as u64, len: header.len() as u64, synced: 0 })
     }
 
     fn sync(&mut self) -> Result<()> {
         if self.synced < self.len {
-            self.file.sync_data().doing(|| format!("write {}", self.path.display()))?;
+            self.file.sync().doing(|| format!("write {}", self.path.display()))?;
             self.synced = self.len;
         }
         Ok(())
@@ -443,19 +441,20 @@ impl Appended {
     /// Puts the entries that end at `ends` into this order, if they are not in it, and syncs the file.
     fn close(self, order: &[usize], ends: &[u64]) -> std::io::Result<()> {
         if order.is_sorted() {
-            return self.file.sync_all();
+            return self.file.sync();
         }
         let mut name = self.path.clone().into_os_string();
         name.push(".tmp");
-        let mut sorted = BufWriter::new(own_file(Path::new(&name))?);
+        let mut sorted = BufWriter::new(DiskFile::create_new(Path::new(&name))?);
         let source = File::open(&self.path)?;
         copy(&source, 0..self.header, &mut sorted)?;
         for entry in order {
             let start = entry.checked_sub(1).and_then(|before| ends.get(before)).unwrap_or(&self.header);
             copy(&source, *start..ends.get(*entry).copied().unwrap_or(*start), &mut sorted)?;
         }
-        sorted.into_inner()?.sync_all()?;
-        fs::rename(&name, &self.path)
+        sorted.into_inner()?.sync()?;
+        rename(Path::new(&name), &self.path)?;
+        sync_dir(self.path.parent().unwrap_or(Path::new("")))
     }
 }
 
@@ -469,11 +468,6 @@ fn copy(source: &File, range: std::ops::Range<u64>, to: &mut impl Write) -> std:
         at += len as u64;
     }
     Ok(())
-}
-
-/// A new file that its owner alone may read.
-fn own_file(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// Rows as the CSV of a dump, with its header.
@@ -505,4 +499,57 @@ fn reasons_csv(fields: &[Option<&str>]) -> Result<Vec<u8>> {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::disk::log::taken;
+    use crate::store::power::{Disk, WHIMS, whim};
+
+    /// What was synced is in both files, whenever the power fails, also while they are put into order.
+    #[test]
+    fn what_was_rejected_survives_a_power_loss() {
+        let scratch = tempfile::tempdir().unwrap();
+        let was = scratch.path().join("rejects");
+        taken();
+        let rejects = Rejects::new("record", 9, Some(was.clone()));
+        let file = rejects.of_records(Path::new("in.csv"), b"k,v\n");
+        // The steps, and how many records last after so many of them.
+        let (mut steps, mut lasting) = (Vec::new(), vec![(0, 0)]);
+        for (count, number) in [7, 3, 5].into_iter().enumerate() {
+            let record = format!("{number},x\n");
+            let reject =
+                Reject { source: "in.csv", number, what: None, reason: "bad", record: record.as_bytes() };
+            file.reject(&reject, || Error::failed("none may be")).unwrap();
+            file.sync().unwrap();
+            steps.append(&mut taken());
+            lasting.push((steps.len(), count + 1));
+        }
+        rejects.ended(Ok(())).unwrap();
+        steps.append(&mut taken());
+        for cut in 0..=steps.len() {
+            let mut disk = Disk::default();
+            steps[..cut].iter().for_each(|op| disk.apply(op));
+            let (_, least) = lasting.iter().rfind(|(step, _)| *step <= cut).unwrap();
+            for seed in 0..WHIMS {
+                let root = scratch.path().join(format!("{cut}-{seed}"));
+                fs::create_dir(&root).unwrap();
+                disk.leave(scratch.path(), &root, whim(seed, cut));
+                let text = |name: &str| {
+                    let left = fs::read(root.join("rejects").join(name)).unwrap_or_default();
+                    String::from_utf8_lossy(&left).into_owned()
+                };
+                let (records, reasons) = (text("in.rejected.csv"), text("in.rejected.reasons.csv"));
+                for number in [7, 3, 5].into_iter().take(*least) {
+                    assert!(records.contains(&format!("\n{number},x\n")), "{cut} {seed}: {records}");
+                    assert!(
+                        reasons.contains(&format!("\nin.csv,{number},,bad\n")),
+                        "{cut} {seed}: {reasons}"
+                    );
+                }
+                fs::remove_dir_all(&root).unwrap();
+            }
+        }
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 
 /// A file being written, readable by its owner alone.
@@ -19,7 +19,35 @@ impl DiskFile {
     /// # Errors
     /// The system's.
     pub fn create(path: &Path) -> io::Result<DiskFile> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        DiskFile::made(path, OpenOptions::new().write(true).create(true).truncate(true))
+    }
+
+    /// Makes the file, empty, where there is none.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn create_new(path: &Path) -> io::Result<DiskFile> {
+        DiskFile::made(path, OpenOptions::new().write(true).create_new(true))
+    }
+
+    /// Opens the file to read it and go on with it; makes it where there is none.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn open(path: &Path) -> io::Result<DiskFile> {
+        let mut options = OpenOptions::new();
+        let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        #[cfg(test)]
+        log::did(log::Op::Open(path.to_owned()));
+        Ok(DiskFile {
+            file,
+            #[cfg(test)]
+            path: path.to_owned(),
+        })
+    }
+
+    fn made(path: &Path, options: &mut OpenOptions) -> io::Result<DiskFile> {
+        let file = options.mode(0o600).open(path)?;
         #[cfg(test)]
         log::did(log::Op::Create(path.to_owned()));
         Ok(DiskFile {
@@ -27,6 +55,33 @@ impl DiskFile {
             #[cfg(test)]
             path: path.to_owned(),
         })
+    }
+
+    /// The file itself, for what changes nothing of it: locks, facts, reading.
+    pub fn as_file(&self) -> &File {
+        &self.file
+    }
+
+    /// Writes behind so many bytes.
+    ///
+    /// # Errors
+    /// The system's; some of it may have been written.
+    pub fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)?;
+        #[cfg(test)]
+        log::did(log::Op::WriteAt(self.path.clone(), at, bytes.to_vec()));
+        Ok(())
+    }
+
+    /// Keeps the first so many bytes only.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn cut(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len)?;
+        #[cfg(test)]
+        log::did(log::Op::Cut(self.path.clone(), len));
+        Ok(())
     }
 
     /// Waits until all that was written is on the disk.
@@ -121,7 +176,7 @@ pub fn sync_dir(path: &Path) -> io::Result<()> {
 
 /// What was done, in order, for tests that ask what would be left of it.
 #[cfg(test)]
-pub mod log {
+pub(crate) mod log {
     use std::cell::RefCell;
     use std::path::PathBuf;
 
@@ -129,6 +184,9 @@ pub mod log {
     pub enum Op {
         MakeDir(PathBuf),
         Create(PathBuf),
+        Open(PathBuf),
+        WriteAt(PathBuf, u64, Vec<u8>),
+        Cut(PathBuf, u64),
         Write(PathBuf, Vec<u8>),
         Sync(PathBuf),
         Rename(PathBuf, PathBuf),

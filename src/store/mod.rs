@@ -4,10 +4,10 @@
 //! and its folder synced. A part's sidecar follows its file; the manifest comes last, so a dump without one is
 //! unfinished. What the files say is left to `format` and `manifest`.
 
-mod disk;
+pub mod disk;
 mod inside;
 #[cfg(test)]
-mod power;
+pub(crate) mod power;
 pub mod state;
 mod unfinished;
 

@@ -1,7 +1,8 @@
-//! What a power loss leaves of a dump: its steps are recorded, and at every point between two of them the disk is made
+//! What a power loss leaves of a dump, or of a state: its steps are recorded, and at every point between two of them the disk is made
 //! as it may be then. What was not synced may be there, in part, or not at all; names may be newer than what they name.
 
 use super::disk::log::{Op, taken};
+use super::state::StateFile;
 use super::*;
 use crate::manifest::begun::Begun;
 use crate::manifest::sidecar::Sidecar;
@@ -10,9 +11,9 @@ use std::collections::BTreeMap;
 
 /// A disk: what is on it for certain, and what was done since.
 #[derive(Default)]
-struct Disk {
-    /// What each file that was ever created holds: all of it, and how much of that is certain.
-    files: Vec<(Vec<u8>, usize)>,
+pub struct Disk {
+    /// What each file that was ever created holds, and what it holds for certain.
+    files: Vec<(Vec<u8>, Vec<u8>)>,
     /// Names as programs see them, and the folders.
     seen: BTreeMap<PathBuf, Entry>,
     /// Names that are certain.
@@ -26,7 +27,7 @@ enum Entry {
 }
 
 impl Disk {
-    fn apply(&mut self, op: &Op) {
+    pub fn apply(&mut self, op: &Op) {
         let file = |seen: &BTreeMap<PathBuf, Entry>, path: &PathBuf| match seen.get(path) {
             Some(Entry::File(number)) => *number,
             _ => panic!("{} is no file", path.display()),
@@ -34,8 +35,20 @@ impl Disk {
         match op {
             Op::MakeDir(path) => drop(self.seen.insert(path.clone(), Entry::Folder)),
             Op::Create(path) => {
-                self.files.push((Vec::new(), 0));
+                self.files.push((Vec::new(), Vec::new()));
                 self.seen.insert(path.clone(), Entry::File(self.files.len() - 1));
+            }
+            Op::Open(path) if self.seen.contains_key(path) => {}
+            Op::Open(path) => self.apply(&Op::Create(path.clone())),
+            Op::WriteAt(path, at, bytes) => {
+                let number = file(&self.seen, path);
+                let (at, held) = (usize::try_from(*at).unwrap(), &mut self.files[number].0);
+                held.resize(held.len().max(at + bytes.len()), 0);
+                held[at..at + bytes.len()].copy_from_slice(bytes);
+            }
+            Op::Cut(path, len) => {
+                let number = file(&self.seen, path);
+                self.files[number].0.truncate(usize::try_from(*len).unwrap());
             }
             Op::Write(path, bytes) => {
                 let number = file(&self.seen, path);
@@ -43,7 +56,7 @@ impl Disk {
             }
             Op::Sync(path) => {
                 let number = file(&self.seen, path);
-                self.files[number].1 = self.files[number].0.len();
+                self.files[number].1 = self.files[number].0.clone();
             }
             Op::Rename(from, to) => {
                 let entry = self.seen.remove(from).unwrap();
@@ -61,7 +74,7 @@ impl Disk {
 
     /// Writes what may be left into `root`, which stands for `was`. `whim` decides, name by name, whether the newest state
     /// of what is not certain made it to the disk.
-    fn leave(&self, was: &Path, root: &Path, mut whim: impl FnMut() -> bool) {
+    pub fn leave(&self, was: &Path, root: &Path, mut whim: impl FnMut() -> bool) {
         let mut left = BTreeMap::new();
         for path in self.seen.keys().chain(self.certain.keys()) {
             let newest = if whim() { self.seen.get(path) } else { self.certain.get(path) };
@@ -74,16 +87,32 @@ impl Disk {
             match entry {
                 Entry::Folder => drop(fs::create_dir(&place)),
                 Entry::File(number) => {
-                    let (bytes, certain) = &self.files[number];
-                    let length = if whim() { bytes.len() } else { *certain };
+                    let (newest, certain) = &self.files[number];
+                    let mut bytes = if whim() { newest.clone() } else { certain.clone() };
+                    let same = newest.iter().zip(certain).take_while(|(a, b)| a == b).count();
                     // The length may be there, and what it is the length of may not.
-                    let mut bytes = bytes[..length].to_vec();
-                    if length > *certain && whim() {
-                        bytes[*certain..].fill(0);
+                    if bytes.len() > certain.len() && whim() {
+                        bytes[same..].fill(0);
                     }
                     drop(fs::write(&place, bytes));
                 }
             }
+        }
+    }
+}
+
+/// How many whims there are to try.
+pub const WHIMS: u64 = 12;
+
+/// At first all that can be lost is lost, then nothing, and then what chance decides.
+pub fn whim(seed: u64, cut: usize) -> impl FnMut() -> bool {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ cut as u64;
+    move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        match seed {
+            0 => false,
+            1 => true,
+            _ => state >> 63 == 1,
         }
     }
 }
@@ -225,19 +254,9 @@ fn after_each(
     for cut in 0..=steps.len() {
         let mut disk = Disk::default();
         before.iter().chain(&steps[..cut]).for_each(|op| disk.apply(op));
-        // All that can be lost, nothing, and chance.
-        for seed in 0..12_u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ cut as u64;
-            let whim = || {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                match seed {
-                    0 => false,
-                    1 => true,
-                    _ => state >> 63 == 1,
-                }
-            };
+        for seed in 0..WHIMS {
             let root = scratch.join(format!("{cut}-{seed}"));
-            disk.leave(was, &root, whim);
+            disk.leave(was, &root, whim(seed, cut));
             found.push(judge(&root, tables));
             fs::remove_dir_all(&root).unwrap();
         }
@@ -290,4 +309,58 @@ fn what_a_restart_removes_stays_away() {
     let found = after_each((scratch.path(), &was), (&before, &taken()), &tables);
     let parts_found: Vec<usize> = found.into_iter().flatten().collect();
     assert!((0..=2 * PARTS).all(|count| parts_found.contains(&count)), "{parts_found:?}");
+}
+
+/// A state holds what it was last told, or, while it is told more, that too: never less, and nothing else.
+#[test]
+fn a_state_holds_what_it_was_told() {
+    let scratch = tempfile::tempdir().unwrap();
+    let was = scratch.path().join("was");
+    taken();
+    // The steps, and what the state says after so many of them.
+    let (mut steps, mut says) = (Vec::new(), vec![(0, Vec::new())]);
+    let mut told = |content: &[u32]| {
+        steps.append(&mut taken());
+        says.push((steps.len(), content.to_vec()));
+    };
+    let line = |number: u32| crate::state::line(&number).unwrap();
+    let (mut file, _) = StateFile::open(&was, "load-1").unwrap();
+    let mut content = Vec::new();
+    for number in 0..4 {
+        file.append(&line(number)).unwrap();
+        content.push(number);
+        told(&content);
+    }
+    drop(file);
+    // Another run goes on, and then one begins anew.
+    for kept in [2, 0] {
+        let (mut file, _) = StateFile::open(&was, "load-1").unwrap();
+        content.truncate(kept);
+        file.cut(content.iter().map(|number| line(*number).len()).sum()).unwrap();
+        told(&content);
+        for number in 10..13 {
+            file.append(&line(number)).unwrap();
+            content.push(number);
+            told(&content);
+        }
+        if kept == 0 {
+            file.remove().unwrap();
+            told(&[]);
+        }
+    }
+    for cut in 0..=steps.len() {
+        let mut disk = Disk::default();
+        steps[..cut].iter().for_each(|op| disk.apply(op));
+        let at = says.iter().rposition(|(step, _)| *step <= cut).unwrap();
+        for seed in 0..WHIMS {
+            let root = scratch.path().join(format!("{cut}-{seed}"));
+            fs::create_dir(&root).unwrap();
+            disk.leave(scratch.path(), &root, whim(seed, cut));
+            let left = fs::read(root.join("was/load-1.state")).unwrap_or_default();
+            let (found, _) = crate::state::records::<u32>(&left).unwrap();
+            let may = &says[at..says.len().min(at + 2)];
+            assert!(may.iter().any(|(_, content)| *content == found), "{cut} {seed}: {found:?}, {may:?}");
+            fs::remove_dir_all(&root).unwrap();
+        }
+    }
 }

@@ -1,11 +1,11 @@
 //! The file of a state: found in its folder, held by one process at a time, appended to line by line, each synced. What the
 //! lines say is left to [`crate::state`].
 
-use super::disk::{make_dir, sync_dir};
+use super::disk::{DiskFile, make_dir, remove, sync_dir};
 use crate::error::{Context, Error, Result};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, TryLockError};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How the names of state files end.
@@ -47,10 +47,9 @@ pub fn states(folder: &Path, prefix: &str) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 }
 
 /// A state's file, which no other process can hold.
-#[derive(Debug)]
 pub struct StateFile {
     path: PathBuf,
-    file: File,
+    file: DiskFile,
     /// Bytes that count.
     len: u64,
 }
@@ -66,22 +65,20 @@ impl StateFile {
         let hint = |error: Error| error.hint("name a directory that can be written with --state");
         make_dir(folder).doing(doing).map_err(hint)?;
         loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false).mode(0o600);
-            let mut file = options.open(&path).doing(doing).map_err(hint)?;
-            match file.try_lock() {
+            let file = DiskFile::open(&path).doing(doing).map_err(hint)?;
+            match file.as_file().try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => return Err(held(&path)),
                 Err(TryLockError::Error(error)) => return Err(error).doing(doing).map_err(hint),
             }
             // Who held it may have removed it before this lock was given.
-            let held = file.metadata().doing(doing)?;
+            let held = file.as_file().metadata().doing(doing)?;
             if !fs::metadata(&path).is_ok_and(|named| (named.dev(), named.ino()) == (held.dev(), held.ino()))
             {
                 continue;
             }
             let mut bytes = Vec::new();
-            file.read_to_end(&mut bytes).doing(doing)?;
+            file.as_file().read_to_end(&mut bytes).doing(doing)?;
             let len = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             return Ok((StateFile { path, file, len }, bytes));
         }
@@ -105,8 +102,8 @@ impl StateFile {
         let doing = || format!("write the state {}", self.path.display());
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         if len < self.len {
-            self.file.set_len(len).doing(doing)?;
-            self.file.sync_all().doing(doing)?;
+            self.file.cut(len).doing(doing)?;
+            self.file.sync().doing(doing)?;
             self.len = len;
         }
         Ok(())
@@ -120,29 +117,33 @@ impl StateFile {
         let written = self.try_append(line);
         if written.is_err() {
             // A part of a line must not stand before others. If this fails too the next line is written over it.
-            let _ = self.file.set_len(self.len);
+            let _ = self.file.cut(self.len);
         }
         written.doing(|| format!("write the state {}", self.path.display()))
     }
 
     fn try_append(&mut self, line: &str) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(self.len))?;
-        self.file.write_all(line.as_bytes())?;
-        self.file.sync_all()?;
+        self.file.write_at(line.as_bytes(), self.len)?;
+        self.file.sync()?;
         if self.len == 0 {
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            sync_dir(folder.unwrap_or(Path::new(".")))?;
+            self.sync_name()?;
         }
         self.len += u64::try_from(line.len()).unwrap_or(u64::MAX);
         Ok(())
     }
 
-    /// Removes it: it has nothing more to say.
+    /// Waits until it is certain by what name it is found, or that it is gone.
+    fn sync_name(&self) -> io::Result<()> {
+        sync_dir(self.path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Removes it, for certain: it has nothing more to say, and must not say it again.
     ///
     /// # Errors
     /// `Error` names the file.
     pub fn remove(&self) -> Result<()> {
-        fs::remove_file(&self.path).doing(|| format!("remove the state {}", self.path.display()))
+        let doing = || format!("remove the state {}", self.path.display());
+        remove(&self.path).and_then(|()| self.sync_name()).doing(doing)
     }
 }
 
@@ -150,7 +151,7 @@ impl Drop for StateFile {
     fn drop(&mut self) {
         if self.len == 0 {
             // Nothing was begun; an empty one does no harm either.
-            let _ = fs::remove_file(&self.path);
+            let _ = remove(&self.path);
         }
     }
 }
@@ -173,7 +174,7 @@ mod tests {
         assert_eq!(bytes, b"");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(state.path()), mode(&folder)), (0o600, 0o700));
-        let error = StateFile::open(&folder, "load-1").unwrap_err().to_string();
+        let error = StateFile::open(&folder, "load-1").err().unwrap().to_string();
         assert!(error.contains("another cqlift") && error.contains("load-1.state"), "{error}");
         state.append("one\n").unwrap();
         state.append("two\n").unwrap();
@@ -201,7 +202,7 @@ mod tests {
     fn a_folder_that_cannot_be_made_is_named() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        let error = StateFile::open(&dir.path().join("file"), "x").unwrap_err().to_string();
+        let error = StateFile::open(&dir.path().join("file"), "x").err().unwrap().to_string();
         assert!(error.contains("file/x.state") && error.contains("--state"), "{error}");
     }
 }

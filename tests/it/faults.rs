@@ -359,6 +359,32 @@ fn thirty_seconds_without_any_connection_are_waited_for() {
     assert_eq!(assert_same(&source.db, &source.name, &second), 3 * ROWS + LARGE);
 }
 
+/// What is asked about the cluster and its tables, before rows are read or written and after, is asked again as well.
+#[test]
+fn questions_about_the_cluster_are_asked_again() {
+    let source = TestKeyspace::with("questions", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    source.db.execute("INSERT INTO t (k, v) VALUES (1, 'a')");
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let dump = vec!["dump", source.name.as_str(), "-o", &dir];
+    let maps = [source.target("ids"), source.target("clock")].map(|t| format!("{}={t}", source.name));
+    let load = |map| vec!["load", dir.as_str(), "--map", map];
+    // How the cluster's clock goes is measured by five of the same questions.
+    for (question, first, args) in [
+        ("truncated_at FROM system.local", 0, dump),
+        ("SELECT keyspace_name, table_name, id FROM system_schema.tables", 0, load(maps[0].as_str())),
+        ("SELECT toUnixTimestamp(now()) FROM system.local", 5, load(maps[1].as_str())),
+    ] {
+        let rule = move |asked: &Asked| match (first..first + 2).contains(&asked.number) {
+            true => Fate::CutBefore,
+            false => Fate::Pass,
+        };
+        let proxy = Proxy::of_queries(&source.node, question, rule);
+        proxy.run(&args).success();
+        assert_eq!(proxy.faults(), 2, "{question}");
+    }
+}
+
 /// What never gets better ends with what was asked for, what was said, how often, and what to do.
 #[test]
 fn attempts_are_bounded_and_the_end_is_told() {

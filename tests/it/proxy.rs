@@ -135,6 +135,8 @@ struct Shared {
     target: String,
     /// Requests whose statement has this in it are for data.
     mark: String,
+    /// Whether what is asked without being prepared is data too.
+    queries: bool,
     rule: Rule,
     down: AtomicBool,
     connections: Mutex<Vec<Arc<Connection>>>,
@@ -149,6 +151,19 @@ struct Shared {
 impl Proxy {
     /// A proxy in front of `node`. The rule is asked about every execution of a prepared statement that names `mark`.
     pub fn to(node: &Node, mark: &str, rule: impl Fn(&Asked) -> Fate + Send + Sync + 'static) -> Proxy {
+        Proxy::start(node, (mark, false), Box::new(rule))
+    }
+
+    /// The same, whose rule is asked about statements that are not prepared too, as those for system tables.
+    pub fn of_queries(
+        node: &Node,
+        mark: &str,
+        rule: impl Fn(&Asked) -> Fate + Send + Sync + 'static,
+    ) -> Proxy {
+        Proxy::start(node, (mark, true), Box::new(rule))
+    }
+
+    fn start(node: &Node, (mark, queries): (&str, bool), rule: Rule) -> Proxy {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
@@ -156,7 +171,8 @@ impl Proxy {
         let shared = Arc::new(Shared {
             target: node.address(),
             mark: mark.to_owned(),
-            rule: Box::new(rule),
+            queries,
+            rule,
             down: AtomicBool::new(false),
             connections: Mutex::default(),
             statements: Mutex::default(),
@@ -239,6 +255,7 @@ impl Drop for InFlight {
 const HEADER: usize = 9;
 const ERROR: u8 = 0x00;
 const RESULT: u8 = 0x08;
+const QUERY: u8 = 0x07;
 const PREPARE: u8 = 0x09;
 const EXECUTE: u8 = 0x0A;
 const BATCH: u8 = 0x0D;
@@ -280,6 +297,15 @@ impl Frame {
     /// The statement that a PREPARE is about.
     fn prepares(&self) -> Option<&str> {
         (self.opcode() == PREPARE).then(|| std::str::from_utf8(&self.body()[4..]).unwrap())
+    }
+
+    /// The statement that a QUERY asks.
+    fn queries(&self) -> Option<&str> {
+        let body = self.body();
+        (self.opcode() == QUERY).then(|| {
+            let length = usize::try_from(u32::from_be_bytes(body[..4].try_into().unwrap())).unwrap();
+            std::str::from_utf8(&body[4..4 + length]).unwrap()
+        })
     }
 
     /// The id that the answer to a PREPARE brings.
@@ -376,8 +402,14 @@ async fn ask(
 impl Shared {
     /// What a frame asks for, if it is data.
     fn data(&self, frame: &Frame) -> Option<Asked> {
-        let (id, batch) = frame.executes()?;
-        let query = self.statements.lock().unwrap().get(id)?.clone();
+        let queried = frame.queries().filter(|_| self.queries);
+        let (query, id, batch) = match queried {
+            Some(query) => (query.into(), &[][..], None),
+            None => {
+                let (id, batch) = frame.executes()?;
+                (self.statements.lock().unwrap().get(id)?.clone(), id, batch)
+            }
+        };
         if !query.contains(&self.mark) {
             return None;
         }

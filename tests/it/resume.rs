@@ -3,6 +3,7 @@
 use crate::clocks::compare_times;
 use crate::harness::{BOTH, Done, NEWEST, Node, Scratch, TestKeyspace, files, tool};
 use crate::network::Forwarder;
+use crate::proxy::{Asked, Fate, Proxy, Refusal};
 use crate::random_values::Chance;
 use crate::roundtrip::assert_same;
 use std::fs::Permissions;
@@ -292,6 +293,20 @@ fn a_state_that_does_not_fit_is_refused_with_what_differs() {
     assert_eq!(files(&case.state()), [""; 0]);
 }
 
+/// That nobody says when tables were emptied does not mean that they were not.
+#[test]
+fn a_load_does_not_go_on_where_it_is_not_told_what_was_emptied() {
+    let case = Case::new("resume_untold");
+    let (code, told) = case.stop("-KILL", &[]);
+    assert_eq!(code, None, "{told}");
+    let refused = |_: &Asked| Fate::Refused(Refusal::ServerError);
+    let proxy = Proxy::of_queries(&case.source.node, "truncated_at FROM system.local", refused);
+    let paths = case.paths();
+    proxy.run(&case.args(&paths, &["--max-attempts", "2"])).fails(1).stderr_has(&["truncated_at"]);
+    case.load(&[]).success();
+    is_the_same(&case.source, &case.target);
+}
+
 #[test]
 fn a_manifest_that_was_changed_is_not_gone_on_with() {
     let case = Case::new("resume_manifest");
@@ -532,6 +547,72 @@ fn an_import_that_goes_on_counts_what_was_rejected_before() {
     }
 }
 
+/// Rows that the cluster refuses are rejected, and not among those that were written, whichever run met them.
+#[test]
+fn an_import_that_goes_on_counts_refused_rows_once() {
+    let source = TestKeyspace::with(
+        "resume_refused",
+        &["CREATE TABLE t (k int PRIMARY KEY, v text)", "CREATE INDEX ON t (v)"],
+    );
+    let (long, text) = ("x".repeat(70_000), "y".repeat(1500));
+    let good = (1..3000).map(|k| format!("{k},{text}\n")).collect::<String>();
+    let scratch = Scratch::new();
+    let file = scratch.write("in.csv", format!("k,v\n0,{long}\n{good}"));
+    let (table, state, rejects) = (source.table("t"), scratch.path("state"), scratch.path("rejects"));
+    let args = ["import", &table, &file, "--state", &state, "--reject-dir", &rejects, "--json"];
+    let (code, told) =
+        stopped_at(command(&source, &[&args[..], &["--rate", "200"]].concat()), "-KILL", &state, 4);
+    assert_eq!(code, None, "{told}");
+    let done = source.node.run(args).fails(3);
+    let done = done.stderr_has(&["going on behind", "1 record was rejected by an earlier run"]);
+    let said: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((&said["rows"], &said["rejected"]), (&2999.into(), &1.into()), "{}", done.told());
+    assert_eq!(source.db.count(&table), 2999);
+}
+
+/// What an earlier run has rejected is missing when it is read back: that is no difference that nobody knows of.
+#[test]
+fn a_load_that_goes_on_knows_what_was_rejected_before() {
+    const ROWS: usize = 600;
+    let source = TestKeyspace::with("resume_unloved", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    let (long, text) = ("x".repeat(70_000), "y".repeat(200));
+    let value = |k: usize| if k.is_multiple_of(20) { &long } else { &text };
+    source
+        .db
+        .try_each((0..ROWS).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, '{}')", value(k))))
+        .unwrap();
+    let scratch = Scratch::new();
+    let [dir, state, rejects] = ["dump", "state", "rejects"].map(|name| scratch.path(name));
+    dumped(&source, &dir);
+    let target = source.target("loaded");
+    let map = format!("{}={target}", source.name);
+    source.node.run(["load", &dir, "--map", &map, "--schema-only"]).success();
+    source.db.execute(&format!("CREATE INDEX ON {target}.t (v)"));
+    let args = ["load", &dir, "--map", &map, "--data-only", "--state", &state];
+    let args = [&args[..], &["--max-errors", "50", "--reject-dir", &rejects, "--json"]].concat();
+    let mut child = command(&source, &[&args[..], &["--rate", "100"]].concat()).spawn().unwrap();
+    let begun = Instant::now();
+    let has_rejected = || {
+        let names = files(&state);
+        let text = names.first().map(|name| std::fs::read_to_string(Path::new(&state).join(name)).unwrap());
+        text.is_some_and(|text| text.contains("\"rejected\":1"))
+    };
+    while !has_rejected() {
+        assert!(begun.elapsed() < Duration::from_secs(60) && child.try_wait().unwrap().is_none());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, "-KILL");
+    let (code, told) = ended(child);
+    assert_eq!(code, None, "{told}");
+    let done = source.node.run(args).fails(3).stderr_has(&["going on with", "rejected by"]);
+    let said: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    let (written, refused) = (ROWS - ROWS / 20, ROWS / 20);
+    for place in [&said, &said["tables"][0]] {
+        assert_eq!((&place["rows"], &place["rejected"]), (&written.into(), &refused.into()), "{said}");
+    }
+    assert_eq!(source.db.count(&format!("{target}.t")), written);
+}
+
 #[test]
 fn an_import_into_a_table_that_was_made_again_is_refused_and_can_begin_anew() {
     let scratch = Scratch::new();
@@ -597,6 +678,38 @@ fn an_import_from_a_pipe_is_whole() {
     assert!(told.contains("cannot go on if it is stopped"), "{told}");
     assert_same(&source.db, &source.name, &target);
     assert_eq!(files(&state), [""; 0]);
+}
+
+/// A writer that holds its pipe open and says nothing keeps nobody from stopping.
+#[test]
+fn an_import_from_a_pipe_that_is_idle_stops_when_it_is_asked() {
+    use std::io::Write;
+    let source = TestKeyspace::with("resume_idle", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+    let scratch = Scratch::new();
+    let (pipe, table) = (scratch.path("pipe"), source.table("t"));
+    assert!(tool("mkfifo").arg(&pipe).status().unwrap().success());
+    for name in ["-TERM", "-INT"] {
+        let child = command(&source, &["import", &table, &pipe, "--state", &scratch.path("state")]);
+        let child = { child }.spawn().unwrap();
+        let mut writer = std::fs::File::options().write(true).open(&pipe).unwrap();
+        // More than is read at once, so that some of it is written before the pipe falls silent.
+        let text = "z".repeat(1000);
+        let lines = (0..4000).map(|k| format!("{k},{text}\n")).collect::<String>();
+        writer.write_all(format!("k,v\n{lines}").as_bytes()).unwrap();
+        let begun = Instant::now();
+        while source.db.count(&table) == 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nothing is imported");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        signal(&child, name);
+        let asked = Instant::now();
+        let (code, told) = ended(child);
+        assert!(asked.elapsed() < Duration::from_secs(10), "{name}: {:?}", asked.elapsed());
+        assert_eq!(code, Some(130), "{name}: {told}");
+        assert!(told.contains("interrupted") && told.contains("stay in the target"), "{told}");
+        drop(writer);
+        source.db.execute("TRUNCATE t");
+    }
 }
 
 fn import_killed(seed: u64) {

@@ -34,6 +34,9 @@ const NOT_OF_A_ROW: &[&str] = &[
     "onsistency level",
     "not allowed",
     "Batch too large",
+    // Guardrails since 4.1 of a node whose disk is full: "Local data disk usage … exceeds failure threshold", "Write request
+    // failed because disk usage exceeds failure threshold" (Cassandra, `Guardrails.localDataDiskUsage`, `replicaDiskUsage`).
+    "disk usage",
 ];
 
 /// A mutation beyond half a segment of the commit log fails without a word why (1500; 16 MiB by default, measured 3.11,
@@ -106,6 +109,12 @@ mod tests {
             (
                 DbError::Invalid,
                 "Guardrail user_timestamps violated: User provided timestamps (USING TIMESTAMP) is not allowed",
+                10,
+                false,
+            ),
+            (
+                DbError::Invalid,
+                "Guardrail replica_disk_usage violated: Write request failed because disk usage exceeds failure threshold",
                 10,
                 false,
             ),

@@ -104,7 +104,7 @@ impl Resume {
         let ids = cluster.table_ids().await?;
         let ids: BTreeMap<String, _> =
             ids.into_iter().map(|((keyspace, table), id)| (format!("{keyspace}.{table}"), id)).collect();
-        let emptied = cluster.emptied().await;
+        let emptied = cluster.truncations().await?;
         let mut claims = BTreeMap::new();
         for (table, own) in &state.tables {
             let Some(into) = state.begin.tables.get(table) else { continue };
@@ -119,7 +119,7 @@ impl Resume {
                      now {id}",
                     own.id
                 )),
-                Some(id) => emptied.get(id).filter(later).map(|time| {
+                Some(_) => emptied.get(&own.id).filter(later).map(|time| {
                     format!(
                         "the table {into} was emptied (TRUNCATE at {}) since this load had begun to fill it",
                         shown(*time)
@@ -152,14 +152,25 @@ impl Resume {
         self.found.iter().flat_map(|state| &state.done)
     }
 
-    /// Rows of the parts that were loaded before this run.
+    /// Rows that were written before this run: those of the parts that it had loaded, without what the target refused.
     pub fn rows(&self, plan: &Plan) -> u64 {
         let of = |load: &TableLoad| {
             let table = load.table.full_name();
             let done = load.entry.parts.iter().filter(|part| self.is_done(&table, &part.name));
-            done.map(|part| part.rows).sum::<u64>()
+            done.map(|part| part.rows).sum::<u64>().saturating_sub(self.rejected(&table))
         };
         plan.loads.iter().map(of).sum()
+    }
+
+    /// Rows of a table that the target has refused before this run, of the parts that were loaded.
+    fn rejected(&self, table: &str) -> u64 {
+        let done = self.found.as_ref().and_then(|state| state.done.get(table));
+        done.map_or(0, |parts| parts.values().map(|tally| tally.rejected).sum())
+    }
+
+    /// The same of all tables.
+    pub fn rejects(&self) -> BTreeMap<String, u64> {
+        self.done().map(|(table, _)| (table.clone(), self.rejected(table))).collect()
     }
 
     /// Whether something of a table was loaded before this run.

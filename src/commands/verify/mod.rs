@@ -178,6 +178,11 @@ fn as_object<S: Serializer>(pairs: &[(String, String)], serializer: S) -> Result
 }
 
 impl Difference {
+    /// Whether it is a row that the cluster lacks.
+    pub fn is_missing_row(&self) -> bool {
+        self.kind == Kind::Row(Differs::MissingRow)
+    }
+
     /// One that concerns files, or a table as a whole.
     fn of(kind: Kind, table: &str, what: String) -> Difference {
         Difference {
@@ -229,7 +234,7 @@ impl Findings {
     }
 
     /// Whether every difference is one of these; of those that are not listed it is not known.
-    pub fn are_all(&self, of: impl Fn(&Difference) -> bool) -> bool {
+    pub fn are_all(&self, of: impl FnMut(&Difference) -> bool) -> bool {
         self.more == 0 && self.differences.iter().all(of)
     }
 
