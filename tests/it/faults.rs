@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Answers later than the runs here wait for one.
-const TOO_LATE: Fate = Fate::Late(Duration::from_secs(4));
+const TOO_LATE: Fate = Fate::Late(Duration::from_secs(6));
 const LATE: Fate = Fate::Late(Duration::from_millis(300));
 /// What the runs here wait for an answer, and how often they try.
 /// Where a connection breaks, all that is on its way fails: more often than attempts last by default.
-const TIMEOUT: [&str; 4] = ["--request-timeout", "2", "--max-attempts", "60"];
+const TIMEOUT: [&str; 4] = ["--request-timeout", "4", "--max-attempts", "60"];
 
 const WRITES: &[Fate] = &[
     Fate::Told(Refusal::WriteTimeout),
