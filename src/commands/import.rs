@@ -120,6 +120,7 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     });
     let rows = progress.counters.rows.load(Relaxed) + at.rows;
     drop(progress);
+    let fed = fed.and_then(|()| resume.as_ref().map_or(Ok(()), Resume::check_files));
     let ((), rejected) = rejects.ended(fed)?;
     resume.as_ref().map_or(Ok(()), Resume::finish)?;
     summarise(&table, (rows, at), &rejected, output)?;

@@ -1,5 +1,6 @@
 //! What may happen to a dump from outside: a full disk, a directory that cannot be written, partitions that cannot be read,
-//! tables that are dropped, altered or truncated meanwhile.
+//! tables that are dropped, altered or truncated meanwhile. And to loads: a full disk for what they write down, and tables
+//! that are dropped.
 
 use crate::harness::{Db, Node, Scratch, TestKeyspace, files, json};
 use crate::network::Forwarder;
@@ -67,6 +68,56 @@ fn a_dump_goes_on_when_a_full_disk_has_room_again() {
         source.node.run(args).success().stderr_has(&["going on with the dump"]);
         assert_whole(&source, &dir);
     }
+}
+
+/// What a load or an import writes down for itself, and what it rejects, has no room.
+#[test]
+fn a_load_goes_on_when_a_full_disk_has_room_for_its_state_again() {
+    let source = TestKeyspace::with("full_state", &["CREATE TABLE t (k int PRIMARY KEY, v int)"]);
+    fill(&source.db, (0..100).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, {k})")));
+    let scratch = Scratch::new();
+    let (dir, csv) = (scratch.path("dump"), scratch.path("t.csv"));
+    source.dump(&dir, "parquet").success();
+    let table = source.table("t");
+    source.node.run(["export", &table, "-o", &csv]).success();
+    let bad = scratch.write("bad.csv", "k,v\n1,1\nx,2\n");
+    let (loaded, imported) = (source.target("loaded"), source.table("u"));
+    source.db.execute("CREATE TABLE u (k int PRIMARY KEY, v int)");
+    let (map, full) = (format!("{}={loaded}", source.name), scratch.path("small"));
+    let disk = Small::mount(full.clone(), 64 << 10);
+    let rows = |table: &str| source.db.count(table);
+    std::fs::write(format!("{full}/all"), vec![0; 64 << 10]).unwrap();
+    let load = ["load", &dir, "--map", &map, "--state", &full];
+    source.node.run(load).fails(1).stderr_has(&["no space left", &full]);
+    let import = ["import", &imported, &csv, "--state", &full];
+    source.node.run(import).fails(1).stderr_has(&["no space left", &full]);
+    let reject = ["import", &imported, &bad, "--reject-dir", &full];
+    source.node.run(reject).fails(1).stderr_has(&["no space left", &full]);
+    disk.resize(4 << 20);
+    source.node.run(load).success();
+    source.node.run(import).success();
+    assert_eq!((rows(&format!("{loaded}.t")), rows(&imported)), (100, 100));
+    source.node.run(reject).fails(3).stderr_has(&["1 record was rejected"]);
+}
+
+#[test]
+fn a_table_that_is_dropped_during_a_load_is_named() {
+    let source = two_tables("dropped_load");
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    source.dump(&dir, "parquet").success();
+    let map = format!("{}={target}", source.name);
+    let args = ["load", &dir, "--map", &map, "--rate", "300"];
+    let mut run = Running::start(&source.node, &args);
+    let t = format!("{target}.t");
+    run.until("rows", || {
+        source.db.try_execute(&format!("SELECT k FROM {t}")).is_ok() && source.db.count(&t) > 0
+    });
+    source.db.execute(&format!("DROP TABLE {t}"));
+    let (code, told) = run.end();
+    assert_eq!(code, Some(1), "{told}");
+    assert!(told.contains(&t), "{told}");
+    assert!(!told.contains("rejected"), "{told}");
 }
 
 #[test]

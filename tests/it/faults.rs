@@ -547,7 +547,7 @@ fn counters_of_other_rows_are_noticed() {
 /// A server that takes six requests at a time and refuses others is soon asked for little more.
 #[test]
 fn a_server_that_refuses_is_asked_less() {
-    const KEYS: usize = 3000;
+    const KEYS: usize = 1500;
     const AT_ONCE: usize = 6;
     let source = TestKeyspace::with("overload", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
     source.db.try_each((0..KEYS).map(|k| format!("INSERT INTO t (k, v) VALUES ({k}, 'v')"))).unwrap();
@@ -559,7 +559,8 @@ fn a_server_that_refuses_is_asked_less() {
     let rule = move |asked: &Asked| {
         let refuses = asked.in_flight >= AT_ONCE;
         seen.lock().unwrap().push(refuses);
-        if refuses { Fate::Refused(Refusal::Overloaded) } else { Fate::Late(Duration::from_millis(10)) }
+        // Longer than a busy client takes to send that many.
+        if refuses { Fate::Refused(Refusal::Overloaded) } else { Fate::Late(Duration::from_millis(50)) }
     };
     let proxy = Proxy::to(&source.node, &target, rule);
     proxy.run(&["load", &dir, "--map", &format!("{}={target}", source.name)]).success();
@@ -568,8 +569,11 @@ fn a_server_that_refuses_is_asked_less() {
         |requests: &[bool]| requests.iter().filter(|refused| **refused).count() * 100 / requests.len();
     let (first, rest) = (share(&refused[..50]), share(&refused[refused.len() / 2..]));
     println!("{first} % of the first requests were refused, {rest} % of the second half");
-    assert!(first > 30, "{first} %: the server had nothing to refuse");
-    assert!(rest < 20, "{rest} % of the second half were refused");
+    assert!(first > 10, "{first} %: the server had nothing to refuse");
+    assert!(
+        rest < 20 && 2 * rest < first,
+        "{first} % of the first, {rest} % of the second half were refused"
+    );
     assert_eq!(assert_same(&source.db, &source.name, &target), KEYS);
 }
 

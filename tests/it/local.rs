@@ -311,6 +311,38 @@ fn a_part_that_goes_or_changes_during_a_load_is_named() {
     }
 }
 
+/// Rows that were behind the new end of a file, or came behind its old one, are not passed over in silence.
+#[test]
+fn a_file_that_changes_during_an_import_is_named() {
+    let line = |k: usize| format!("{k},{}\n", "x".repeat(1000));
+    let lines: String = (0..3000).map(line).collect();
+    for (tag, bytes) in [("shorter", 1_000_000), ("longer", lines.len() as u64 + 1_000_000)] {
+        let source = TestKeyspace::with("file_changes", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
+        let scratch = Scratch::new();
+        let file = scratch.write("in.csv", format!("k,v\n{lines}"));
+        let (table, state) = (source.table("t"), scratch.path("state"));
+        let args = ["import", &table, &file, "--state", &state];
+        let child = command(&source, &[&args[..], &["--rate", "1000"]].concat())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        while source.db.count(&table) == 0 {
+            assert!(begun.elapsed() < LONG, "nothing is written");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::fs::File::options().write(true).open(&file).unwrap().set_len(bytes).unwrap();
+        let (code, said) = ended(child);
+        assert_eq!(code, Some(1), "{tag}: {said}");
+        assert!(said.contains(&file), "{tag}: {said}");
+        // What was written to is another file.
+        source.node.run(args).fails(1).stderr_has(&["in.csv had", "--restart"]);
+        scratch.write("in.csv", format!("k,v\n{lines}"));
+        source.node.run([&args[..], &["--restart"]].concat()).success();
+        assert_eq!(source.db.count(&table), 3000, "{tag}");
+    }
+}
+
 fn shorten(path: &Path) {
     std::fs::File::options().write(true).open(path).unwrap().set_len(1000).unwrap();
 }

@@ -136,6 +136,26 @@ impl Resume {
         Ok(Box::new(ImportJournal { file: self.file.clone(), base: self.at() }))
     }
 
+    /// That the files are still those that were to be imported. One that is gone was read whole before it went.
+    ///
+    /// # Errors
+    /// `Error` names a file that has been written to meanwhile: which of its rows were read nobody can tell.
+    pub fn check_files(&self) -> Result<()> {
+        for file in &self.asked.files {
+            let Ok(facts) = fs::metadata(&file.path) else { continue };
+            if (facts.len(), modified(&facts)) != (file.bytes, file.modified) {
+                return Err(Error::failed(format!(
+                    "{} was written to while it was imported: it had {} bytes, has now {}",
+                    file.path,
+                    file.bytes,
+                    facts.len()
+                ))
+                .hint("rows of it may be missing, or be its old ones: import it again with --restart"));
+            }
+        }
+        Ok(())
+    }
+
     /// Forgets it: everything is imported.
     ///
     /// # Errors
@@ -193,6 +213,11 @@ pub fn is_regular(file: &Path) -> Result<bool> {
     Ok(facts.is_file())
 }
 
+/// When a file was changed, ns since 1970.
+fn modified(facts: &fs::Metadata) -> i64 {
+    facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec())
+}
+
 fn misfit(path: &Path, differences: &[String]) -> Error {
     let all = differences.join("; ");
     Error::failed(format!("this import was stopped before, and cannot go on ({}): {all}", path.display()))
@@ -213,7 +238,7 @@ async fn asked(cluster: &Cluster, table: &Table, args: &ImportArgs) -> Result<Im
         Ok(ImportFile {
             path: fs::canonicalize(path).doing(doing)?.to_string_lossy().into_owned(),
             bytes: facts.len(),
-            modified: facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec()),
+            modified: modified(&facts),
             head: checksum(xxh3_128(&head)),
         })
     };
