@@ -320,8 +320,8 @@ fn a_file_that_changes_during_an_import_is_named() {
         let source = TestKeyspace::with("file_changes", &["CREATE TABLE t (k int PRIMARY KEY, v text)"]);
         let scratch = Scratch::new();
         let file = scratch.write("in.csv", format!("k,v\n{lines}"));
-        let (table, state) = (source.table("t"), scratch.path("state"));
-        let args = ["import", &table, &file, "--state", &state];
+        let (table, state, rejects) = (source.table("t"), scratch.path("state"), scratch.path("rejects"));
+        let args = ["import", &table, &file, "--state", &state, "--reject-dir", &rejects];
         let child = command(&source, &[&args[..], &["--rate", "1000"]].concat())
             .stderr(Stdio::piped())
             .spawn()
