@@ -517,6 +517,19 @@ fn an_import_that_was_stopped_goes_on() {
     assert_same(&source.db, &source.name, &target);
 }
 
+/// An import of a file whose first record is rejected, killed behind that and run again: what the second run said.
+fn killed_and_gone_on(source: &TestKeyspace, file: &str, scratch: &Scratch) -> (Done, serde_json::Value) {
+    let (table, state, rejects) = (source.table("t"), scratch.path("state"), scratch.path("rejects"));
+    let args = ["import", &table, file, "--state", &state, "--reject-dir", &rejects, "--json"];
+    let slow = command(source, &[&args[..], &["--rate", "200"]].concat());
+    let (code, told) = stopped_at(slow, "-KILL", &state, 4);
+    assert_eq!(code, None, "{told}");
+    let done = source.node.run(args).fails(3);
+    let done = done.stderr_has(&["going on behind", "1 record was rejected by an earlier run"]);
+    let said = serde_json::from_str(&done.stdout).unwrap();
+    (done, said)
+}
+
 /// What was rejected before an import was killed is missing at its end as well.
 #[test]
 fn an_import_that_goes_on_counts_what_was_rejected_before() {
@@ -527,23 +540,17 @@ fn an_import_that_goes_on_counts_what_was_rejected_before() {
         let last = if behind { "behind,b\n" } else { "" };
         let scratch = Scratch::new();
         let file = scratch.write("in.csv", format!("k,v\nbefore,a\n{good}{last}"));
-        let (table, state, rejects) = (source.table("t"), scratch.path("state"), scratch.path("rejects"));
-        let args = ["import", &table, &file, "--state", &state, "--reject-dir", &rejects, "--json"];
-        let (code, told) =
-            stopped_at(command(&source, &[&args[..], &["--rate", "200"]].concat()), "-KILL", &state, 4);
-        assert_eq!(code, None, "{told}");
-        let done = source.node.run(args).fails(3);
-        let done = done.stderr_has(&["going on behind", "1 record was rejected by an earlier run"]);
-        let said: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+        let (done, said) = killed_and_gone_on(&source, &file, &scratch);
         assert_eq!(said["rejected"], 1 + u64::from(behind), "{}", done.told());
-        let rejected = |name: &str| std::fs::read_to_string(Path::new(&rejects).join(name)).unwrap();
+        let rejected =
+            |name: &str| std::fs::read_to_string(scratch.path(&format!("rejects/{name}"))).unwrap();
         // What is read ahead of what is written may have been rejected already: it is so again, and counted once.
         assert!(rejected("in.rejected.csv").starts_with("k,v\nbefore,a\n"));
         if behind {
             assert_eq!(rejected("in.rejected-2.csv"), "k,v\nbehind,b\n");
             done.stderr_has(&["1 record was rejected: ", "in.rejected-2.csv"]);
         }
-        assert_eq!(source.db.count(&table), 3000);
+        assert_eq!(source.db.count(&source.table("t")), 3000);
     }
 }
 
@@ -558,16 +565,9 @@ fn an_import_that_goes_on_counts_refused_rows_once() {
     let good = (1..3000).map(|k| format!("{k},{text}\n")).collect::<String>();
     let scratch = Scratch::new();
     let file = scratch.write("in.csv", format!("k,v\n0,{long}\n{good}"));
-    let (table, state, rejects) = (source.table("t"), scratch.path("state"), scratch.path("rejects"));
-    let args = ["import", &table, &file, "--state", &state, "--reject-dir", &rejects, "--json"];
-    let (code, told) =
-        stopped_at(command(&source, &[&args[..], &["--rate", "200"]].concat()), "-KILL", &state, 4);
-    assert_eq!(code, None, "{told}");
-    let done = source.node.run(args).fails(3);
-    let done = done.stderr_has(&["going on behind", "1 record was rejected by an earlier run"]);
-    let said: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    let (done, said) = killed_and_gone_on(&source, &file, &scratch);
     assert_eq!((&said["rows"], &said["rejected"]), (&2999.into(), &1.into()), "{}", done.told());
-    assert_eq!(source.db.count(&table), 2999);
+    assert_eq!(source.db.count(&source.table("t")), 2999);
 }
 
 /// What an earlier run has rejected is missing when it is read back: that is no difference that nobody knows of.
