@@ -176,6 +176,10 @@ pub enum Shape {
     Users,
     /// The same, with write times and expiries.
     UsersTimes,
+    /// Forty columns, half of the cells null.
+    Wide,
+    /// 16 KiB in each row.
+    Blobs,
 }
 
 impl Shape {
@@ -183,9 +187,14 @@ impl Shape {
         matches!(self, Shape::IotTimes | Shape::UsersTimes)
     }
 
-    fn columns(self) -> &'static [(&'static str, ColumnKind, &'static str)] {
+    /// Rows of a page, which is some megabytes at most.
+    fn rows(self) -> usize {
+        if matches!(self, Shape::Blobs) { 64 } else { PAGE_ROWS }
+    }
+
+    fn columns(self) -> Vec<(String, ColumnKind, &'static str)> {
         use ColumnKind::{Clustering, PartitionKey, Regular};
-        match self {
+        let named: &[(&str, ColumnKind, &str)] = match self {
             Shape::Iot | Shape::IotTimes => &[
                 ("device_id", PartitionKey, "uuid"),
                 ("ts", Clustering, "timestamp"),
@@ -208,19 +217,29 @@ impl Shape {
                 ("name", Regular, "text"),
                 ("tags", Regular, "set<text>"),
             ],
+            Shape::Wide => &[("id", PartitionKey, "int"), ("ts", Clustering, "timestamp")],
+            Shape::Blobs => &[("id", PartitionKey, "int"), ("large", Regular, "blob")],
+        };
+        let mut columns: Vec<_> =
+            named.iter().map(|(name, kind, cql)| ((*name).to_owned(), *kind, *cql)).collect();
+        if matches!(self, Shape::Wide) {
+            let types = ["int", "text", "double", "timestamp", "boolean", "bigint", "uuid", "float"];
+            let more = types.iter().cycle().take(38).enumerate();
+            columns.extend(more.map(|(number, cql)| (format!("c{number:02}"), Regular, *cql)));
         }
+        columns
     }
 
     /// The table.
     pub fn table(self) -> Table {
-        let column = |(name, kind, cql): &(&str, ColumnKind, &str)| table::Column {
-            name: (*name).to_owned(),
+        let column = |(name, kind, cql): (String, ColumnKind, &str)| table::Column {
+            name,
             cql_type: cql_type(cql),
-            kind: *kind,
-            position: if *kind == ColumnKind::Regular { -1 } else { 0 },
+            kind,
+            position: if kind == ColumnKind::Regular { -1 } else { 0 },
             descending: false,
         };
-        let columns = self.columns().iter().map(column).collect();
+        let columns = self.columns().into_iter().map(column).collect();
         let mut table = Table::new("ks".to_owned(), "t".to_owned(), columns);
         let regular = table.indexes(ColumnKind::Regular);
         regular.into_iter().filter(|_| self.told()).for_each(|column| table.keep(column));
@@ -250,9 +269,20 @@ impl Shape {
         let mut push = |cell: Option<&[u8]>| page.push(cell).expect("room");
         let (mut key, mut ms) = (Vec::new(), 1_700_000_000_000_i64);
         let mut written = 1_790_000_000_000_000_i64;
-        for row in 0..PAGE_ROWS {
-            for (name, kind, cql) in self.columns() {
-                let text = match *name {
+        let columns = self.columns();
+        for row in 0..self.rows() {
+            for (name, kind, cql) in &columns {
+                let is_regular = *kind == ColumnKind::Regular;
+                let text = match name.as_str() {
+                    _ if is_regular && matches!(self, Shape::Wide) && random.below(2) == 0 => {
+                        push(None);
+                        continue;
+                    }
+                    "large" => {
+                        let numbers = (0..2048).flat_map(|_| random.next().to_be_bytes());
+                        push(Some(&numbers.collect::<Vec<u8>>()));
+                        continue;
+                    }
                     "device_id" if row % 100 != 0 => {
                         push(Some(&key));
                         continue;
@@ -279,7 +309,7 @@ impl Shape {
             }
             if self.told() {
                 written += i64::try_from(random.below(2000)).unwrap_or(0);
-                for (_, _, cql) in self.columns().iter().filter(|c| c.1 == ColumnKind::Regular) {
+                for (_, _, cql) in columns.iter().filter(|c| c.1 == ColumnKind::Regular) {
                     match *cql {
                         "set<text>" => push(Some(&numbers(written, 3))),
                         "map<text, text>" => push(Some(&numbers(written, 2))),

@@ -1,5 +1,5 @@
 //! What a row costs on its way between wire bytes and files: each codec, the formats, the sums. `cargo bench` runs them
-//! all, `cargo bench -- NAME` some. A page has 5000 rows; items per second are rows, or cells of a codec.
+//! all, `cargo bench -- NAME` some. A page has 5000 rows, or 64 of 16 KiB; items per second are rows, or cells of a codec.
 //!
 //! Times of different runs do not compare on a machine that does other work too; run what is compared one after the
 //! other, and the best is more telling than the mean.
@@ -84,7 +84,8 @@ mod formats {
     use std::fs::File;
     use std::io::{Cursor, Seek, SeekFrom};
 
-    const SHAPES: &[Shape] = &[Shape::Iot, Shape::IotTimes, Shape::Users, Shape::UsersTimes];
+    const SHAPES: &[Shape] =
+        &[Shape::Iot, Shape::IotTimes, Shape::Users, Shape::UsersTimes, Shape::Wide, Shape::Blobs];
 
     /// Pages of a file: several row groups would need a hundred, which measures the same.
     const PAGES: usize = 10;
@@ -157,7 +158,7 @@ mod formats {
     }
 
     /// All fields found, those of one narrow column read.
-    #[divan::bench(args = [Shape::Iot, Shape::Users])]
+    #[divan::bench(args = [Shape::Iot, Shape::Users, Shape::Wide])]
     fn csv_splitter(bencher: Bencher<'_, '_>, shape: Shape) {
         let (columns, pages) = (shape.layout().columns, shape.pages(PAGES));
         let options = SinkOptions::default();
@@ -176,16 +177,16 @@ mod pages {
     use cqlift::fingerprint::Fingerprint;
     use cqlift::rows::{Page, put_cell};
 
-    #[divan::bench(args = [Shape::Iot, Shape::IotTimes, Shape::Users, Shape::UsersTimes])]
+    #[divan::bench(args = [Shape::Iot, Shape::IotTimes, Shape::Users, Shape::UsersTimes, Shape::Wide, Shape::Blobs])]
     fn fingerprint(bencher: Bencher<'_, '_>, shape: Shape) {
         let (table, page) = (shape.table(), shape.pages(1).remove(0));
         let mut fingerprint = Fingerprint::new(&table, None);
         bencher
-            .counter(ItemsCount::new(PAGE_ROWS))
+            .counter(ItemsCount::new(page.rows()))
             .bench_local(|| fingerprint.add(black_box(&page)).expect("companions that fit"));
     }
 
-    #[divan::bench(args = [Shape::Iot, Shape::IotTimes, Shape::Users])]
+    #[divan::bench(args = [Shape::Iot, Shape::IotTimes, Shape::Users, Shape::Wide, Shape::Blobs])]
     fn from_wire(bencher: Bencher<'_, '_>, shape: Shape) {
         let (mut wire, page) = (Vec::new(), shape.pages(1).remove(0));
         for row in 0..page.rows() {
@@ -193,7 +194,7 @@ mod pages {
         }
         let (wire, width) = (bytes::Bytes::from(wire), page.width());
         bencher
-            .counter(ItemsCount::new(PAGE_ROWS))
-            .bench_local(|| Page::from_wire(wire.clone(), PAGE_ROWS, width).expect("the page's own bytes"));
+            .counter(ItemsCount::new(page.rows()))
+            .bench_local(|| Page::from_wire(wire.clone(), page.rows(), width).expect("the page's own bytes"));
     }
 }
