@@ -317,6 +317,9 @@ pub enum BadManifest {
     /// The checksum does not fit the text.
     #[error("its checksum does not match: it was damaged or edited after it was written")]
     Checksum,
+    /// It would take far more memory than its length.
+    #[error("it holds more values than any that cqlift writes")]
+    Values,
     /// Another major version.
     #[error("it has the format {found:?}; this cqlift reads format 1")]
     Format {
@@ -391,7 +394,23 @@ fn unsealed<T: serde::de::DeserializeOwned>(text: &str, key: &str) -> Result<T, 
     if stated != format!("{:032x}", xxh3_128(body.as_bytes())) {
         return Err(BadManifest::Checksum);
     }
+    check_values(text)?;
     Ok(serde_json::from_str(text)?)
+}
+
+/// Values that any file may hold, and bytes to each one beyond: in those that cqlift writes each stands on a line of its own,
+/// which takes some forty.
+const FREE_VALUES: usize = 1 << 20;
+const BYTES_OF_A_VALUE: usize = 16;
+
+/// That there are not so many values that memory for them would be out of proportion: an empty text takes three bytes in the
+/// file and 24 in memory.
+fn check_values(text: &str) -> Result<(), BadManifest> {
+    let values = memchr::memchr_iter(b',', text.as_bytes()).count();
+    match values > FREE_VALUES + text.len() / BYTES_OF_A_VALUE {
+        true => Err(BadManifest::Values),
+        false => Ok(()),
+    }
 }
 
 impl Manifest {
@@ -646,5 +665,12 @@ mod tests {
         assert!(with(format!("{body},\n  \"later\": 1")).is_ok());
         assert!(matches!(with(body.replace("\"values\"", "\"magic\"")), Err(BadManifest::Capability(_))));
         assert!(matches!(with(body.replace("\"1.0\"", "\"2.0\"")), Err(BadManifest::Format { .. })));
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_values_is_refused() {
+        let values = |count: usize, value: &str| check_values(&format!("{value},").repeat(count)).is_ok();
+        assert!(values(FREE_VALUES, r#""""#) && !values(2 * FREE_VALUES, r#""""#));
+        assert!(values(2 * FREE_VALUES, &format!("{:16}", "1")));
     }
 }

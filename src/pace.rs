@@ -23,7 +23,7 @@ pub struct Bounds {
 /// requests, or answers much later than it did.
 ///
 /// A round is as many answers as requests may be in flight. Before the first sign of a busy cluster the window grows by a
-/// quarter each round.
+/// quarter each round. It grows only if it is filled: what was never in flight has shown nothing.
 ///
 /// Answers take the longer the more requests wait, so that what is long is judged by a best round, and that is measured
 /// anew from time to time, with few requests in flight: the cluster may have become slower for good, or requests larger.
@@ -38,6 +38,8 @@ pub struct Window {
     /// Answers of this round, and how long they took together.
     answers: usize,
     took: Duration,
+    /// Whether as many requests as may be were in flight at one of them.
+    filled: bool,
     /// What an answer took in the mean in the best round, and when that was.
     best: Option<(Duration, Duration)>,
     /// The limit to go back to after a round that measures the best anew.
@@ -60,6 +62,7 @@ impl Window {
             since: Duration::ZERO,
             answers: 0,
             took: Duration::ZERO,
+            filled: false,
             best: None,
             probing: None,
         }
@@ -70,17 +73,19 @@ impl Window {
         self.limit
     }
 
-    /// A request sent at `sent` has been answered at `now`.
-    pub fn answered(&mut self, sent: Duration, now: Duration) {
+    /// A request sent at `sent` has been answered at `now`; with it so many were in flight.
+    pub fn answered(&mut self, sent: Duration, now: Duration, in_flight: usize) {
         if sent < self.since {
             return;
         }
+        self.filled |= in_flight >= self.limit;
         self.answers += 1;
         self.took = self.took.saturating_add(now.saturating_sub(sent));
         if self.answers < self.limit {
             return;
         }
         let mean = self.took / u32::try_from(self.answers).unwrap_or(u32::MAX);
+        let filled = self.filled;
         self.begin_round();
         if let Some(limit) = self.probing.take() {
             self.limit = limit;
@@ -98,24 +103,27 @@ impl Window {
             self.growing = false;
             return self.shrink_to(self.limit - self.limit / 4, now);
         }
-        let step = if self.growing { (self.limit / 4).max(1) } else { 1 };
-        self.limit = self.limit.saturating_add(step).min(self.bounds.most);
+        if filled {
+            let step = if self.growing { (self.limit / 4).max(1) } else { 1 };
+            self.limit = self.limit.saturating_add(step).min(self.bounds.most);
+        }
     }
 
     /// A request sent at `sent` has failed at `now` because the cluster has too much to do: it said so, or did not answer
-    /// in time.
-    pub fn refused(&mut self, sent: Duration, now: Duration) {
+    /// in time; with it so many were in flight.
+    pub fn refused(&mut self, sent: Duration, now: Duration, in_flight: usize) {
         if sent >= self.since {
             self.begin_round();
             self.growing = false;
             self.probing = None;
-            self.shrink_to(self.limit / 2, now);
+            self.shrink_to(self.limit.min(in_flight) / 2, now);
         }
     }
 
     fn begin_round(&mut self) {
         self.answers = 0;
         self.took = Duration::ZERO;
+        self.filled = false;
     }
 
     fn shrink_to(&mut self, limit: usize, now: Duration) {
@@ -207,14 +215,15 @@ mod tests {
                 workers.push(Reverse(end));
                 in_flight.push(Reverse((end, *now, false)));
             }
+            let with_it = in_flight.len();
             let Reverse((end, sent, refused)) = in_flight.pop().unwrap();
             *now = end;
             if refused {
-                window.refused(sent, *now);
+                window.refused(sent, *now, with_it);
                 seen.refused += 1;
             } else {
                 waiting -= 1;
-                window.answered(sent, *now);
+                window.answered(sent, *now, with_it);
                 seen.answered += 1;
             }
             seen.lowest = seen.lowest.min(window.limit());
@@ -271,21 +280,29 @@ mod tests {
     fn what_was_sent_under_a_larger_limit_counts_once() {
         let mut window = Window::new(BOUNDS);
         for _ in 0..16 {
-            window.refused(ms(1), ms(5));
+            window.refused(ms(1), ms(5), 16);
         }
         assert_eq!(window.limit(), 8);
-        window.refused(ms(5), ms(6));
-        window.refused(ms(6), ms(7));
-        window.refused(ms(7), ms(8));
+        window.refused(ms(5), ms(6), 8);
+        window.refused(ms(6), ms(7), 4);
+        window.refused(ms(7), ms(8), 4);
         assert_eq!(window.limit(), BOUNDS.least);
         for _ in 0..4 {
-            window.answered(ms(7), ms(9));
+            window.answered(ms(7), ms(9), 4);
         }
         assert_eq!(window.limit(), BOUNDS.least, "they were sent before the last refusal");
         for _ in 0..4 {
-            window.answered(ms(8), ms(9));
+            window.answered(ms(8), ms(9), 3);
+        }
+        assert_eq!(window.limit(), BOUNDS.least, "it was not filled");
+        for _ in 0..4 {
+            window.answered(ms(8), ms(9), 4);
         }
         assert_eq!(window.limit(), BOUNDS.least + 1);
+        // Less than were in flight, not less than might have been.
+        let mut window = Window::new(BOUNDS);
+        window.refused(ms(1), ms(2), 10);
+        assert_eq!(window.limit(), 5);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -25,6 +25,9 @@ pub enum BadState {
     /// Its records do not follow each other as they must.
     #[error("line {0}: {1}")]
     Order(usize, &'static str),
+    /// A line is as it was written, and says what is not known here.
+    #[error("line {0} says what this cqlift does not know: a later version has written it")]
+    Unknown(usize),
     /// It was written by a later version.
     #[error("it has the form {0}; this cqlift reads form {FORMAT}")]
     Format(u32),
@@ -42,12 +45,17 @@ pub fn line(record: &impl Serialize) -> Result<String, serde_json::Error> {
 /// The records of a state's bytes, and how many bytes they take: what follows those is a torn line.
 ///
 /// # Errors
-/// `BadState::Damaged` if a line that is not the last cannot be read.
+/// `BadState::Damaged` if a line that is not the last is not as it was written, `BadState::Unknown` if one that is cannot be
+/// understood.
 pub fn records<R: DeserializeOwned>(bytes: &[u8]) -> Result<(Vec<R>, usize), BadState> {
     let (mut records, mut end) = (Vec::new(), 0);
     for text in bytes.split_inclusive(|byte| *byte == b'\n') {
-        match record(text) {
-            Some(record) => records.push(record),
+        match json(text) {
+            Some(json) => {
+                let record =
+                    serde_json::from_slice(json).map_err(|_| BadState::Unknown(records.len() + 1))?;
+                records.push(record);
+            }
             None if end + text.len() == bytes.len() => break,
             None => return Err(BadState::Damaged(records.len() + 1)),
         }
@@ -56,11 +64,11 @@ pub fn records<R: DeserializeOwned>(bytes: &[u8]) -> Result<(Vec<R>, usize), Bad
     Ok((records, end))
 }
 
-fn record<R: DeserializeOwned>(line: &[u8]) -> Option<R> {
+/// What a line says, if it is whole.
+fn json(line: &[u8]) -> Option<&[u8]> {
     let text = line.strip_suffix(b"\n")?;
     let (hash, json) = (text.get(..HASH)?, text.get(HASH..)?.strip_prefix(b" ")?);
-    let is_right = hash == format!("{:016x}", xxh3_64(json)).as_bytes();
-    is_right.then(|| serde_json::from_slice(json).ok()).flatten()
+    (hash == format!("{:016x}", xxh3_64(json)).as_bytes()).then_some(json)
 }
 
 /// A record of a load.
@@ -73,6 +81,10 @@ pub enum LoadRecord {
     Run(LoadRun),
     /// The cluster has taken all rows of these parts.
     Parts(Vec<DonePart>),
+    /// Of these tables, by the dump's names, the cluster lacks rows that it had taken: they are to be loaded again.
+    Lost(Vec<String>),
+    /// What is rejected from here on goes into files in this directory.
+    Rejects(String),
 }
 
 /// What a load is.
@@ -178,6 +190,8 @@ pub struct LoadState {
     pub list_tries: u32,
     /// What is loaded: by table and part.
     pub done: BTreeMap<String, BTreeMap<String, Tally>>,
+    /// Where its runs have put what was rejected.
+    pub reject_dirs: BTreeSet<String>,
 }
 
 impl LoadState {
@@ -203,6 +217,10 @@ impl LoadState {
                         state.done.entry(table).or_default().insert(part, tally);
                     }
                 }
+                (Some(state), LoadRecord::Lost(tables)) => {
+                    state.done.retain(|table, _| !tables.contains(table));
+                }
+                (Some(state), LoadRecord::Rejects(dir)) => drop(state.reject_dirs.insert(dir)),
                 (None, _) => return Err(BadState::Order(number + 1, "what is loaded has not been said")),
                 (Some(_), LoadRecord::Begin(_)) => {
                     return Err(BadState::Order(number + 1, "a load begins inside another"));
@@ -260,6 +278,8 @@ pub enum ImportRecord {
     Times(i64),
     /// The cluster has taken all rows before this place.
     At(ImportPlace),
+    /// What is rejected from here on goes into files in this directory.
+    Rejects(String),
 }
 
 /// What an import is.
@@ -319,6 +339,8 @@ pub struct ImportState {
     pub times: Option<i64>,
     /// What is before this place is imported.
     pub at: Option<ImportPlace>,
+    /// Where its runs have put what was rejected.
+    pub reject_dirs: BTreeSet<String>,
 }
 
 impl ImportState {
@@ -344,6 +366,7 @@ impl ImportState {
                 (Some(_), ImportRecord::At(_)) => {
                     return Err(BadState::Order(number + 1, "it is at a file that it does not have"));
                 }
+                (Some(state), ImportRecord::Rejects(dir)) => drop(state.reject_dirs.insert(dir)),
                 (None, _) => return Err(BadState::Order(number + 1, "what is imported has not been said")),
                 (Some(_), ImportRecord::Begin(_)) => {
                     return Err(BadState::Order(number + 1, "an import begins inside another"));
@@ -544,7 +567,15 @@ mod tests {
         ];
         let bytes: Vec<u8> = records.iter().flat_map(|record| line(record).unwrap().into_bytes()).collect();
         let (state, end) = ImportState::read(&bytes).unwrap();
-        assert_eq!(state, Some(ImportState { begin: begin.clone(), times: Some(60), at: Some(place) }));
+        assert_eq!(
+            state,
+            Some(ImportState {
+                begin: begin.clone(),
+                times: Some(60),
+                at: Some(place),
+                ..ImportState::default()
+            })
+        );
         assert_eq!(end, bytes.len());
         // Torn: the times that were set aside last are not known, but then none of them was used.
         assert_eq!(ImportState::read(&bytes[..bytes.len() - 1]).unwrap().0.unwrap().times, Some(50));

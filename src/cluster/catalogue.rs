@@ -46,6 +46,8 @@ pub struct Keyspace {
     pub triggers: Vec<(String, String)>,
     /// Table and name of each masked column (Cassandra 5.0 and later).
     pub masked: Vec<(String, String)>,
+    /// By table: columns that were dropped, and when, ms since 1970; they may have been added again.
+    pub dropped: BTreeMap<String, BTreeMap<String, i64>>,
 }
 
 /// How a table WITH COMPACT STORAGE is stored, which decides what of its catalogue is hidden from CQL.
@@ -105,7 +107,7 @@ impl Cluster {
             match Catalogue::read(self).await?.schema() {
                 Err(error) if attempt < ATTEMPTS => {
                     tracing::debug!("{error}; attempt {attempt} failed, reading the catalogue again");
-                    tokio::time::sleep(backoff(attempt, 0)).await;
+                    tokio::time::sleep(backoff(attempt)).await;
                 }
                 read => return read,
             }
@@ -158,6 +160,8 @@ struct Catalogue {
     triggers: Vec<(String, String, String)>,
     /// Table and column.
     masks: Vec<(String, String, String)>,
+    /// Table, a column that was dropped, and when.
+    dropped: Vec<(String, String, String, CqlTimestamp)>,
     /// Table and its own partitioner.
     partitioners: Vec<(String, String, Option<String>)>,
     /// Table, its id and its flags.
@@ -173,7 +177,7 @@ type ColumnRow = (String, String, String, String, String, i32, String);
 impl Catalogue {
     /// Reads them side by side: each is a scan of the whole ring, and takes a node some 10 ms.
     async fn read(cluster: &Cluster) -> Result<Catalogue> {
-        let (keyspaces, types, views, indexes, triggers, masks, partitioners, tables, columns) = futures::try_join!(
+        let (keyspaces, types, views, indexes, triggers, masks, dropped, partitioners, tables, columns) = futures::try_join!(
             cluster.read("SELECT keyspace_name FROM system_schema.keyspaces"),
             cluster
                 .read("SELECT keyspace_name, type_name, field_names, field_types FROM system_schema.types"),
@@ -184,6 +188,9 @@ impl Catalogue {
             cluster.read_if_there(
                 "SELECT keyspace_name, table_name, column_name FROM system_schema.column_masks"
             ),
+            cluster.read(
+                "SELECT keyspace_name, table_name, column_name, dropped_time FROM system_schema.dropped_columns"
+            ),
             cluster.read_if_there(
                 "SELECT keyspace_name, table_name, partitioner FROM system_schema.scylla_tables"
             ),
@@ -193,7 +200,18 @@ impl Catalogue {
                  FROM system_schema.columns"
             ),
         )?;
-        Ok(Catalogue { keyspaces, types, views, indexes, triggers, masks, partitioners, tables, columns })
+        Ok(Catalogue {
+            keyspaces,
+            types,
+            views,
+            indexes,
+            triggers,
+            masks,
+            dropped,
+            partitioners,
+            tables,
+            columns,
+        })
     }
 
     fn schema(self) -> Result<Schema> {
@@ -234,6 +252,9 @@ impl Catalogue {
         }
         for (ks, table, column) in self.masks.iter().cloned() {
             keyspaces.entry(ks).or_default().masked.push((table, column));
+        }
+        for (ks, table, column, at) in self.dropped.iter().cloned() {
+            keyspaces.entry(ks).or_default().dropped.entry(table).or_default().insert(column, at.0);
         }
         for (ks, table, partitioner) in self.partitioners.iter().cloned() {
             // What the driver goes by, too; the name alone, `…_scylla_cdc_log`, any table may have.
@@ -366,6 +387,7 @@ mod tests {
             indexes: Vec::new(),
             triggers: Vec::new(),
             masks: Vec::new(),
+            dropped: Vec::new(),
             partitioners: vec![
                 ("ks".to_owned(), "t_scylla_cdc_log".to_owned(), partitioner),
                 ("ks".to_owned(), "u_scylla_cdc_log".to_owned(), None),

@@ -27,6 +27,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The driver's limit for one request about the catalogue, at least: changes of the schema may take long.
@@ -201,6 +202,8 @@ pub struct Cluster {
     pub request_timeout: Duration,
     /// What pages pass on their way: so many are asked for at a time as the cluster answers well.
     pub reads: Arc<Gate>,
+    /// Whether a node went away while it was written to.
+    pub(super) lost_a_node: AtomicBool,
     clock: Clock,
 }
 
@@ -272,8 +275,15 @@ impl Cluster {
             patience: Patience { attempts: args.max_attempts },
             request_timeout,
             reads: Gate::new(READS),
+            lost_a_node: AtomicBool::new(false),
             clock,
         })
+    }
+
+    /// Whether a node went away while it was written to, as far as its writes tell: one that lost its power may have lost
+    /// what it had acknowledged (Cassandra syncs its commit log every 10 s by default).
+    pub fn has_lost_a_node(&self) -> bool {
+        self.lost_a_node.load(Relaxed)
     }
 
     /// What the cluster's clock shows, µs since 1970, as measured when the connection was made; this machine's own clock

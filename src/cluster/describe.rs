@@ -86,7 +86,7 @@ impl Cluster {
         // Unpaged: a schema change between two pages of a DESCRIBE is an error of the server.
         let query = format!("DESCRIBE KEYSPACE {}", Ident(keyspace));
         let ask = || self.session.query_unpaged(query.as_str(), ());
-        let answer = match self.persist(keyspace.len(), ask, verdict).await {
+        let answer = match self.persist(ask, verdict).await {
             Err(ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::SyntaxError, _))) => {
                 return Ok(None);
             }
@@ -200,7 +200,7 @@ impl Cluster {
         query.set_execution_profile_handle(Some(self.data.clone()));
         let doing = || format!("look for rows in {}", table.full_name());
         let ask = || self.session.query_unpaged(query.clone(), ());
-        let answer = self.persist(table.name.len(), ask, verdict).await.doing(doing)?;
+        let answer = self.persist(ask, verdict).await.doing(doing)?;
         Ok(answer.into_rows_result().doing(doing)?.rows_num() > 0)
     }
 
@@ -276,6 +276,6 @@ impl Cluster {
             let rows = self.session.query_iter(query.clone(), values).await?;
             Ok(rows.rows_stream::<T>()?.try_collect().await?)
         };
-        self.persist(0, read, page_verdict).await
+        self.persist(read, page_verdict).await
     }
 }

@@ -65,8 +65,14 @@ impl Gate {
         let sent = sent.saturating_duration_since(self.begun);
         let mut state = self.state();
         match failed {
-            None => state.window.answered(sent, now),
-            Some(Verdict::Later) => state.window.refused(sent, now),
+            None => {
+                let inside = state.inside;
+                state.window.answered(sent, now, inside);
+            }
+            Some(Verdict::Later) => {
+                let inside = state.inside;
+                state.window.refused(sent, now, inside);
+            }
             // What is wrong in another way says nothing of how busy the cluster is.
             Some(Verdict::Smaller | Verdict::Doubtful | Verdict::Never) => {}
         }
@@ -118,6 +124,20 @@ impl Budget {
         let wanted = self.kib(bytes);
         let permit = self.free.clone().acquire_many_owned(wanted).await.doing(|| "wait for memory")?;
         Ok(Taken(permit))
+    }
+
+    /// What was taken for something, once it is known that it takes so many bytes. For more it is given back first, since
+    /// whoever waits must hold nothing, or all would wait for each other.
+    ///
+    /// # Errors
+    /// As [`Budget::take`].
+    pub async fn fit(&self, mut taken: Taken, bytes: usize) -> Result<Taken> {
+        if self.kib(bytes) as usize > taken.0.num_permits() {
+            drop(taken);
+            return self.take(bytes).await;
+        }
+        taken.shrink(bytes);
+        Ok(taken)
     }
 
     fn kib(&self, bytes: usize) -> u32 {
@@ -193,6 +213,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_refusal_closes_the_gate_to_less_than_was_inside() {
+        let gate = Gate::new(BOUNDS);
+        // For as long as only four are inside, their answers say nothing of more.
+        let mut inside = Vec::new();
+        for _ in 0..4 {
+            inside.push(gate.enter().await);
+        }
+        (0..1000).for_each(|_| gate.told(Instant::now(), None));
+        assert_eq!(gate.state().window.limit(), BOUNDS.first);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        gate.told(Instant::now(), Some(Verdict::Later));
+        assert_eq!(gate.state().window.limit(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn refusals_close_the_gate_to_the_least() {
         let gate = Gate::new(BOUNDS);
         for _ in 0..5 {
@@ -221,6 +256,15 @@ mod tests {
         drop(some);
         let whole = budget.take(1 << 30).await.unwrap();
         assert!(waits(budget.clone(), 1).await, "nothing must go beside it");
+        drop(whole);
+        // It may turn out larger than was thought, and be as large as all that others leave.
+        let more = budget.fit(budget.take(2 << 10).await.unwrap(), 8 << 10).await.unwrap();
+        assert!(waits(budget.clone(), 3 << 10).await);
+        assert!(!waits(budget.clone(), 2 << 10).await);
+        let less = budget.fit(more, 5 << 10).await.unwrap();
+        assert!(!waits(budget.clone(), 5 << 10).await);
+        let whole = budget.fit(less, 1 << 30).await.unwrap();
+        assert!(waits(budget.clone(), 1).await);
         drop(whole);
         assert!(!waits(Budget::new(0), 1 << 40).await);
     }

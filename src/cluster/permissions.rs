@@ -197,7 +197,7 @@ impl Cluster {
 
     /// Asks, again if the cluster was busy.
     async fn ask(&self, query: &str) -> Result<QueryResult, ExecutionError> {
-        self.persist(query.len(), || self.session.query_unpaged(query, ()), verdict).await
+        self.persist(|| self.session.query_unpaged(query, ()), verdict).await
     }
 }
 

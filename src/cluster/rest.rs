@@ -4,7 +4,7 @@
 use super::Cluster;
 use super::retry::{Verdict, attempts, backoff, remedy, verdict};
 use super::route::At;
-use super::scan::{Scan, expiries, fewer, mixed_up, page};
+use super::scan::{Ends, Scan, Sizes, came_before, expiries, fewer, mixed_up, page};
 use crate::error::{Context, Error, Result};
 use crate::ring::Token;
 use crate::rows::Page;
@@ -106,11 +106,14 @@ impl SerializeRow for Cells<'_> {
 pub struct RestScan<'a> {
     cluster: &'a Cluster,
     scan: Scan,
+    sizes: Sizes,
     token: Token,
     partition: Vec<Vec<u8>>,
     /// The whole key of the place.
     place: Vec<Option<Vec<u8>>>,
     questions: VecDeque<Question>,
+    /// Where pages have ended.
+    ends: Ends,
     /// Whether the other partitions are among them.
     knows_others: bool,
     /// Attempts that failed so far: each goes to another replica than the one before, and one that answers is kept to.
@@ -137,6 +140,8 @@ impl Scan {
             place: partition.into_iter().chain(row).collect(),
             partition: cells,
             scan: self.clone(),
+            sizes: self.sizes.own(),
+            ends: Ends::default(),
             knows_others: false,
             turn: 0,
         }
@@ -173,6 +178,11 @@ impl RestScan<'_> {
         self.token
     }
 
+    /// Bytes that the next page will take, as far as can be told.
+    pub fn page_bytes(&self) -> usize {
+        self.sizes.page_bytes()
+    }
+
     /// The next page that holds rows, `None` at the end.
     ///
     /// # Errors
@@ -189,7 +199,7 @@ impl RestScan<'_> {
                 self.knows_others = true;
                 continue;
             };
-            let rows = self.scan.sizes.rows();
+            let rows = self.sizes.rows();
             let Answer { rows, goes_on, asked } = self.fetch(&mut question, rows).await?;
             let doing = self.doing(&question);
             let mut known = 0;
@@ -199,7 +209,10 @@ impl RestScan<'_> {
                 if !(0..page.rows()).all(|row| is_of(&page, row, &self.scan.partition, &question.cells)) {
                     return Err(mixed_up(&doing, "partitions"));
                 }
-                self.scan.sizes.learn(page.rows() as u64, rows.rows_bytes_size() as u64);
+                if self.ends.come_again(&self.scan.row_key(&page, page.rows() - 1)) {
+                    return Err(came_before(&doing));
+                }
+                self.sizes.learn(page.rows() as u64, rows.rows_bytes_size() as u64);
                 known = usize::from(question.with_place && self.scan.row_key(&page, 0) == self.place);
                 found = Some(page).filter(|page| known < page.rows());
             }
@@ -292,7 +305,7 @@ impl RestScan<'_> {
             if verdict.is_of_size() && fewer(&mut rows) {
                 failed = 0;
                 if verdict == Verdict::Doubtful {
-                    tokio::time::sleep(backoff(1, self.token.unsigned_abs())).await;
+                    tokio::time::sleep(backoff(1)).await;
                 }
                 continue;
             }
@@ -306,7 +319,7 @@ impl RestScan<'_> {
                 .hint("the partition was not read whole"));
             }
             rows = (rows / 2).max(1);
-            tokio::time::sleep(backoff(failed, self.token.unsigned_abs())).await;
+            tokio::time::sleep(backoff(failed)).await;
             self.scan.tablets.read_again(self.cluster).await;
         }
     }

@@ -7,6 +7,9 @@ use scylla::errors::{
     RequestAttemptError, RequestError, TypeCheckError,
 };
 use scylla::statement::prepared::PreparedStatement;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Attempts per page and per write request, unless `--max-attempts` says otherwise. The waits between them come to a
@@ -68,6 +71,19 @@ pub fn verdict(error: &ExecutionError) -> Verdict {
         | ExecutionError::RequestTimeout(_)
         | ExecutionError::EmptyPlan => Verdict::Later,
         _ => Verdict::Never,
+    }
+}
+
+/// Whether a write failed because a node was not there, or not any more.
+pub fn is_of_a_lost_node(error: &ExecutionError) -> bool {
+    match error {
+        ExecutionError::ConnectionPoolError(_) | ExecutionError::EmptyPlan => true,
+        ExecutionError::LastAttemptError(error) => matches!(
+            error,
+            RequestAttemptError::BrokenConnectionError(_)
+                | RequestAttemptError::DbError(DbError::Unavailable { .. } | DbError::IsBootstrapping, _)
+        ),
+        _ => false,
     }
 }
 
@@ -196,9 +212,12 @@ pub fn attempts(count: u32) -> String {
 
 /// How long to wait before attempt `attempt` (1 is the second one): doubling from 50 ms to 10 s, with a third of jitter
 /// so that workers that failed together do not come back together.
-pub fn backoff(attempt: u32, salt: u64) -> Duration {
+pub fn backoff(attempt: u32) -> Duration {
     let base = 50u64.saturating_mul(1 << attempt.min(8)).min(10_000);
-    let jitter = xxhash_rust::xxh3::xxh3_64(&[salt.to_le_bytes(), u64::from(attempt).to_le_bytes()].concat());
+    // Others ask the same of the same cluster, from other machines too.
+    static OWN: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    let jitter = OWN.hash_one((attempt, CALLS.fetch_add(1, Relaxed)));
     Duration::from_millis(base - base / 3 + jitter % (base / 3 + 1))
 }
 
@@ -228,16 +247,15 @@ impl Cluster {
             Unprepared::Refused(error) => prepare_verdict(error),
             Unprepared::Silence(_) => Verdict::Later,
         };
-        self.persist(text.len(), prepare, judge).await
+        self.persist(prepare, judge).await
     }
 
-    /// Makes a request, again as long as its errors are worth it; `salt` is for the jitter.
+    /// Makes a request, again as long as its errors are worth it.
     ///
     /// # Errors
     /// The last one.
     pub async fn persist<T, E, Sent>(
         &self,
-        salt: usize,
         request: impl Fn() -> Sent,
         judge: impl Fn(&E) -> Verdict,
     ) -> Result<T, E>
@@ -255,7 +273,7 @@ impl Cluster {
                         return Err(error);
                     }
                     tracing::debug!("{error}; attempt {failed} failed, trying again");
-                    tokio::time::sleep(backoff(failed, salt as u64)).await;
+                    tokio::time::sleep(backoff(failed)).await;
                 }
             }
         }
@@ -267,24 +285,28 @@ mod tests {
     use super::*;
     use scylla::errors::WriteType;
     use scylla::statement::Consistency;
+    use std::collections::HashSet;
 
     #[test]
     fn waits_grow_and_stay_bounded() {
         for attempt in 0..40 {
-            let wait = backoff(attempt, u64::from(attempt) * 7);
+            let wait = backoff(attempt);
             assert!(
                 wait >= Duration::from_millis(30) && wait <= Duration::from_secs(10),
                 "{attempt}: {wait:?}"
             );
         }
-        assert!(backoff(6, 1) > backoff(1, 1));
+        assert!(backoff(6) > backoff(1));
+        // Those that failed together come back apart.
+        let waits: HashSet<Duration> = (0..100).map(|_| backoff(8)).collect();
+        assert!(waits.len() > 50, "{waits:?}");
     }
 
     /// 30 s without any connection, and 10 s until the driver looks again, with time to spare.
     #[test]
     fn all_attempts_together_outlast_the_restart_of_a_node() {
-        for salt in 0..100 {
-            let waits: Duration = (1..ATTEMPTS).map(|attempt| backoff(attempt, salt)).sum();
+        for _ in 0..100 {
+            let waits: Duration = (1..ATTEMPTS).map(backoff).sum();
             assert!(waits > Duration::from_secs(60) && waits < Duration::from_secs(100), "{waits:?}");
         }
     }

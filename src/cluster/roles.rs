@@ -287,7 +287,7 @@ impl Cluster {
     /// Runs a statement unlogged, again if the cluster was busy: each makes what may be there already.
     async fn run(&self, cql: &str) -> Result<QueryResult, ExecutionError> {
         let run = || self.session.query_unpaged(cql, ()).with_subscriber(NoSubscriber::new());
-        self.persist(cql.len(), run, verdict).await
+        self.persist(run, verdict).await
     }
 
     /// Reads a table of roles; they are data like any other, so replicas may differ.

@@ -22,6 +22,8 @@ use scylla::serialize::SerializationError;
 use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
 use scylla::statement::prepared::PreparedStatement;
+use std::collections::HashSet;
+use std::hash::BuildHasher;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -34,7 +36,7 @@ const GROWTH: u64 = 16;
 /// Bytes a page is steered to.
 const PAGE_BYTES: u64 = 1 << 20;
 /// Rows a page never passes, however small they are.
-const MAX_PAGE_ROWS: u64 = 10_000;
+const MAX_PAGE_ROWS: u64 = 5_000;
 /// Attempts at a page before its range is halved.
 const PATIENCE: u32 = 2;
 /// By how much fewer rows are asked for after a page with too many tombstones.
@@ -56,7 +58,7 @@ pub struct Scan {
     clustering: Vec<usize>,
     /// Columns of the partition key that are text.
     texts: Vec<usize>,
-    /// What all scans of the table have learnt of its rows' size.
+    /// What the last page of any scan of the table tells of its rows' size.
     pub(super) sizes: Arc<Sizes>,
     /// ScyllaDB's tablets of the table.
     pub(super) tablets: Arc<tablets::Known>,
@@ -86,7 +88,8 @@ impl Keys {
     }
 }
 
-/// How large rows are, as far as the last page of any worker tells.
+/// How large rows are, as far as the last page tells. A scan that begins goes by what all have learnt, one that goes on by
+/// its own pages: what others read says nothing of the partition that it is in.
 #[derive(Default)]
 pub(super) struct Sizes {
     /// Bytes.
@@ -96,6 +99,16 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
+    /// The same for a scan that begins.
+    pub(super) fn own(&self) -> Sizes {
+        Sizes { page: AtomicU64::new(self.page.load(Relaxed)), rows: AtomicU64::new(self.rows.load(Relaxed)) }
+    }
+
+    /// Bytes that the next page will take, as far as can be told.
+    pub(super) fn page_bytes(&self) -> usize {
+        usize::try_from(self.page.load(Relaxed).max(PAGE_BYTES)).unwrap_or(usize::MAX)
+    }
+
     pub(super) fn rows(&self) -> u64 {
         match self.rows.load(Relaxed) {
             0 => FIRST_PAGE_ROWS,
@@ -161,11 +174,6 @@ impl Scan {
         })
     }
 
-    /// Bytes that the next page will take, as far as can be told.
-    pub fn page_bytes(&self) -> usize {
-        usize::try_from(self.sizes.page.load(Relaxed).max(PAGE_BYTES)).unwrap_or(usize::MAX)
-    }
-
     /// What makes the tokens that it goes by.
     pub fn partitioner(&self) -> Partitioner {
         self.partitioner
@@ -185,11 +193,13 @@ impl Scan {
         RangeScan {
             cluster,
             scan: self.clone(),
+            sizes: self.sizes.own(),
             range,
             rest: Vec::new(),
             state: Some(PagingState::start()),
             last: range.start,
             last_key: Vec::new(),
+            ends: Ends::default(),
             turn: 0,
             again: None,
         }
@@ -245,7 +255,7 @@ impl Cluster {
             let place = || format!("{}, token range {range}", place());
             let bounds = Bounds::of(partitioner, range.start, range.end);
             let count = || self.session.execute_unpaged(&statement, &bounds);
-            let answer = self.persist(query.len(), count, verdict).await.doing(place)?;
+            let answer = self.persist(count, verdict).await.doing(place)?;
             let rows = answer.into_rows_result().doing(place)?;
             let (count,) = rows.single_row::<(i64,)>().doing(place)?;
             total = total.saturating_add(u64::try_from(count).unwrap_or(0));
@@ -284,6 +294,7 @@ impl SerializeRow for Bounds {
 pub struct RangeScan<'a> {
     cluster: &'a Cluster,
     scan: Scan,
+    sizes: Sizes,
     /// What is being asked for.
     range: Interval,
     /// What follows it, where it had to be halved: the next one last.
@@ -293,6 +304,8 @@ pub struct RangeScan<'a> {
     last: Token,
     /// The primary key of the last row read.
     last_key: Vec<Option<Vec<u8>>>,
+    /// Where pages of the last token ended.
+    ends: Ends,
     /// Attempts that failed so far: each goes to another replica than the one before, and one that answers is kept to.
     turn: usize,
     /// Where to go on without a paging state.
@@ -315,6 +328,11 @@ impl RangeScan<'_> {
     /// What is being asked for: what lies before it has been read whole, what lies beyond it has not been tried yet.
     pub fn asked(&self) -> Interval {
         self.range
+    }
+
+    /// Bytes that the next page will take, as far as can be told.
+    pub fn page_bytes(&self) -> usize {
+        self.sizes.page_bytes()
     }
 
     /// The next page that holds rows, `None` at the end of the range.
@@ -341,7 +359,9 @@ impl RangeScan<'_> {
             // A page may be empty with more to come: only the paging state tells the end.
             if rows.rows_num() > 0 {
                 let page = page(&rows, self.scan.width).map_err(|e| e.context(self.place()))?;
-                self.scan.sizes.learn(page.rows() as u64, rows.rows_bytes_size() as u64);
+                for sizes in [&self.sizes, &*self.scan.sizes] {
+                    sizes.learn(page.rows() as u64, rows.rows_bytes_size() as u64);
+                }
                 let Some(page) = self.advance(page)? else { continue };
                 let page = expiries(page, &self.scan.ttls, asked).doing(|| self.place())?;
                 return Ok(Some(page));
@@ -390,8 +410,14 @@ impl RangeScan<'_> {
             return Ok(None);
         }
         let last = all - 1;
+        if end != self.last {
+            self.ends = Ends::default();
+        }
         self.last = end;
         self.last_key = self.scan.row_key(&page, last);
+        if self.ends.come_again(&self.last_key) {
+            return Err(came_before(&self.place()));
+        }
         if self.state.is_some() && self.scan.cannot_go_on_from(&page, last) {
             // If the page is all of this token, it begins with those that were known.
             let (skip, key) = (self.scan.trail(&page), self.last_key.clone());
@@ -403,7 +429,7 @@ impl RangeScan<'_> {
     /// The next page, and when it was asked for by the cluster's clock, s since 1970.
     async fn fetch(&mut self, state: PagingState) -> Result<(QueryRowsResult, PagingStateResponse, i64)> {
         let mut failed = 0;
-        let mut rows = self.scan.sizes.rows();
+        let mut rows = self.sizes.rows();
         loop {
             let (error, verdict) = match self.attempt(state.clone(), rows).await {
                 Ok((result, next, asked)) => {
@@ -421,7 +447,7 @@ impl RangeScan<'_> {
             if verdict.is_of_size() && (self.halve() || fewer(&mut rows)) {
                 failed = 0;
                 if verdict == Verdict::Doubtful {
-                    tokio::time::sleep(backoff(1, self.range.end.unsigned_abs())).await;
+                    tokio::time::sleep(backoff(1)).await;
                 }
                 continue;
             }
@@ -432,7 +458,7 @@ impl RangeScan<'_> {
             if failed >= PATIENCE {
                 self.halve();
             }
-            tokio::time::sleep(backoff(failed, self.range.start.unsigned_abs())).await;
+            tokio::time::sleep(backoff(failed)).await;
             self.scan.tablets.read_again(self.cluster).await;
         }
     }
@@ -509,8 +535,27 @@ impl RangeScan<'_> {
 /// The error of an answer that is not to this request. The protocol has no checksums, so an answer may be that to another
 /// one: rows would be lost in silence.
 pub(super) fn mixed_up(doing: &str, what: &str) -> Error {
-    Error::failed(format!("{doing}: the answer holds rows of other {what}"))
-        .hint("an answer was damaged or mixed up on its way: try again")
+    Error::failed(format!("{doing}: the answer holds rows of other {what}")).hint(MIXED_UP)
+}
+
+/// The error of an answer that has been one already: what should have come instead would be lost in silence.
+pub(super) fn came_before(doing: &str) -> Error {
+    Error::failed(format!("{doing}: the answer is one that came before")).hint(MIXED_UP)
+}
+
+const MIXED_UP: &str = "an answer was damaged or mixed up on its way: try again";
+
+/// Where the pages of a partition have ended: the keys of a page that comes a second time fit as well as they did the
+/// first time, and in a server's order only the server can put them.
+#[derive(Default)]
+pub(super) struct Ends(HashSet<u64>);
+
+impl Ends {
+    /// Takes note of the primary key of a page's last row; answers whether another page ended with it.
+    pub(super) fn come_again(&mut self, key: &[Option<Vec<u8>>]) -> bool {
+        let hash = self.0.hasher().hash_one(key);
+        !self.0.insert(hash)
+    }
 }
 
 /// Makes a page much smaller; answers false if it has one row already.
@@ -586,16 +631,29 @@ mod tests {
             asked.push(sizes.rows());
             sizes.learn(sizes.rows(), 100 * sizes.rows());
         }
-        assert_eq!(asked, [2, 32, 512, 8192, 10_000]);
+        assert_eq!(asked, [2, 32, 512, 5_000, 5_000]);
         sizes.learn(10, 1000);
         assert_eq!(
             sizes.rows(),
-            10_000,
+            5_000,
             "what was left over at the end of a range says nothing of what comes"
         );
         sizes.learn(10_000, 40 << 20);
         assert_eq!(sizes.rows(), 250, "rows have become larger");
         sizes.learn(1, 16 << 20);
         assert_eq!(sizes.rows(), 1);
+        // One that goes on in large rows is not told by others that they are small.
+        let own = sizes.own();
+        assert_eq!((own.rows(), own.page_bytes()), (1, 16 << 20));
+        (0..9).for_each(|_| sizes.learn(sizes.rows(), 100 * sizes.rows()));
+        assert_eq!((sizes.rows(), own.rows(), own.page_bytes()), (5_000, 1, 16 << 20));
+    }
+
+    #[test]
+    fn a_page_that_ends_where_another_did_has_come_before() {
+        let key = |row: u8| vec![Some(b"k".to_vec()), None, Some(vec![row])];
+        let mut ends = Ends::default();
+        assert!(!ends.come_again(&key(1)) && !ends.come_again(&key(2)));
+        assert!(ends.come_again(&key(1)) && !ends.come_again(&key(3)));
     }
 }

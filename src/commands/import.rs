@@ -19,6 +19,7 @@ use crate::table::{Column as TableColumn, ColumnKind, Table};
 use clap::Args;
 use resume::Resume;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -106,7 +107,7 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     let progress = Progress::start(output.quiet, "importing", ("files", inputs.len() as u64));
     let now = cluster.clock().await?;
     let time = resume.as_ref().map_or(now, |resume| resume.time(now));
-    let journal = resume.as_ref().map(Resume::begin).transpose()?;
+    let journal = resume.as_ref().map(|resume| resume.begin(rejects.dir()?)).transpose()?;
     if at.rows > 0 && !output.quiet {
         report::note(&format!("going on behind {} that are imported already", plural(at.rows, "row")));
     }
@@ -122,9 +123,15 @@ pub async fn run(args: ImportArgs, output: OutputArgs) -> Result<()> {
     drop(progress);
     let fed = fed.and_then(|()| resume.as_ref().map_or(Ok(()), Resume::check_files));
     let ((), rejected) = rejects.ended(fed)?;
+    if cluster.has_lost_a_node() {
+        report::warn(
+            "a node went away meanwhile: if it lost its power, rows may be missing that it had taken in the last seconds \
+             before (commitlog_sync_period); the same command imports them all again",
+        );
+    }
     resume.as_ref().map_or(Ok(()), Resume::finish)?;
     summarise(&table, (rows, at), &rejected, output)?;
-    rejected.result(at.rejected)
+    rejected.result(at.rejected, resume.as_ref().map(Resume::reject_dirs).unwrap_or(&BTreeSet::new()))
 }
 
 /// Names the rows of which it is not known whether they were counted.

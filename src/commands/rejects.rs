@@ -15,7 +15,7 @@ use crate::store::disk::{DiskFile, make_dir, rename, sync_dir};
 use crate::types::codec;
 use crate::types::cql::{CqlType, Native};
 use serde::Serialize;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
@@ -144,6 +144,21 @@ impl Rejects {
         Rejects { tally, files: Mutex::default() }
     }
 
+    /// Where its files go, if there may be any, wherever the next run is.
+    ///
+    /// # Errors
+    /// `Error` if the directory of the run is not known.
+    pub fn dir(&self) -> Result<Option<String>> {
+        if self.tally.most == 0 {
+            return Ok(None);
+        }
+        let dir = match self.tally.dir.as_os_str().is_empty() {
+            true => std::env::current_dir(),
+            false => std::path::absolute(&self.tally.dir),
+        };
+        Ok(Some(dir.doing(|| "find the directory of rejects")?.to_string_lossy().into_owned()))
+    }
+
     /// The rejects of a CSV file that begins with `header`: its records, verbatim.
     pub fn of_records(&self, source: &Path, header: &[u8]) -> Arc<RejectFile> {
         let name = source.file_name().unwrap_or_default().to_string_lossy();
@@ -213,20 +228,22 @@ impl Rejected {
         format!("{} {were} rejected: {files}; why: {reasons}", plural(self.count, self.noun))
     }
 
-    /// That nothing was rejected, neither now nor by the `earlier` runs of what goes on.
+    /// That nothing was rejected, neither now nor by the `earlier` runs of what goes on, whose files are in these directories.
     ///
     /// # Errors
     /// `Error` (exit 3) names the files.
-    pub fn result(&self, earlier: u64) -> Result<()> {
+    pub fn result(&self, earlier: u64, dirs: &BTreeSet<String>) -> Result<()> {
+        let dirs: Vec<&str> = dirs.iter().map(String::as_str).collect();
         let more = match earlier {
             0 => String::new(),
-            1 => format!("1 {} was rejected by an earlier run, which named its files", self.noun),
-            _ => {
-                format!(
-                    "{} were rejected by earlier runs, which named their files",
-                    plural(earlier, self.noun)
-                )
+            1 => {
+                format!("1 {} was rejected by an earlier run, into a file in {}", self.noun, dirs.join(", "))
             }
+            _ => format!(
+                "{} were rejected by earlier runs, into files in {}",
+                plural(earlier, self.noun),
+                dirs.join(", ")
+            ),
         };
         match (self.count, earlier) {
             (0, 0) => Ok(()),
@@ -267,6 +284,11 @@ impl RejectFile {
             }
             State::Unused | State::Closed => 0,
         }
+    }
+
+    /// How many rows it has, by their keys.
+    pub fn count(&self) -> u64 {
+        lock(&self.keys).len() as u64
     }
 
     /// Whether it has the row of that key: `name=value, …`.

@@ -279,6 +279,14 @@ impl Reader<'_> {
         }
     }
 
+    /// Bytes that the next page will take, as far as can be told.
+    fn page_bytes(&self) -> usize {
+        match self {
+            Reader::Range(range) => range.page_bytes(),
+            Reader::Rest(rest) => rest.page_bytes(),
+        }
+    }
+
     /// Ends at a token that lies past the last page: another worker reads the rest.
     fn end_at(&mut self, end: Token) {
         if let Reader::Range(range) = self {
@@ -356,7 +364,7 @@ async fn scan_range(
         let next = tokio::select! {
             biased;
             () = shared.stopped() => return Ok(End::Left),
-            next = shared.next_page(scan, reader) => next?,
+            next = shared.next_page(reader) => next?,
         };
         let Some((page, room)) = next else { return Ok(End::Whole) };
         shared.in_a_row.store(0, Relaxed);
@@ -397,10 +405,10 @@ impl Shared {
     }
 
     /// The next page, once there is room for it.
-    async fn next_page(&self, scan: &Scan, reader: &mut Reader<'_>) -> Result<Option<(Page, Taken)>> {
-        let mut room = self.memory.take(COPIES * scan.page_bytes()).await?;
+    async fn next_page(&self, reader: &mut Reader<'_>) -> Result<Option<(Page, Taken)>> {
+        let room = self.memory.take(COPIES * reader.page_bytes()).await?;
         let Some(page) = reader.next_page().await? else { return Ok(None) };
-        room.shrink(COPIES * page.bytes());
+        let room = self.memory.fit(room, COPIES * page.bytes()).await?;
         self.rate.pass(page.rows()).await;
         Ok(Some((page, room)))
     }

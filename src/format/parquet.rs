@@ -174,8 +174,9 @@ impl<W: Write + Send> ParquetSink<W> {
     }
 
     fn put(&mut self, batch: RecordBatch, bytes: usize) -> Result<(), FormatError> {
+        let most = self.options.row_group_bytes;
         let (file, first) = match &mut self.out {
-            Out::Writing(writer) => return Ok(writer.write(&batch)?),
+            Out::Writing(writer) => return add(writer, &batch, most),
             Out::Waiting(file, first) => (file, first),
         };
         first.rows += batch.num_rows();
@@ -222,10 +223,25 @@ impl<W: Write + Send> ParquetSink<W> {
             return Err(given_back().into());
         };
         for batch in &first.batches {
-            writer.write(batch)?;
+            add(writer, batch, self.options.row_group_bytes)?;
         }
         Ok(writer)
     }
+}
+
+/// Adds a batch, and closes the row group once it takes so much memory. The library's own limit goes by how much it will
+/// take in the file: of a hundred columns that is a fraction of the pages that are open (a dump of two million rows of 116
+/// columns took 347 MiB, 2026-11-29).
+fn add<W: Write + Send>(
+    writer: &mut ArrowWriter<Lent<W>>,
+    batch: &RecordBatch,
+    most: usize,
+) -> Result<(), FormatError> {
+    writer.write(batch)?;
+    if writer.memory_size() >= most {
+        writer.flush()?;
+    }
+    Ok(())
 }
 
 impl<W: Write + Send> Sink<W> for ParquetSink<W> {

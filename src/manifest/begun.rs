@@ -4,6 +4,7 @@
 use super::{BadManifest, CHECKSUM, ColumnEntry, DumpOptions, TypeEntry, sealed, unsealed};
 use crate::table::Table;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The record of a dump that has begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +47,10 @@ pub struct BegunTable {
     pub columns: Vec<ColumnEntry>,
     /// The user types it uses, inner ones first.
     pub types: Vec<TypeEntry>,
+    /// When columns of these names were dropped, ms since 1970: one that was added again under its name has lost its cells.
+    /// Not known of dumps that an earlier version began.
+    #[serde(default)]
+    pub dropped: Option<BTreeMap<String, i64>>,
 }
 
 impl Begun {
@@ -117,14 +122,17 @@ fn shown(value: &str) -> &str {
 }
 
 impl BegunTable {
-    /// What is to be known again of a table, and its id.
-    pub fn of(table: &Table, id: Option<&str>) -> BegunTable {
+    /// What is to be known again of a table, its id, and when columns of it were dropped, of whatever name.
+    pub fn of(table: &Table, id: Option<&str>, dropped: Option<&BTreeMap<String, i64>>) -> BegunTable {
+        let mut dropped = dropped.cloned().unwrap_or_default();
+        dropped.retain(|name, _| table.columns.iter().any(|column| column.name == *name));
         BegunTable {
             keyspace: table.keyspace.clone(),
             name: table.name.clone(),
             id: id.unwrap_or_default().to_owned(),
             columns: (0..table.columns.len()).map(|index| ColumnEntry::of(table, index)).collect(),
             types: table.udts().iter().map(|udt| TypeEntry::of(udt)).collect(),
+            dropped: Some(dropped),
         }
     }
 
@@ -135,7 +143,10 @@ impl BegunTable {
         if self.id != now.id {
             return Some(format!("{name} was dropped and made again"));
         }
-        let what = self.changed_column(now).or_else(|| self.changed_type(now))?;
+        let what = self
+            .changed_column(now)
+            .or_else(|| self.changed_type(now))
+            .or_else(|| self.emptied_column(now))?;
         Some(format!("{name} was altered: {what}"))
     }
 
@@ -162,6 +173,12 @@ impl BegunTable {
         }
         let added = now.columns.iter().find(|is| find(&self.columns, &is.name).is_none())?;
         Some(format!("column {:?} was added", added.name))
+    }
+
+    fn emptied_column(&self, now: &BegunTable) -> Option<String> {
+        let (was, is) = (self.dropped.as_ref()?, now.dropped.as_ref()?);
+        let (name, _) = is.iter().find(|(name, at)| was.get(*name) != Some(*at))?;
+        Some(format!("column {name:?} was dropped and added again"))
     }
 
     fn changed_type(&self, now: &BegunTable) -> Option<String> {
@@ -207,7 +224,7 @@ mod tests {
             },
             roles: false,
             skip_unsupported: false,
-            tables: vec![BegunTable::of(&table, Some("id"))],
+            tables: vec![BegunTable::of(&table, Some("id"), None)],
         }
     }
 
@@ -256,6 +273,11 @@ mod tests {
             altered("column \"v\" was of type text and is of blob")
         );
         assert_eq!(differs(|now| drop(now.tables[0].columns.pop())), altered("column \"v\" was dropped"));
+        assert_eq!(
+            differs(|now| now.tables[0].dropped = Some(BTreeMap::from([("v".into(), 1)]))),
+            altered("column \"v\" was dropped and added again")
+        );
+        assert_eq!(differs(|now| now.tables[0].dropped = None), "");
         assert_eq!(
             differs(|now| {
                 let added = ColumnEntry { name: "w".into(), ..now.tables[0].columns[1].clone() };

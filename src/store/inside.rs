@@ -33,6 +33,25 @@ pub(super) fn open(root: &Path, names: &[&str]) -> io::Result<(File, Metadata)> 
     Ok((file, opened))
 }
 
+/// That no name on the way to a folder is a link, as far as there is anything of that name.
+///
+/// # Errors
+/// Which one is, or cannot be looked at.
+pub(super) fn folder(root: &Path, names: &[&str]) -> io::Result<()> {
+    let mut path = root.to_owned();
+    for name in names {
+        path.push(name);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_symlink() => {
+                return Err(io::Error::other(format!("refused: {name} in it is a symbolic link")));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// The whole of such a file, if it has so many bytes at most.
 ///
 /// # Errors

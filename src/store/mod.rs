@@ -115,7 +115,7 @@ impl DumpDir {
     /// # Errors
     /// `Error` names the file.
     pub fn begin_part(&self, table_path: &str, file: &str) -> Result<NewFile> {
-        let folder = self.root.join(table_path);
+        let folder = self.own_folder(table_path)?;
         make_dir(&folder).doing(|| format!("create {}", folder.display()))?;
         NewFile::begin(folder.join(file))
     }
@@ -125,7 +125,7 @@ impl DumpDir {
     /// # Errors
     /// `Error` names the file.
     pub fn write_sidecar(&self, table_path: &str, sidecar: &Sidecar) -> Result<()> {
-        let folder = self.root.join(table_path);
+        let folder = self.own_folder(table_path)?;
         make_dir(&folder).doing(|| format!("create {}", folder.display()))?;
         let name = &sidecar.part.name;
         let text = sidecar.to_text().doing(|| format!("write the sidecar of {name}"))?;
@@ -221,6 +221,14 @@ impl DumpDir {
             path.push(self.plain(name)?);
         }
         Ok(path)
+    }
+
+    /// The same of a dump that is being written, which writes and removes nothing elsewhere.
+    fn own_folder(&self, relative: &str) -> Result<PathBuf> {
+        let folder = self.inside(relative)?;
+        let names: Vec<&str> = relative.split('/').collect();
+        inside::folder(&self.root, &names).doing(|| format!("use {}", folder.display()))?;
+        Ok(folder)
     }
 
     fn plain<'a>(&self, name: &'a str) -> Result<&'a str> {
@@ -470,6 +478,32 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             refused("1", "no sidecar");
         }
+    }
+
+    /// Nothing is read, written or removed where a link leads.
+    #[test]
+    fn links_in_an_unfinished_dump_are_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (other, root) = (dir.path().join("other"), dir.path().join("dump"));
+        let theirs = other.join("t/part-00001.csv");
+        fs::create_dir_all(other.join("t")).unwrap();
+        fs::write(&theirs, "rows").unwrap();
+        fs::create_dir_all(root.join("data")).unwrap();
+        std::os::unix::fs::symlink(&other, root.join("data/ks")).unwrap();
+        fs::write(root.join("begun.json"), "{}").unwrap();
+        let (dump, _) = DumpDir::begin(&root, true).unwrap();
+        assert_eq!(fs::read(&theirs).unwrap(), b"rows");
+        let refused = |error: Error| {
+            let error = format!("{error:?}");
+            assert!(error.contains("symbolic link"), "{error}");
+        };
+        refused(dump.finished_parts("data/ks/t", "csv", "1").unwrap_err());
+        refused(dump.begin_part("data/ks/t", "part-00002.csv").err().unwrap());
+        assert_eq!(fs::read_dir(other.join("t")).unwrap().count(), 1);
+        fs::remove_file(root.join("data/ks")).unwrap();
+        drop(dump);
+        std::os::unix::fs::symlink(&theirs, root.join("begun.json")).unwrap();
+        refused(DumpDir::begin(&root, false).err().unwrap());
     }
 
     /// Whoever comes while a dump ends sees it begun or finished, and nothing between.

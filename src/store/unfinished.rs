@@ -2,7 +2,7 @@
 //! behind, which is removed. What the record must agree with is left to the dump.
 
 use super::disk::{self, DiskFile};
-use super::{DumpDir, MANIFEST, PartReader, SCHEMA};
+use super::{DumpDir, MANIFEST, MOST_MANIFEST, MOST_SIDECAR, PartReader, SCHEMA, inside};
 use crate::error::{Context, Error, Result};
 use crate::manifest::Part;
 use crate::manifest::begun::Begun;
@@ -42,7 +42,8 @@ impl DumpDir {
             dir.remove_all()?;
             return Ok((dir, None));
         }
-        let text = fs::read(&record).doing(|| format!("read {}", record.display()))?;
+        let text =
+            inside::read(root, &[BEGUN], MOST_MANIFEST).doing(|| format!("read {}", record.display()))?;
         let begun = Begun::from_text(&String::from_utf8_lossy(&text))
             .doing(|| format!("read {}", record.display()))
             .map_err(|e| e.hint("start the dump over with --restart"))?;
@@ -73,13 +74,15 @@ impl DumpDir {
     /// # Errors
     /// `Error` names the file that is not what its sidecar says.
     pub fn finished_parts(&self, table_path: &str, format: &str, dump: &str) -> Result<Vec<Part>> {
-        let folder = self.inside(table_path)?;
+        let folder = self.own_folder(table_path)?;
         let mut sidecars: BTreeMap<String, Part> = BTreeMap::new();
         let mut files = Vec::new();
         for path in entries(&folder)? {
             match part_file(&path) {
                 Some((stem, "json")) => {
-                    drop(sidecars.insert(stem.to_owned(), sidecar(&path, stem, format, dump)?))
+                    let bytes = inside::read(&self.root, &self.names(table_path, name(&path))?, MOST_SIDECAR);
+                    let bytes = bytes.map_err(|e| broken(&path, &format!("no sidecar: {e}")))?;
+                    drop(sidecars.insert(stem.to_owned(), sidecar((&path, &bytes), stem, format, dump)?))
                 }
                 Some((stem, _)) => files.push((stem.to_owned(), path)),
                 None if is_temporary(&path) => remove(&path)?,
@@ -116,8 +119,9 @@ impl DumpDir {
     fn finished(&self, table_path: &str, part: &Part) -> Result<Option<PartReader>> {
         let Some(name) = &part.file else { return Ok(None) };
         let path = self.inside(table_path)?.join(self.plain(name)?);
-        let file = File::open(&path).map_err(|e| broken(&path, &format!("cannot be opened: {e}")))?;
-        let found = file.metadata().map_err(|e| broken(&path, &e.to_string()))?.len();
+        let opened = inside::open(&self.root, &self.names(table_path, name)?);
+        let (file, metadata) = opened.map_err(|e| broken(&path, &format!("cannot be opened: {e}")))?;
+        let found = metadata.len();
         match found == part.bytes {
             true => Ok(Some(PartReader { path, file, checksum: part.checksum.clone() })),
             false => Err(broken(&path, &format!("it has {found} bytes, its sidecar says {}", part.bytes))),
@@ -143,8 +147,8 @@ impl DumpDir {
     /// for good before the next dump begins, and no sidecar outlives its file.
     fn remove_all(&self) -> Result<()> {
         let data = self.root.join("data");
-        for keyspace in entries(&data)? {
-            for table in entries(&keyspace)? {
+        for keyspace in folders(&data)? {
+            for table in folders(&keyspace)? {
                 remove_files(&table, |file| matches!(part_file(file), Some((_, "json"))))?;
                 remove_files(&table, |file| part_file(file).is_some() || is_temporary(file))?;
                 remove_empty(&table)?;
@@ -172,6 +176,14 @@ fn lock(root: &Path) -> Result<File> {
         }
         Ok(()) => Ok(folder),
     }
+}
+
+/// The folders in a folder of the dump. A link is none: what it leads to is not the dump's.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    if folder.is_symlink() {
+        return Ok(Vec::new());
+    }
+    Ok(entries(folder)?.into_iter().filter(|path| !path.is_symlink() && path.is_dir()).collect())
 }
 
 /// The paths in a folder; none if there is no such folder.
@@ -207,9 +219,8 @@ fn part_file(path: &Path) -> Option<(&str, &str)> {
 }
 
 /// Reads a sidecar of a part of this dump.
-fn sidecar(path: &Path, stem: &str, format: &str, dump: &str) -> Result<Part> {
-    let bytes = fs::read(path).doing(|| format!("read {}", path.display()))?;
-    let text = std::str::from_utf8(&bytes).map_err(|e| broken(path, &format!("no sidecar: {e}")))?;
+fn sidecar((path, bytes): (&Path, &[u8]), stem: &str, format: &str, dump: &str) -> Result<Part> {
+    let text = std::str::from_utf8(bytes).map_err(|e| broken(path, &format!("no sidecar: {e}")))?;
     let Sidecar { part, dump: of } =
         Sidecar::from_text(text).map_err(|e| broken(path, &format!("no sidecar: {e}")))?;
     if of != dump {

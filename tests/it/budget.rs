@@ -93,6 +93,14 @@ fn a_rate_is_kept_and_changes_nothing_else() {
     let begun = Instant::now();
     source.load(&dir, &target, &rate).success();
     assert!(begun.elapsed() > Duration::from_secs(1), "the load took {:?}", begun.elapsed());
+    let begun = Instant::now();
+    source.node.run(["verify", &dir].iter().chain(&rate)).success();
+    assert!(begun.elapsed() > Duration::from_secs(1), "the comparison took {:?}", begun.elapsed());
+    // What is read back afterwards is read no quicker than it was loaded.
+    let append = ["--if-exists", "append", rate[0], rate[1]];
+    let begun = Instant::now();
+    source.load(&dir, &target, &append).success();
+    assert!(begun.elapsed() > Duration::from_secs(9), "to load and read back took {:?}", begun.elapsed());
     assert_eq!(assert_same(&source.db, &source.name, &target), ROWS);
 }
 

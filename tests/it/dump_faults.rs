@@ -326,6 +326,19 @@ fn a_table_that_is_altered_meanwhile_is_named() {
     again.fails(1).stderr_has(&[&format!("{} was dropped and made again", source.table("t")), "--restart"]);
 }
 
+/// Some of the table was read with its cells, some without.
+#[test]
+fn a_column_that_is_dropped_and_added_again_meanwhile_is_named() {
+    let source = two_tables("readded");
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let (code, told) = meanwhile(&source, &dir, &["ALTER TABLE t DROP v", "ALTER TABLE t ADD v text"]);
+    assert_eq!(code, Some(1), "{told}");
+    // Whoever looks between the two statements sees the first.
+    let what = format!("{} was altered: column \"v\" was dropped", source.table("t"));
+    assert!(told.contains(&what) && !files(&dir).contains(&"manifest.json".to_owned()), "{told}");
+}
+
 #[test]
 fn a_table_that_is_truncated_meanwhile_is_named_in_the_dump() {
     for version in ["5.0", "4.1"] {

@@ -464,12 +464,17 @@ fn goes_on_inside(query: &str) -> bool {
     query.contains("AND c > ?")
 }
 
-/// Large partitions, and a dump of them into `dir` that was stopped in the middle of some; and the command to go on with it.
-fn stopped_inside<'a>(name: &str, partitions: usize, dir: &'a str) -> (TestKeyspace, Vec<&'a str>) {
+/// So many partitions of so many rows, and a dump of them into `dir` that was stopped in the middle of some; and the command
+/// to go on with it.
+fn stopped_inside<'a>(
+    name: &str,
+    (partitions, rows): (usize, usize),
+    dir: &'a str,
+) -> (TestKeyspace, Vec<&'a str>) {
     let source = TestKeyspace::with(name, &["CREATE TABLE t (k int, c int, v text, PRIMARY KEY (k, c))"]);
     let text = "x".repeat(WIDE);
     let row = |n: usize| format!("INSERT INTO t (k, c, v) VALUES ({}, {n}, '{text}')", n % partitions);
-    insert(&source.db, (0..400 * partitions).map(row));
+    insert(&source.db, (0..rows * partitions).map(row));
     let inside = || {
         let names = files(dir).into_iter().filter(|name| name.contains("part-") && name.ends_with(".json"));
         let ranges =
@@ -481,7 +486,8 @@ fn stopped_inside<'a>(name: &str, partitions: usize, dir: &'a str) -> (TestKeysp
     let mut run = Running::start(&source.node, &slowly);
     run.until("parts that end inside of partitions", || inside() >= partitions.min(3));
     run.signal("-INT");
-    run.end();
+    let (code, told) = run.end();
+    assert_eq!(code, Some(130), "{told}");
     let again = vec!["dump", "-o", dir, "--part-size", "64KiB"];
     (source, again)
 }
@@ -490,7 +496,7 @@ fn stopped_inside<'a>(name: &str, partitions: usize, dir: &'a str) -> (TestKeysp
 fn answers_that_are_mixed_up_inside_partitions_lose_nothing_in_silence() {
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
-    let (source, again) = stopped_inside("mixed_inside", 8, &dir);
+    let (source, again) = stopped_inside("mixed_inside", (8, 400), &dir);
     let dump = [&again[..], &[&source.name]].concat();
     let proxy = Proxy::to(&source.node, &source.name, first(3, Fate::Swapped, goes_on_inside));
     let done = proxy.run(&[&dump[..], &TIMEOUT].concat()).done();
@@ -507,12 +513,34 @@ fn answers_that_are_mixed_up_inside_partitions_lose_nothing_in_silence() {
     assert_whole(&source, &dir);
 }
 
+/// The keys of a page that has come before fit as well as they did then: by a scan of ranges, and inside a partition.
+#[test]
+fn answers_that_come_twice_are_noticed() {
+    let scratch = Scratch::new();
+    let dir = scratch.path("dump");
+    let (source, again) = stopped_inside("twice_inside", (1, 2000), &dir);
+    let twice = |of: fn(&str) -> bool| first(usize::MAX, Fate::Stale, of);
+    let inside = Proxy::to(&source.node, &source.name, twice(goes_on_inside));
+    let dump = [&again[..], &[&source.name]].concat();
+    let place = [&source.table("t"), "the answer is one that came before", "try again"];
+    inside
+        .run(&[&dump[..], &TIMEOUT].concat())
+        .fails(1)
+        .stderr_has(&place)
+        .stderr_has(&["go on in a partition"]);
+    source.node.run(&dump).success();
+    assert_whole(&source, &dir);
+    let ranges = Proxy::to(&source.node, &source.name, twice(|query| query.contains("token(")));
+    let anew = ["dump", &source.name, "-o", &scratch.path("anew")];
+    ranges.run(&[&anew[..], &TIMEOUT].concat()).fails(1).stderr_has(&place).stderr_has(&["token range ("]);
+}
+
 /// A node that says nothing is asked again, and one that finds too many tombstones is asked for fewer rows.
 #[test]
 fn what_is_left_of_a_partition_is_read_as_patiently_as_ranges() {
     let scratch = Scratch::new();
     let dir = scratch.path("dump");
-    let (source, again) = stopped_inside("patient_inside", 1, &dir);
+    let (source, again) = stopped_inside("patient_inside", (1, 400), &dir);
     let dump = [&again[..], &[&source.name]].concat();
     let tombstones = Fate::Told(Refusal::Tombstones);
     let proxy = Proxy::to(&source.node, &source.name, first(2, tombstones, goes_on_inside));
@@ -554,19 +582,10 @@ fn a_server_that_refuses_is_asked_less() {
     let scratch = Scratch::new();
     let (dir, target) = (scratch.path("dump"), source.target("loaded"));
     source.dump(&dir, "parquet").success();
-    let refused = Arc::new(Mutex::new(Vec::new()));
-    let seen = refused.clone();
-    let rule = move |asked: &Asked| {
-        let refuses = asked.in_flight >= AT_ONCE;
-        seen.lock().unwrap().push(refuses);
-        // Longer than a busy client takes to send that many.
-        if refuses { Fate::Refused(Refusal::Overloaded) } else { Fate::Late(Duration::from_millis(50)) }
-    };
+    let (rule, refused) = takes(AT_ONCE);
     let proxy = Proxy::to(&source.node, &target, rule);
     proxy.run(&["load", &dir, "--map", &format!("{}={target}", source.name)]).success();
     let refused = refused.lock().unwrap();
-    let share =
-        |requests: &[bool]| requests.iter().filter(|refused| **refused).count() * 100 / requests.len();
     let (first, rest) = (share(&refused[..50]), share(&refused[refused.len() / 2..]));
     println!("{first} % of the first requests were refused, {rest} % of the second half");
     assert!(first > 10, "{first} %: the server had nothing to refuse");
@@ -575,6 +594,43 @@ fn a_server_that_refuses_is_asked_less() {
         "{first} % of the first, {rest} % of the second half were refused"
     );
     assert_eq!(assert_same(&source.db, &source.name, &target), KEYS);
+}
+
+/// A rule by which so many requests are taken at a time, and others refused; and which of them were.
+fn takes(at_once: usize) -> (impl Fn(&Asked) -> Fate + Send + Sync, Arc<Mutex<Vec<bool>>>) {
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let seen = refused.clone();
+    let rule = move |asked: &Asked| {
+        let refuses = asked.in_flight >= at_once;
+        seen.lock().unwrap().push(refuses);
+        // Longer than a busy client takes to send that many.
+        if refuses { Fate::Refused(Refusal::Overloaded) } else { Fate::Late(Duration::from_millis(50)) }
+    };
+    (rule, refused)
+}
+
+/// How many of a hundred were refused.
+fn share(requests: &[bool]) -> usize {
+    requests.iter().filter(|refused| **refused).count() * 100 / requests.len()
+}
+
+/// The same of pages: eight are wanted at a time, and four given.
+#[test]
+fn a_server_that_refuses_pages_is_asked_for_fewer() {
+    let source = TestKeyspace::with("overread", TABLES);
+    fill_large(&source);
+    let scratch = Scratch::new();
+    let (dir, target) = (scratch.path("dump"), source.target("loaded"));
+    let (rule, refused) = takes(4);
+    let proxy = Proxy::to(&source.node, &source.name, rule);
+    proxy.run(&["dump", &source.table("plain"), "-o", &dir]).success();
+    let refused = refused.lock().unwrap();
+    let (first, rest) = (share(&refused[..16]), share(&refused[refused.len() / 2..]));
+    println!("of {}, {first} % of the first pages were refused, {rest} % of the second half", refused.len());
+    assert!(first > 20, "{first} %: the server had nothing to refuse");
+    assert!(2 * rest < first, "{first} % of the first, {rest} % of the second half were refused");
+    source.load(&dir, &target, &[]).success();
+    assert_eq!(source.db.count(&format!("{target}.plain")), LARGE);
 }
 
 /// A change of a table makes the node forget the statements on it, in the middle of a load.

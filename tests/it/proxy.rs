@@ -22,6 +22,8 @@ pub enum Fate {
     Told(Refusal),
     /// The node is not asked.
     Refused(Refusal),
+    /// The node is not asked, and the client is told that it is done: so does a crash lose what was taken.
+    Pretended,
     /// The node does it; the answer comes so much later.
     Late(Duration),
     /// The node does it; no answer comes.
@@ -34,6 +36,8 @@ pub enum Fate {
     Damaged(usize),
     /// The node does it; the answer is exchanged with that of the next such request of the connection.
     Swapped,
+    /// The node does it; the answer is, if there is one, the last one to the same statement, where neither of them is small.
+    Stale,
 }
 
 impl Fate {
@@ -42,12 +46,14 @@ impl Fate {
             Fate::Pass => "pass",
             Fate::Told(_) => "told",
             Fate::Refused(_) => "refused",
+            Fate::Pretended => "pretended",
             Fate::Late(_) => "late",
             Fate::Lost => "lost",
             Fate::Cut => "cut",
             Fate::CutBefore => "cut before",
             Fate::Damaged(_) => "damaged",
             Fate::Swapped => "swapped",
+            Fate::Stale => "stale",
         }
     }
 }
@@ -144,6 +150,8 @@ struct Shared {
     asked: AtomicUsize,
     in_flight: AtomicUsize,
     done: Mutex<BTreeMap<&'static str, usize>>,
+    /// By statement, the last answer that could be given in the place of another, from its length on.
+    before: Mutex<HashMap<Vec<u8>, Vec<u8>>>,
     /// The next request to prepare a statement with one of these in it is never answered.
     mute: Mutex<Vec<&'static str>>,
 }
@@ -179,6 +187,7 @@ impl Proxy {
             asked: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
             done: Mutex::default(),
+            before: Mutex::default(),
             mute: Mutex::default(),
         });
         let listening = shared.clone();
@@ -253,6 +262,10 @@ impl Drop for InFlight {
 }
 
 const HEADER: usize = 9;
+/// Where the body's length stands in it.
+const LENGTH: usize = 5;
+/// Bytes of an answer that hardly holds rows.
+const SMALL: usize = 1000;
 const ERROR: u8 = 0x00;
 const RESULT: u8 = 0x08;
 const QUERY: u8 = 0x07;
@@ -260,6 +273,8 @@ const PREPARE: u8 = 0x09;
 const EXECUTE: u8 = 0x0A;
 const BATCH: u8 = 0x0D;
 const ANSWER: u8 = 0x84;
+/// The kind of a result without rows.
+const VOID: [u8; 4] = [0, 0, 0, 1];
 /// The error of a statement that a node does not know, or no longer.
 const UNPREPARED: [u8; 4] = [0, 0, 0x25, 0];
 
@@ -278,8 +293,12 @@ impl Frame {
     }
 
     fn error(stream: [u8; 2], body: &[u8]) -> Frame {
+        Frame::answer(stream, ERROR, body)
+    }
+
+    fn answer(stream: [u8; 2], opcode: u8, body: &[u8]) -> Frame {
         let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-        Frame([&[ANSWER, 0], &stream[..], &[ERROR], &length, body].concat())
+        Frame([&[ANSWER, 0], &stream[..], &[opcode], &length, body].concat())
     }
 
     fn stream(&self) -> [u8; 2] {
@@ -387,6 +406,10 @@ async fn ask(
                     let _ = answers.send(Frame::error(stream, &refusal.body(&asked)));
                     continue;
                 }
+                Fate::Pretended => {
+                    let _ = answers.send(Frame::answer(stream, RESULT, &VOID));
+                    continue;
+                }
                 _ => {}
             }
             shared.in_flight.fetch_add(1, SeqCst);
@@ -460,6 +483,12 @@ async fn answer(
                         let _ = answers.send(other);
                     }
                 },
+                Fate::Stale if frame.body().len() < SMALL => {}
+                Fate::Stale => {
+                    let own = frame.0.split_off(LENGTH);
+                    let before = shared.before.lock().unwrap().insert(asked.id, own.clone());
+                    frame.0.extend(before.unwrap_or(own));
+                }
                 Fate::Lost => continue,
                 Fate::Cut => return,
                 Fate::Late(late) => {
@@ -471,7 +500,7 @@ async fn answer(
                     });
                     continue;
                 }
-                Fate::Pass | Fate::Refused(_) | Fate::CutBefore => {}
+                Fate::Pass | Fate::Refused(_) | Fate::Pretended | Fate::CutBefore => {}
             },
             None => {}
         }

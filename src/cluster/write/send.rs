@@ -6,7 +6,7 @@ use super::statement::{Item, Over, Ready, ttl};
 use crate::cluster::Cluster;
 use crate::cluster::gate::Gate;
 use crate::cluster::key::KeyText;
-use crate::cluster::retry::{Verdict, attempts, backoff, remedy, verdict};
+use crate::cluster::retry::{Verdict, attempts, backoff, is_of_a_lost_node, remedy, verdict};
 use crate::cluster::scan::mixed_up;
 use crate::error::{Context, Error, Result};
 use crate::mutation::Life;
@@ -196,7 +196,7 @@ impl Sender {
                 }
             }
             if failure.verdict != Verdict::Smaller {
-                self.wait(tried.failed.max(1), items, &failure).await;
+                self.wait(tried.failed.max(1), &failure).await;
             }
             if halves {
                 return Err(failure);
@@ -210,7 +210,6 @@ impl Sender {
     /// `Error` names the table and the row's key; another row is none that was asked for.
     pub async fn read(&self, cluster: &Cluster, item: &Item<'_>) -> Result<Option<Vec<Option<Vec<u8>>>>> {
         let mut failed = 0;
-        let items = std::slice::from_ref(item);
         loop {
             let key = Ready { item, ttl: None, later: 0 };
             match self.execute(cluster, &key, None, failed).await {
@@ -238,16 +237,16 @@ impl Sender {
                         let row = format!("read the row {} of {} back", self.key(item), self.name);
                         return Err(told(&row, &failure, failed));
                     }
-                    self.wait(failed, items, &failure).await;
+                    self.wait(failed, &failure).await;
                 }
             }
         }
     }
 
     /// Waits before another attempt.
-    pub async fn wait(&self, attempt: u32, items: &[Item<'_>], failure: &Failure) {
+    pub async fn wait(&self, attempt: u32, failure: &Failure) {
         tracing::debug!("write {}: {}; attempt {attempt} failed, trying again", self.name, failure.error);
-        tokio::time::sleep(backoff(attempt, items.first().map_or(0, |item| item.row as u64))).await;
+        tokio::time::sleep(backoff(attempt)).await;
     }
 
     /// Sends items once, for the first time at `turn` 0; each later turn goes to another replica than the one before.
@@ -287,6 +286,7 @@ impl Sender {
                 Err(error) if !capping && is_too_late(&error) => self.capping.store(true, Relaxed),
                 Err(error) => {
                     let verdict = verdict(&error);
+                    cluster.lost_a_node.fetch_or(is_of_a_lost_node(&error), Relaxed);
                     self.gate.told(sent, Some(verdict));
                     return Err(Failure { verdict, error });
                 }

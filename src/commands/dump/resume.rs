@@ -36,8 +36,9 @@ pub fn record(args: &DumpArgs, cluster: &Cluster, schema: &Schema, work: &[Table
 
 /// What is to be known again of a table.
 pub fn known_again(schema: &Schema, table: &Table) -> BegunTable {
-    let id = schema.keyspaces.get(&table.keyspace).and_then(|keyspace| keyspace.ids.get(&table.name));
-    BegunTable::of(table, id.map(ToString::to_string).as_deref())
+    let keyspace = schema.keyspaces.get(&table.keyspace);
+    let id = keyspace.and_then(|keyspace| keyspace.ids.get(&table.name)).map(ToString::to_string);
+    BegunTable::of(table, id.as_deref(), keyspace.and_then(|keyspace| keyspace.dropped.get(&table.name)))
 }
 
 /// Takes the directory; answers the record of the dump in it, which is `now` unless one was begun before.

@@ -11,6 +11,7 @@ use crate::manifest::checksum;
 use crate::state::{FORMAT, ImportBegin, ImportFile, ImportPlace, ImportRecord, ImportState, line};
 use crate::store::state::{StateFile, default_folder, states};
 use crate::table::Table;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -120,11 +121,16 @@ impl Resume {
         }
     }
 
-    /// Writes down what is imported, before anything is; answers where it is written down how far it comes.
+    /// Where what was rejected before this run is.
+    pub fn reject_dirs(&self) -> &BTreeSet<String> {
+        self.found.as_ref().map_or(const { &BTreeSet::new() }, |state| &state.reject_dirs)
+    }
+
+    /// Writes down what is imported, and where rejects go, before anything is; answers where it is written down how far it comes.
     ///
     /// # Errors
     /// `Error` if that cannot be written down.
-    pub fn begin(&self) -> Result<Box<dyn Journal>> {
+    pub fn begin(&self, reject_dir: Option<String>) -> Result<Box<dyn Journal>> {
         let mut file = self.file();
         file.cut(self.end)?;
         if self.found.is_none() {
@@ -132,6 +138,9 @@ impl Resume {
                 StateFile::open(&self.folder, other)?.0.remove()?;
             }
             write(&mut file, &ImportRecord::Begin(self.asked.clone()))?;
+        }
+        if let Some(dir) = reject_dir.filter(|dir| !self.reject_dirs().contains(dir)) {
+            write(&mut file, &ImportRecord::Rejects(dir))?;
         }
         Ok(Box::new(ImportJournal { file: self.file.clone(), base: self.at() }))
     }

@@ -36,7 +36,7 @@ use plan::{ForArg, Plan, TableLoad, Treatment};
 use resume::Resume;
 use roles::Restored;
 use statements::{Record, Runner};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -246,6 +246,13 @@ impl FromStr for TimestampArg {
     }
 }
 
+/// Why rows may differ that are read back, and what to do.
+const HIDDEN: &str = "deletions and other data in the target prevail where they are not older than what was loaded: load \
+                      with --if-exists truncate, or with --timestamp now";
+/// The same where the cluster may have lost what it had taken.
+const LOST: &str = "what a crash has taken from the cluster is loaded by the same command; if deletions or other data in the \
+                    target hide it, load with --restart and --if-exists truncate, or with --timestamp now";
+
 /// Loads.
 ///
 /// # Errors
@@ -286,7 +293,7 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         let began = resume.and_then(Resume::began);
         let how = How::of(&cluster, &manifest, request, began).await?;
         let before = match resume {
-            Some(resume) => resume.begin(&cluster, &plan, how.began).await?,
+            Some(resume) => resume.begin(&cluster, &plan, (how.began, rejects.dir()?)).await?,
             None => Before::default(),
         };
         let how = How { before, ..how };
@@ -296,14 +303,15 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
         let rows_before = resume.map_or(0, |resume| resume.rows(&plan));
         let loaded = Loaded { rows: loaded.rows + rows_before, rows_before, ..loaded };
         let built = runner.run(Section::PostData).await;
-        let findings =
-            check(&cluster, (&dir, &manifest), (&plan, resume), how, (args.no_check, output)).await?;
+        let (findings, exposed) =
+            check(&cluster, (&dir, &manifest), (&plan, resume), how, (args.no_check, args.budget, output))
+                .await?;
         let restored = match roles {
             Some(roles) => Some(roles::run(&cluster, roles).await),
             None => None,
         };
         let loaded = Loaded { restored, ..loaded };
-        Ok((Done { loaded, findings, runner, built }, how))
+        Ok((Done { loaded, findings, exposed, runner, built }, how))
     };
     let ended = stoppable(work).await.map_err(|error| match (error.kind(), resume) {
         (Kind::Interrupted, Some(resume)) => error.hint(resume.hint()),
@@ -311,18 +319,23 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
     });
     let ((done, how), rejected) = rejects.ended(ended)?;
     summary::summarise(&plan, &manifest, (&done, &rejected), how, output)?;
-    let Done { loaded, findings, runner, built } = done;
+    let Done { loaded, findings, exposed, runner, built } = done;
     built?;
     loaded.restored.as_ref().map_or(Ok(()), Restored::result)?;
-    resume.map_or(Ok(()), Resume::finish)?;
     // What was rejected is missing, and told already.
-    if !loaded.explain(&findings, resume.map(Resume::rejects).unwrap_or_default()) {
-        findings.result(
-            "deletions and other data in the target prevail where they are not older than what was loaded: load with \
-             --if-exists truncate, or with --timestamp now",
-        )?;
+    let differing = loaded.unexplained(&findings, resume.map(Resume::rejects).unwrap_or_default());
+    let lost: Vec<String> = differing.intersection(&exposed).cloned().collect();
+    let remedy = if lost.is_empty() { HIDDEN } else { LOST };
+    match resume {
+        Some(resume) if !lost.is_empty() => resume.load_again(lost)?,
+        Some(resume) => resume.finish()?,
+        None => {}
     }
-    summary::rejected(&loaded, &rejected)?;
+    if !differing.is_empty() {
+        findings.result(remedy)?;
+    }
+    let earlier = resume.map(Resume::reject_dirs).cloned().unwrap_or_default();
+    summary::rejected(&loaded, &rejected, &earlier)?;
     if args.strict { summary::strict(&plan, &manifest, (&loaded, &runner)) } else { Ok(()) }
 }
 
@@ -330,6 +343,8 @@ pub async fn run(args: LoadArgs, output: OutputArgs) -> Result<()> {
 struct Done<'a> {
     loaded: Loaded,
     findings: Findings,
+    /// The tables, by the dump's names, of which a crash may have taken rows that the cluster had taken.
+    exposed: BTreeSet<String>,
     runner: Runner<'a>,
     /// Whether indexes and views were made; if not, what stands beside it counts all the same.
     built: Result<()>,
@@ -391,19 +406,24 @@ impl How {
 }
 
 /// Reads back what was loaded into tables that this load has neither made nor emptied: deletions that are newer than the
-/// dump hide it. Counters are always read back, and what was loaded before this run: a cluster that has crashed may have lost
-/// rows that it had taken.
+/// dump hide it. Counters are always read back. So is what was loaded before this run, and all if a node went away meanwhile:
+/// one that has crashed has lost what it had taken and not synced. Those tables are answered, too.
 async fn check(
     cluster: &Arc<Cluster>,
     (dir, manifest): (&DumpDir, &Manifest),
     (plan, resume): (&Plan, Option<&Resume>),
     how: How,
-    (no_check, output): (bool, OutputArgs),
-) -> Result<Findings> {
+    (no_check, budget, output): (bool, BudgetArgs, OutputArgs),
+) -> Result<(Findings, BTreeSet<String>)> {
     let mut pairs = Vec::new();
+    let mut exposed = BTreeSet::new();
     for load in plan.loads.iter().filter(|l| l.treatment.loads()) {
-        let was_loaded = resume.is_some_and(|resume| resume.has_loaded(&load.table.full_name()));
-        if load.table.is_counter() || !no_check && (was_loaded || !load.treatment.is_fresh()) {
+        let name = load.table.full_name();
+        let is_exposed = cluster.has_lost_a_node() || resume.is_some_and(|resume| resume.has_loaded(&name));
+        if is_exposed {
+            exposed.insert(name);
+        }
+        if load.table.is_counter() || !no_check && (is_exposed || !load.treatment.is_fresh()) {
             pairs.push(Pair {
                 parts: TableParts::of(dir, manifest, &load.entry, &load.table)?,
                 into: load.target.clone(),
@@ -413,10 +433,12 @@ async fn check(
     }
     let units = pairs.iter().map(|pair| pair.parts.entries.len() as u64).sum();
     if units == 0 {
-        return Ok(Findings::default());
+        return Ok((Findings::default(), exposed));
     }
     let progress = Progress::start(output.quiet, "reading back", ("parts", units));
-    verify::cluster::compare((cluster, &cluster.schema().await?), pairs, &progress).await
+    let schema = cluster.schema().await?;
+    let findings = verify::cluster::compare((cluster, &schema), pairs, (budget, &progress)).await?;
+    Ok((findings, exposed))
 }
 
 /// Reads every part once, as many at a time as there are processors, before anything is changed: a damaged dump must not
@@ -478,22 +500,30 @@ struct Loaded {
 }
 
 impl Loaded {
-    /// Whether all differences are rows that the target has refused. Of those of earlier runs it is known how many each
-    /// table had: so many of its rows may be missing.
-    fn explain(&self, findings: &Findings, mut earlier: BTreeMap<String, u64>) -> bool {
-        findings.are_all(|difference| {
-            if self.has_rejected(difference) {
-                return true;
+    /// The tables whose differences are not all rows that the target has refused. Of those of earlier runs, and of
+    /// differences that are not listed, it is known how many each table had: so many of its rows may be missing.
+    fn unexplained(&self, findings: &Findings, mut earlier: BTreeMap<String, u64>) -> BTreeSet<String> {
+        let mut tables = BTreeSet::new();
+        let mut now: BTreeMap<&str, u64> =
+            self.rejected.iter().map(|(table, rejects)| (table.as_str(), rejects.count())).collect();
+        for difference in &findings.differences {
+            let table = difference.table.as_str();
+            let left = match self.has_rejected(difference) {
+                true => now.get_mut(table),
+                false => earlier.get_mut(table).filter(|left| difference.is_missing_row() && **left > 0),
+            };
+            match left {
+                Some(left) => *left = left.saturating_sub(1),
+                None => drop(tables.insert(table.to_owned())),
             }
-            let left = earlier.get_mut(&difference.table).filter(|_| difference.is_missing_row());
-            match left.filter(|left| **left > 0) {
-                Some(left) => {
-                    *left -= 1;
-                    true
-                }
-                None => false,
+        }
+        for (table, (missing, others)) in &findings.unlisted {
+            let left = now.get(table.as_str()).unwrap_or(&0) + earlier.get(table).unwrap_or(&0);
+            if *others > 0 || *missing > left {
+                tables.insert(table.clone());
             }
-        })
+        }
+        tables
     }
 
     /// Whether a difference concerns a row that the target has refused.

@@ -14,7 +14,7 @@ use crate::state::{
 };
 use crate::store::state::{StateFile, default_folder, states};
 use clap::ValueEnum;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -178,11 +178,22 @@ impl Resume {
         self.found.as_ref().is_some_and(|state| state.done.contains_key(table))
     }
 
-    /// Writes down that rows are about to be written into the plan's tables; `began` is when, if this is the first run.
+    /// Where what was rejected before this run is.
+    pub fn reject_dirs(&self) -> &BTreeSet<String> {
+        self.found.as_ref().map_or(const { &BTreeSet::new() }, |state| &state.reject_dirs)
+    }
+
+    /// Writes down that rows are about to be written into the plan's tables, and where rejects go; `began` is when, if this
+    /// is the first run.
     ///
     /// # Errors
     /// `Error` if that cannot be written down.
-    pub async fn begin(&self, cluster: &Cluster, plan: &Plan, began: i64) -> Result<Before> {
+    pub async fn begin(
+        &self,
+        cluster: &Cluster,
+        plan: &Plan,
+        (began, reject_dir): (i64, Option<String>),
+    ) -> Result<Before> {
         let ids = cluster.table_ids().await?;
         let mut tables = BTreeMap::new();
         for load in plan.loads.iter().filter(|load| load.treatment.loads()) {
@@ -209,12 +220,23 @@ impl Resume {
         };
         let list_tries = earlier.saturating_add(Loading::list_tries(cluster));
         write(&mut file, &LoadRecord::Run(LoadRun { tables, list_tries }))?;
+        if let Some(dir) = reject_dir.filter(|dir| !self.reject_dirs().contains(dir)) {
+            write(&mut file, &LoadRecord::Rejects(dir))?;
+        }
         Ok(Before { list_tries: earlier, list_offset: begin.list_offset })
     }
 
     /// Where it is written down which of these inputs are loaded.
     pub fn journal(&self, inputs: Vec<(String, String, Arc<TableWriter>)>) -> Box<dyn Journal> {
         Box::new(LoadJournal { file: self.file.clone(), inputs })
+    }
+
+    /// Writes down that nothing is known to be loaded of these tables: the next run loads them whole.
+    ///
+    /// # Errors
+    /// `Error` if that cannot be written down.
+    pub fn load_again(&self, tables: Vec<String>) -> Result<()> {
+        write(&mut self.file(), &LoadRecord::Lost(tables))
     }
 
     /// Forgets it: everything is loaded.

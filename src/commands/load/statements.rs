@@ -170,8 +170,12 @@ impl<'a> Runner<'a> {
         }
         let mut made = Step { statement, changes: step.changes.clone(), existing: step.existing };
         while let Err(error) = self.cluster.run_ddl(&made.statement.cql).await {
-            let Some((shorter, option)) = without_refused(&made.statement, &server_words(&error)) else {
-                return Err(error);
+            let words = server_words(&error);
+            let Some((shorter, option)) = without_refused(&made.statement, &words) else {
+                return Err(match words.contains("already exist") {
+                    true => error.hint(MADE_MEANWHILE),
+                    false => error,
+                });
             };
             if self.strict {
                 return Err(error.hint("without --strict-ddl the option would be left out"));
@@ -211,6 +215,10 @@ impl<'a> Runner<'a> {
         }
     }
 }
+
+/// Why something may exist that did not when the load began.
+const MADE_MEANWHILE: &str = "something has made it meanwhile, perhaps a run of this load that was stopped just before: run the \
+                              same command again";
 
 /// The statements as they were run, in a file of their own; loads of the same dump stand there one after another.
 pub struct Record {

@@ -13,6 +13,7 @@ use crate::manifest::{Manifest, NotPreserved, Part};
 use crate::report;
 use crate::state::Tally;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 #[derive(Serialize)]
 struct LoadedTable {
@@ -183,12 +184,12 @@ fn total(loaded: &Loaded, of: fn(&Tally) -> u64) -> u64 {
     loaded.tallies.values().map(of).sum()
 }
 
-/// Rows that earlier runs of the load have rejected count as well.
+/// Rows that `earlier` runs of the load have rejected count as well; their files are in these directories.
 ///
 /// # Errors
 /// `Error` (exit 3) if there are any.
-pub fn rejected(loaded: &Loaded, rejected: &Rejected) -> Result<()> {
-    rejected.result(total(loaded, |tally| tally.rejected).saturating_sub(rejected.count))
+pub fn rejected(loaded: &Loaded, rejected: &Rejected, earlier: &BTreeSet<String>) -> Result<()> {
+    rejected.result(total(loaded, |tally| tally.rejected).saturating_sub(rejected.count), earlier)
 }
 
 /// What the dump lacks of the tables and roles that were loaded.

@@ -6,8 +6,10 @@
 use super::{Findings, NotCompared, merge, reorder};
 use crate::cluster::Cluster;
 use crate::cluster::catalogue::Schema;
+use crate::cluster::gate::{Budget, Taken, Throttle};
 use crate::cluster::probe::Probe;
-use crate::cluster::scan::Scan;
+use crate::cluster::scan::{RangeScan, Scan};
+use crate::commands::BudgetArgs;
 use crate::commands::parts::TableParts;
 use crate::commands::{ranges, tile_the_ring};
 use crate::compare::Rules;
@@ -74,6 +76,43 @@ impl Ready {
     }
 }
 
+/// The cluster as it is read: what its scans may use up, and what counts their pages.
+pub struct Reading {
+    /// Where they are.
+    pub cluster: Arc<Cluster>,
+    /// Bytes that rows may take that are brought into another order.
+    pub kept: usize,
+    memory: Budget,
+    rate: Throttle,
+    counters: Arc<Counters>,
+}
+
+impl Reading {
+    fn of(cluster: &Arc<Cluster>, budget: BudgetArgs, counters: &Arc<Counters>) -> Reading {
+        let memory = budget.memory.as_u64();
+        Reading {
+            cluster: cluster.clone(),
+            kept: usize::try_from(memory / 2).unwrap_or(usize::MAX),
+            memory: Budget::new(memory / 4),
+            rate: Throttle::new(budget.rate),
+            counters: counters.clone(),
+        }
+    }
+
+    /// The next page of a scan, and the room that it takes for as long as it is needed.
+    ///
+    /// # Errors
+    /// As [`RangeScan::next_page`].
+    pub async fn next_page(&self, scan: &mut RangeScan<'_>) -> Result<Option<(Page, Taken)>> {
+        let room = self.memory.take(scan.page_bytes()).await?;
+        let Some(page) = scan.next_page().await? else { return Ok(None) };
+        let room = self.memory.fit(room, page.bytes()).await?;
+        count(&page, &self.counters);
+        self.rate.pass(page.rows()).await;
+        Ok(Some((page, room)))
+    }
+}
+
 /// Compares each pair; answers what differs, in the order of tables and ranges.
 ///
 /// # Errors
@@ -81,7 +120,7 @@ impl Ready {
 pub async fn compare(
     (cluster, schema): (&Arc<Cluster>, &Schema),
     pairs: Vec<Pair>,
-    progress: &Progress,
+    (budget, progress): (BudgetArgs, &Progress),
 ) -> Result<Findings> {
     let mut findings = Findings { tables: pairs.len() as u64, ..Findings::default() };
     let mut ready = Vec::with_capacity(pairs.len());
@@ -94,10 +133,11 @@ pub async fn compare(
     };
     let queue: VecDeque<(usize, usize)> = ready.iter().enumerate().flat_map(each).collect();
     let reordering = tokio::sync::Mutex::default();
-    let work = Arc::new(Work { cluster: cluster.clone(), ready, queue: Mutex::new(queue), reordering });
+    let reading = Reading::of(cluster, budget, &progress.counters);
+    let work = Arc::new(Work { reading, ready, queue: Mutex::new(queue), reordering });
     let mut workers = JoinSet::new();
     for _ in 0..WORKERS {
-        workers.spawn(worker(work.clone(), progress.counters.clone()));
+        workers.spawn(worker(work.clone()));
     }
     let mut found = Vec::new();
     while let Some(joined) = workers.join_next().await {
@@ -109,7 +149,7 @@ pub async fn compare(
 }
 
 struct Work {
-    cluster: Arc<Cluster>,
+    reading: Reading,
     ready: Vec<Arc<Ready>>,
     queue: Mutex<VecDeque<(usize, usize)>>,
     /// Held while rows are brought into another order: one table at a time takes the memory for it.
@@ -118,7 +158,8 @@ struct Work {
 
 type Found = ((usize, usize), Findings);
 
-async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> {
+async fn worker(work: Arc<Work>) -> Result<Vec<Found>> {
+    let counters = &work.reading.counters;
     let mut found = Vec::new();
     loop {
         let next = work.queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -129,8 +170,8 @@ async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> 
         let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
         findings.parts = entries().filter(|part| part.file.is_some()).count() as u64;
         findings.rows = entries().map(|part| part.rows).sum();
-        if !sums_agree((&work.cluster, &counters), ready, unit).await? {
-            compare_rows(&work, &counters, (ready, unit), &mut findings).await?;
+        if !sums_agree(&work.reading, ready, unit).await? {
+            compare_rows(&work, (ready, unit), &mut findings).await?;
         }
         counters.rows.fetch_add(findings.rows, Relaxed);
         counters.units.fetch_add(unit.parts.len() as u64, Relaxed);
@@ -140,17 +181,16 @@ async fn worker(work: Arc<Work>, counters: Arc<Counters>) -> Result<Vec<Found>> 
 
 async fn compare_rows(
     work: &Work,
-    counters: &Counters,
     (ready, unit): (&Arc<Ready>, &Unit),
     findings: &mut Findings,
 ) -> Result<()> {
     if ready.is_reordered() {
         let _alone = work.reordering.lock().await;
-        return reorder::rows((&work.cluster, counters), ready, &unit.parts, findings).await;
+        return reorder::rows(&work.reading, ready, &unit.parts, findings).await;
     }
     let (all, parts) = (ready.clone(), unit.parts.clone());
     let ours = merge::ahead(move |take| all.pair.parts.read(&parts, take));
-    merge::rows((&work.cluster, counters), ready, (ours, &unit.ranges), findings).await
+    merge::rows(&work.reading, ready, (ours, &unit.ranges), findings).await
 }
 
 async fn prepare(
@@ -223,7 +263,7 @@ pub(in crate::commands) fn units(parts: &[Part]) -> Result<Vec<Unit>, String> {
 }
 
 /// Whether a scan of the unit's ranges comes to the sums of its parts. Where something expires sums do not tell.
-async fn sums_agree((cluster, counters): (&Cluster, &Counters), ready: &Ready, unit: &Unit) -> Result<bool> {
+async fn sums_agree(reading: &Reading, ready: &Ready, unit: &Unit) -> Result<bool> {
     let Rules { times, expiries, dump_expires, given, .. } = ready.pair.rules;
     let entries = || unit.parts.iter().map(|part| &ready.pair.parts.entries[*part]);
     if given.is_some() {
@@ -238,8 +278,7 @@ async fn sums_agree((cluster, counters): (&Cluster, &Counters), ready: &Ready, u
         ours += sums;
     }
     let rows = entries().map(|part| part.rows).sum();
-    let sums =
-        pieces(&unit.ranges, rows).into_iter().map(|range| scan_sums((cluster, counters), ready, range));
+    let sums = pieces(&unit.ranges, rows).into_iter().map(|range| scan_sums(reading, ready, range));
     let at_once = if ready.is_reordered() { SCANS_OF_A_TABLE } else { SCANS_OF_A_UNIT };
     let scans = futures::stream::iter(sums).buffer_unordered(at_once);
     let theirs = scans.try_fold(Sums::default(), add).await?;
@@ -268,22 +307,17 @@ async fn add(mut all: Sums, some: Sums) -> Result<Sums> {
 }
 
 /// The sums of what a scan of the range finds.
-async fn scan_sums(
-    (cluster, counters): (&Cluster, &Counters),
-    ready: &Ready,
-    range: Interval,
-) -> Result<Sums> {
+async fn scan_sums(reading: &Reading, ready: &Ready, range: Interval) -> Result<Sums> {
     let mut fingerprint = Fingerprint::new(&ready.theirs, None);
-    let mut scan = ready.scan.range(cluster, range);
-    while let Some(page) = scan.next_page().await? {
-        count(&page, counters);
+    let mut scan = ready.scan.range(&reading.cluster, range);
+    while let Some((page, _room)) = reading.next_page(&mut scan).await? {
         fingerprint.add(&page).doing(|| format!("scan {}", ready.theirs.full_name()))?;
     }
     Ok(fingerprint.tally().sums)
 }
 
 /// Shows that a page was scanned.
-pub fn count(page: &Page, counters: &Counters) {
+fn count(page: &Page, counters: &Counters) {
     counters.bytes.fetch_add(page.value_bytes() as u64, Relaxed);
 }
 

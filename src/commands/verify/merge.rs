@@ -2,14 +2,13 @@
 //! and in one token both in the order of their clustering, so that rows of one key meet soon. Where that is the same order
 //! on both sides, rows do not wait for longer than that. How the dump's rows come to be in that order is left to others.
 
-use super::cluster::{Ready, count};
+use super::cluster::{Reading, Ready};
 use super::{Difference, Findings, IN_JSON, cut};
-use crate::cluster::Cluster;
+use crate::cluster::gate::Taken;
 use crate::cluster::scan::{RangeScan, Scan};
 use crate::commands::rfc3339;
 use crate::compare::{CellDifference, Comparison, Kind, RowRef};
 use crate::error::{Context, Error, Result};
-use crate::progress::Counters;
 use crate::ring::{Interval, Token};
 use crate::rows::{Cell, Page, put_cell};
 use crate::table::ColumnKind;
@@ -32,15 +31,15 @@ pub type DumpPages = mpsc::Receiver<Result<Page>>;
 /// # Errors
 /// `Error` if a file or the cluster could not be read.
 pub async fn rows(
-    (cluster, counters): (&Cluster, &Counters),
+    reading: &Reading,
     ready: &Ready,
     (ours, ranges): (DumpPages, &[Interval]),
     findings: &mut Findings,
 ) -> Result<()> {
     let places = Places::of(ready, ranges);
     let mut ours = Side::new(Pages::Dump(ours), &places);
-    let scans = ranges.iter().rev().map(|range| ready.scan.range(cluster, *range)).collect();
-    let mut theirs = Side::new(Pages::Cluster(scans, counters), &places);
+    let scans = ranges.iter().rev().map(|range| ready.scan.range(&reading.cluster, *range)).collect();
+    let mut theirs = Side::new(Pages::Cluster(scans, reading, None), &places);
     let mut group = Group::new(ready, &places)?;
     loop {
         let at = match (ours.head().await?, theirs.head().await?) {
@@ -51,7 +50,7 @@ pub async fn rows(
         group.range = ranges[at.0];
         loop {
             let more = (ours.head().await? == Some(at), theirs.head().await? == Some(at));
-            group.comparison.is_now(cluster.now().div_euclid(1_000_000));
+            group.comparison.is_now(reading.cluster.now().div_euclid(1_000_000));
             if more == (false, false) {
                 break;
             }
@@ -160,18 +159,20 @@ impl Row {
 
 enum Pages<'a> {
     Dump(DumpPages),
-    /// The ranges left to scan, the next one last, and what counts their pages.
-    Cluster(Vec<RangeScan<'a>>, &'a Counters),
+    /// The ranges left to scan, the next one last, what they are read by, and the room of the last page.
+    Cluster(Vec<RangeScan<'a>>, &'a Reading, Option<Taken>),
 }
 
 impl Pages<'_> {
     async fn next(&mut self) -> Result<Option<Page>> {
         match self {
             Pages::Dump(pages) => pages.recv().await.transpose(),
-            Pages::Cluster(ranges, counters) => {
+            Pages::Cluster(ranges, reading, held) => {
+                // Who waits for room must hold none.
+                *held = None;
                 while let Some(range) = ranges.last_mut() {
-                    if let Some(page) = range.next_page().await? {
-                        count(&page, counters);
+                    if let Some((page, room)) = reading.next_page(range).await? {
+                        *held = Some(room);
                         return Ok(Some(page));
                     }
                     ranges.pop();

@@ -5,7 +5,7 @@ mod files;
 mod merge;
 mod reorder;
 
-use super::{OutputArgs, interruptible, plural};
+use super::{BudgetArgs, OutputArgs, interruptible, plural};
 use crate::cluster::catalogue::Schema;
 use crate::cluster::{Cluster, ConnectArgs};
 use crate::commands::parts::TableParts;
@@ -20,6 +20,7 @@ use crate::table::Table;
 use clap::Args;
 use cluster::Pair;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -54,6 +55,9 @@ pub struct VerifyArgs {
     /// files never depends on the environment.
     #[arg(skip)]
     pub asks_cluster: bool,
+    /// What it may use up
+    #[command(flatten)]
+    pub budget: BudgetArgs,
     /// How to reach the cluster
     #[command(flatten)]
     pub connect: ConnectArgs,
@@ -72,6 +76,9 @@ pub struct Findings {
     pub differences: Vec<Difference>,
     /// How many more differences there are than are listed.
     pub more: u64,
+    /// Of those, by table, how many are rows that the cluster lacks, and how many are not.
+    #[serde(skip)]
+    pub unlisted: BTreeMap<String, (u64, u64)>,
     /// What was left alone although both sides, or one, could have it.
     pub not_compared: Vec<NotCompared>,
 }
@@ -233,11 +240,6 @@ impl Findings {
         self.differences.len() as u64 + self.more
     }
 
-    /// Whether every difference is one of these; of those that are not listed it is not known.
-    pub fn are_all(&self, of: impl FnMut(&Difference) -> bool) -> bool {
-        self.more == 0 && self.differences.iter().all(of)
-    }
-
     /// The error of what was found, if anything was.
     ///
     /// # Errors
@@ -336,7 +338,7 @@ async fn of_cluster(args: &VerifyArgs, dir: &DumpDir, manifest: &Manifest, outpu
     let pairs = pairs((&schema, rules), (dir, manifest), &selection, &mappings, &mut findings)?;
     let units = pairs.iter().map(|pair| pair.parts.entries.len() as u64).sum();
     let progress = Progress::start(output.quiet, "comparing", ("parts", units));
-    let work = cluster::compare((&cluster, &schema), pairs, &progress);
+    let work = cluster::compare((&cluster, &schema), pairs, (args.budget, &progress));
     findings += interruptible(work, "the comparison was not finished").await?;
     if !output.quiet {
         findings.not_compared.iter().for_each(|left| report::note(&left.line()));
@@ -402,6 +404,8 @@ impl Findings {
             self.differences.push(difference);
         } else {
             self.more += 1;
+            let (missing, others) = self.unlisted.entry(difference.table.clone()).or_default();
+            *(if difference.is_missing_row() { missing } else { others }) += 1;
         }
     }
 }
@@ -412,6 +416,11 @@ impl std::ops::AddAssign for Findings {
         self.parts += other.parts;
         self.rows += other.rows;
         self.more += other.more;
+        for (table, (missing, others)) in other.unlisted {
+            let (all_missing, all_others) = self.unlisted.entry(table).or_default();
+            *all_missing += missing;
+            *all_others += others;
+        }
         self.not_compared.extend(other.not_compared);
         other.differences.into_iter().for_each(|difference| self.add(difference));
     }

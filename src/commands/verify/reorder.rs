@@ -3,11 +3,9 @@
 //! fill. So the cluster is scanned once, and the parts are read as often as the table is larger than what is kept.
 
 use super::Findings;
-use super::cluster::Ready;
+use super::cluster::{Reading, Ready};
 use super::merge::{self, DumpPages};
-use crate::cluster::Cluster;
 use crate::error::{Context, Result};
-use crate::progress::Counters;
 use crate::ring::{Interval, Token};
 use crate::rows::{BadPage, Page, put_cell};
 use bytes::Bytes;
@@ -15,8 +13,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Bytes that the kept rows may take.
-const KEPT_BYTES: usize = 128 << 20;
 /// Bytes that a token takes besides its rows, about.
 const TOKEN_BYTES: usize = 128;
 /// Bytes at which a page of kept rows is full.
@@ -27,27 +23,27 @@ const PAGE_BYTES: usize = 1 << 20;
 /// # Errors
 /// `Error` if a file or the cluster could not be read.
 pub async fn rows(
-    (cluster, counters): (&Cluster, &Counters),
+    reading: &Reading,
     ready: &Arc<Ready>,
     parts: &[usize],
     findings: &mut Findings,
 ) -> Result<()> {
     let mut after = Token::MIN;
     while after < Token::MAX {
-        let (all, numbers) = (ready.clone(), parts.to_vec());
-        let pass = tokio::task::spawn_blocking(move || pass(&all, &numbers, after));
+        let (all, numbers, most) = (ready.clone(), parts.to_vec(), reading.kept);
+        let pass = tokio::task::spawn_blocking(move || pass(&all, &numbers, (after, most)));
         for share in pass.await.doing(|| "read the dump").and_then(|done| done)? {
             let range = [share.range];
-            merge::rows((cluster, counters), ready, (share.pages(ready, parts), &range), findings).await?;
+            merge::rows(reading, ready, (share.pages(ready, parts), &range), findings).await?;
             after = range[0].end;
         }
     }
     Ok(())
 }
 
-/// Reads all parts; answers the shares that come next.
-fn pass(ready: &Ready, parts: &[usize], after: Token) -> Result<Vec<Share>> {
-    let mut kept = Kept::after(after, KEPT_BYTES);
+/// Reads all parts; answers the shares that come next after a token, of so many bytes at most.
+fn pass(ready: &Ready, parts: &[usize], (after, most): (Token, usize)) -> Result<Vec<Share>> {
+    let mut kept = Kept::after(after, most);
     ready.pair.parts.read(parts, &mut |page| {
         for row in 0..page.rows() {
             kept.offer(ready.scan.token(&page, row), &page, row).doing(|| "keep a row of the dump")?;
@@ -271,7 +267,7 @@ mod tests {
     fn rows_that_fit_take_one_pass() {
         let rows: Vec<(Token, String)> = (0..100).map(|n| (1000 - n, n.to_string())).collect();
         let source = page(&rows);
-        let mut kept = Kept::after(Token::MIN, KEPT_BYTES);
+        let mut kept = Kept::after(Token::MIN, 128 << 20);
         (0..100).for_each(|n| kept.offer(rows[n].0, &source, n).unwrap());
         let shares = kept.shares();
         assert_eq!(shares.len(), 1);
