@@ -72,6 +72,7 @@ pub struct ParquetSink<W: Write + Send> {
     /// The columns of Parquet, of which a nested column has several.
     leaves: SchemaDescPtr,
     out: Out<W>,
+    open: OpenGroup,
     /// Rows whose vectors may all be null in one batch.
     most_rows: usize,
     /// Bytes of all column names, which is what a row of nothing but exceptions adds to its values.
@@ -136,6 +137,7 @@ impl<W: Write + Send> ParquetSink<W> {
             schema,
             options,
             out: Out::Waiting(Lent(Some(file)), First::default()),
+            open: OpenGroup::default(),
             most_rows: rows_of_nulls(columns),
             name_bytes: columns.iter().map(|c| c.name.len()).sum(),
         })
@@ -176,7 +178,7 @@ impl<W: Write + Send> ParquetSink<W> {
     fn put(&mut self, batch: RecordBatch, bytes: usize) -> Result<(), FormatError> {
         let most = self.options.row_group_bytes;
         let (file, first) = match &mut self.out {
-            Out::Writing(writer) => return add(writer, &batch, most),
+            Out::Writing(writer) => return self.open.add(writer, &batch, most),
             Out::Waiting(file, first) => (file, first),
         };
         first.rows += batch.num_rows();
@@ -223,25 +225,48 @@ impl<W: Write + Send> ParquetSink<W> {
             return Err(given_back().into());
         };
         for batch in &first.batches {
-            add(writer, batch, self.options.row_group_bytes)?;
+            self.open.add(writer, batch, self.options.row_group_bytes)?;
         }
         Ok(writer)
     }
 }
 
-/// Adds a batch, and closes the row group once it takes so much memory. The library's own limit goes by how much it will
-/// take in the file: of a hundred columns that is a fraction of the pages that are open (a dump of two million rows of 116
-/// columns took 347 MiB, 2026-11-29).
-fn add<W: Write + Send>(
-    writer: &mut ArrowWriter<Lent<W>>,
-    batch: &RecordBatch,
-    most: usize,
-) -> Result<(), FormatError> {
-    writer.write(batch)?;
-    if writer.memory_size() >= most {
-        writer.flush()?;
+/// How many times as large as in its file a row group may be as arrays.
+const UNPACKED: usize = 2;
+
+/// The row group that is open.
+#[derive(Default)]
+struct OpenGroup {
+    /// Bytes of its arrays.
+    bytes: usize,
+    /// Those before it.
+    closed: usize,
+}
+
+impl OpenGroup {
+    /// Adds a batch, and closes the row group once it holds so much. The library's own limit goes by what it will take in
+    /// the file, while its columns take about as much memory as the arrays did: a dump of two million rows of 116 columns,
+    /// which pack well, took 350 MiB (2026-11-29).
+    fn add<W: Write + Send>(
+        &mut self,
+        writer: &mut ArrowWriter<Lent<W>>,
+        batch: &RecordBatch,
+        most: usize,
+    ) -> Result<(), FormatError> {
+        writer.write(batch)?;
+        let closed = writer.flushed_row_groups().len();
+        if closed > self.closed {
+            *self = OpenGroup { bytes: 0, closed };
+        }
+        for array in batch.columns() {
+            self.bytes += array.to_data().get_slice_memory_size()?;
+        }
+        if self.bytes >= most.saturating_mul(UNPACKED) {
+            writer.flush()?;
+            *self = OpenGroup { bytes: 0, closed: writer.flushed_row_groups().len() };
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 impl<W: Write + Send> Sink<W> for ParquetSink<W> {

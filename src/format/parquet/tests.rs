@@ -173,6 +173,26 @@ fn row_groups_are_as_large_as_asked_for() {
     assert!((2..=3).contains(&groups(2 << 20)));
 }
 
+/// Nothing is left of them in the file, but they are in memory until their row group is closed.
+#[test]
+fn row_groups_of_what_packs_well_are_closed_too() {
+    let layout = Layout::new(columns(&[("n", "bigint")]));
+    let options = SinkOptions { row_group_bytes: 512 << 10, ..SinkOptions::default() };
+    let mut sink = Box::new(ParquetSink::new(&layout, options, tempfile::tempfile().unwrap()).unwrap());
+    let mut page = PageBuilder::new(1);
+    (0..5000).for_each(|_| page.push(Some(&[0; 8])).unwrap());
+    let page = page.finish();
+    for _ in 0..200 {
+        sink.write(&page).unwrap();
+    }
+    let file = sink.finish().unwrap();
+    let metadata = ArrowReaderMetadata::load(&file, ArrowReaderOptions::new()).unwrap();
+    // 8 MB and the offsets of no exceptions, of which 1 MiB may be open.
+    let groups = metadata.metadata().num_row_groups();
+    assert!((8..=13).contains(&groups), "{groups}");
+    assert_eq!(metadata.metadata().file_metadata().num_rows(), 1_000_000);
+}
+
 #[test]
 fn a_few_long_texts_in_many_rows_are_read_a_page_at_a_time() {
     let layout = Layout::new(columns(&[("t", "text")]));
