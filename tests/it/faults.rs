@@ -135,7 +135,8 @@ fn loaded(source: &TestKeyspace, dir: &str, seed: u64) -> String {
     let target = source.target(&format!("seed{seed}"));
     let map = format!("{}={target}", source.name);
     let proxy = Proxy::to(&source.node, &target, bad_luck(seed, 40));
-    proxy.run(&[&["load", dir, "--map", &map][..], &TIMEOUT].concat()).success();
+    // That nodes seem to go away makes it read all back, through the same luck: what is there is compared without it.
+    proxy.run(&[&["load", dir, "--map", &map, "--no-check"][..], &TIMEOUT].concat()).success();
     println!("seed {seed}: {:?}", proxy.done());
     assert!(proxy.faults() > 20, "seed {seed}: {:?}", proxy.done());
     target
