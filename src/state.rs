@@ -496,6 +496,19 @@ mod tests {
         }
     }
 
+    /// A later version may write what must not be passed over.
+    #[test]
+    fn a_whole_line_that_nobody_here_knows_is_no_torn_one() {
+        let known = text(&records());
+        let unknown = [&known[..], line(&serde_json::json!({"later": ["a.t"]})).unwrap().as_bytes()].concat();
+        assert_eq!(LoadState::read(&unknown).unwrap_err(), BadState::Unknown(records().len() + 1));
+        assert_eq!(LoadState::read(&unknown[..unknown.len() - 1]).unwrap().1, known.len());
+        // Of what was loaded of these tables nothing counts any more.
+        let lost = line(&LoadRecord::Lost(vec!["a.t".into()])).unwrap();
+        let state = LoadState::read(&[&known[..], lost.as_bytes()].concat()).unwrap().0.unwrap();
+        assert!(!state.done.contains_key("a.t") && !state.tables.is_empty());
+    }
+
     #[test]
     fn damage_before_the_last_line_is_an_error() {
         let whole = text(&records());
