@@ -680,3 +680,49 @@ fn parts(
     }
     Ok(parts)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::verify::Kind;
+    use crate::compare::Kind as Differs;
+
+    fn differs(table: &str, key: usize, kind: Differs) -> Difference {
+        Difference {
+            table: table.to_owned(),
+            range: None,
+            key: vec![("k".to_owned(), key.to_string())],
+            column: None,
+            kind: Kind::Row(kind),
+            dump: None,
+            cluster: None,
+            what: None,
+        }
+    }
+
+    /// Only a hundred differences of a table are listed; the others count as well.
+    #[test]
+    fn rejects_of_earlier_runs_explain_as_many_missing_rows_and_nothing_else() {
+        let loaded = Loaded {
+            rows: 0,
+            rows_before: 0,
+            tallies: BTreeMap::new(),
+            rejected: BTreeMap::new(),
+            restored: None,
+        };
+        let mut findings = Findings::default();
+        (0..150).for_each(|key| findings.add(differs("a.t", key, Differs::MissingRow)));
+        let tables = |findings: &Findings, earlier: u64| {
+            let tables = loaded.unexplained(findings, BTreeMap::from([("a.t".to_owned(), earlier)]));
+            tables.into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(
+            [0, 99, 149, 150, 151].map(|earlier| tables(&findings, earlier)),
+            ["a.t", "a.t", "a.t", "", ""]
+        );
+        findings.add(differs("b.t", 1, Differs::MissingRow));
+        assert_eq!(tables(&findings, 150), "b.t", "a table is lost by its own differences");
+        findings.add(differs("a.t", 150, Differs::WriteTime));
+        assert_eq!(tables(&findings, 200), "a.t b.t");
+    }
+}
